@@ -1,0 +1,1 @@
+"""Trace polynomials: exact algebra of words in matrix symbols, their derivatives and Gaussian means."""

@@ -1,0 +1,458 @@
+r"""The fixed point of one layer of linear attention: its global minimum over all parameters.
+
+Main statements
+    stationary_system   reduced(A) has gradient (M A - C) Lambda with M = E[s s^T], C = E[s w^T]; both sides
+                        divided by Lambda from the left give   left A = right   with
+                        left = (1 + 1/N) Psi Lambda + rho I,  right = Psi,  rho = (tr(Lambda Psi) + sigma^2)/N
+    fixed_point         A* = left^-1 right = ((1 + 1/N) Lambda + rho Psi^-1)^-1: any Lambda, Psi, sigma^2, N
+    optimality          L = min L + 1/2 tr((A - A*)^T M (A - A*) Lambda) + 1/2 E yhat_even^2, so A = A* with
+                        u12 = u21 = 0 is a global minimum over all parameters; for rank A* >= 2 the only
+                        one up to the scale u -> c u, U -> U/c
+    isotropic, N -> oo, effective ridge      read off the same formula
+Assumptions
+    Those of `PromptLaw`; Lambda positive definite, Psi positive semi-definite and not zero.
+References
+    Psi = I, sigma = 0: [zhang2024trained, Theorem 4.1], [ahn2023transformers, Theorem 1]; Lambda = I with
+    noise: [mahankali2024one, Theorems 1 and 2]; Gamma itself as preconditioner: [wu2024pretraining, Theorem 3.1].
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..algebra.derivations import Derivation, Source, Statement, Step, equality
+from ..algebra.evaluation import Array, evaluate, exact_inverse
+from ..algebra.matrix_derivatives import gradient
+from ..algebra.printing import to_latex, to_sympy, to_text
+from ..algebra.trace_polynomials import (
+    Monomial,
+    TracePolynomial,
+    degree,
+    identity,
+    inverse_of_monomial,
+    select,
+    substitute,
+)
+from ..symbols import A_STAR, LAM, LAMBDA, PSI_SCALE, ZERO, A, I
+from .assumptions import (
+    FloatArray,
+    check_context_length,
+    check_covariance,
+    check_non_negative,
+    check_task_covariance,
+)
+from .enumeration import Instance, InstanceKey
+from .population_loss import enumerated, reduced_loss, value_at
+from .prompt_law import PromptLaw
+
+if TYPE_CHECKING:
+    import sympy as sp
+
+
+@dataclass(frozen=True)
+class StationarySystem:
+    """Where the gradient of the reduced loss vanishes.
+
+    gradient = (M A - C) suffix;  left A = right after division by the covariance.
+    """
+
+    second_moment: TracePolynomial
+    cross_moment: TracePolynomial
+    suffix: TracePolynomial
+    left: TracePolynomial
+    right: TracePolynomial
+
+
+def stationary_system(law: PromptLaw) -> StationarySystem:
+    """Read M and C off the gradient of the reduced loss; raises ValueError if it has another shape."""
+    slope = gradient(reduced_loss(law), A)
+    linear = select(slope, lambda monomial: degree(monomial, "A") == 1)
+    second_moment, suffix = strip_from(linear, "A")
+    cross_moment = divide_from_the_right(-(slope - linear), suffix)
+    inverse = inverse_of_monomial(law.covariance)
+    return StationarySystem(second_moment, cross_moment, suffix, inverse * second_moment, inverse * cross_moment)
+
+
+def strip_from(polynomial: TracePolynomial, name: str) -> tuple[TracePolynomial, TracePolynomial]:
+    """(P, Q) with polynomial = P A Q, where every term has the same word Q behind the letter `name`."""
+    terms: defaultdict[Monomial, Fraction] = defaultdict(Fraction)
+    suffixes = set()
+    for (scalars, traces, word), value in polynomial.terms.items():
+        (position,) = (k for k, letter in enumerate(word) if letter.name == name and not letter.transposed)
+        terms[Monomial(scalars, traces, word[:position])] += value
+        suffixes.add(word[position + 1 :])
+    if len(suffixes) != 1:
+        raise ValueError(f"need one common word behind {name}, got {len(suffixes)} in {polynomial!r}")
+    suffix = TracePolynomial("d", "d", {Monomial((), (), suffixes.pop()): Fraction(1)})
+    return TracePolynomial("d", "d", terms), suffix
+
+
+def divide_from_the_right(polynomial: TracePolynomial, suffix: TracePolynomial) -> TracePolynomial:
+    """P with polynomial = P suffix (the suffix's letters are invertible)."""
+    return polynomial * inverse_of_monomial(suffix)
+
+
+def fixed_point_inverse(law: PromptLaw) -> TracePolynomial:
+    """A*^-1 = right^-1 left, for invertible Psi: ((1 + 1/N) Lambda + rho Psi^-1)."""
+    system = stationary_system(law)
+    return inverse_of_monomial(system.right) * system.left
+
+
+def minimal_loss(law: PromptLaw) -> TracePolynomial:
+    """min L = reduced(0) + half of the linear part at A*, in the letter A_*.
+
+    A quadratic c + l(A) + q(A) with stationary point A* has the value c + l(A*)/2 there.
+    """
+    loss = reduced_loss(law)
+    constant = select(loss, lambda monomial: degree(monomial, "A") == 0)
+    linear = select(loss, lambda monomial: degree(monomial, "A") == 1)
+    return constant + substitute(linear, {"A": A_STAR}) / 2
+
+
+def isotropic_gain(law: PromptLaw) -> sp.Expr:
+    """a with A* = a I for Lambda = lam I, Psi = psi I, as a SymPy expression.
+
+    >>> isotropic_gain(PromptLaw(noise_variance=ZERO))
+    N/(lam*(N + d + 1))
+    """
+    import sympy as sp
+
+    isotropic = PromptLaw(
+        LAM * identity(),
+        PSI_SCALE * identity(),
+        law.noise_variance,
+        law.covariate_cumulants,
+        law.random_length,
+    )
+    system = stationary_system(isotropic)
+    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(coefficient_of_identity(system.left))
+    return sp.factor(sp.cancel(quotient))
+
+
+def coefficient_of_identity(polynomial: TracePolynomial) -> TracePolynomial:
+    """c for a polynomial c I."""
+    if any(monomial.word for monomial in polynomial.terms):
+        raise ValueError(f"need a multiple of the identity, got {polynomial!r}")
+    return TracePolynomial("1", "1", polynomial.terms)
+
+
+def infinite_context_limit(polynomial: TracePolynomial) -> TracePolynomial:
+    """N -> oo: terms with negative powers of N vanish."""
+    if any(degree(monomial, "N") > 0 for monomial in polynomial.terms):
+        raise ValueError("need a polynomial in 1/N for the limit N -> oo")
+    return select(polynomial, lambda monomial: degree(monomial, "N") == 0)
+
+
+def effective_ridge(law: PromptLaw) -> TracePolynomial:
+    """rho, the coefficient of Psi^-1 in A*^-1 = (1 + 1/N) Lambda + rho Psi^-1."""
+    inverse_task = next(iter(inverse_of_monomial(law.task_covariance).terms)).word
+    ridge = select(fixed_point_inverse(law), lambda monomial: monomial.word == inverse_task)
+    return TracePolynomial("1", "1", {Monomial(m.scalars, m.traces): v for m, v in ridge.terms.items()})
+
+
+@cache
+def preconditioner_system() -> tuple[TracePolynomial, TracePolynomial, TracePolynomial]:
+    """(left, right, min L) for the general law, to be evaluated."""
+    system = stationary_system(PromptLaw())
+    return system.left, system.right, minimal_loss(PromptLaw())
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """The global minimum at given numbers.
+
+    preconditioner (d, d): A*;  loss: 1/2 E(yhat - w.x_q)^2;  value_weights, key_query_weights
+    (d+1, d+1): the balanced representative with |u| = |U|_F and u > 0.
+    """
+
+    preconditioner: FloatArray
+    loss: float
+    value_weights: FloatArray
+    key_query_weights: FloatArray
+
+
+def fixed_point(
+    covariance: Any, context_length: Any, task_covariance: Any = None, noise_variance: Any = 0.0
+) -> FixedPoint:
+    """The fixed point for x ~ N(0, covariance), w ~ N(0, task_covariance), label noise, N samples.
+
+    covariance (d, d) positive definite; task_covariance (d, d) positive semi-definite, I if None.
+    Raises AssumptionError. Source: the derivation of this module.
+
+    >>> fixed_point([[1.0, 0.0], [0.0, 1.0]], 3).preconditioner  # N/(N + d + 1) I
+    array([[0.5, 0. ],
+           [0. , 0.5]])
+    """
+    Lambda = check_covariance(covariance)
+    values = {
+        "Lambda": Lambda,
+        "Psi": check_task_covariance(task_covariance, Lambda.shape[0]),
+        "N": check_context_length(context_length),
+        "sigma2": check_non_negative(noise_variance, "noise_variance"),
+    }
+    return solve_at(values, preconditioner_system())
+
+
+def solve_at(values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]) -> FixedPoint:
+    """Evaluate left A* = right and the minimal loss."""
+    left, right, loss = system
+    preconditioner = np.linalg.solve(evaluate(left, values), evaluate(right, values))
+    # A* is symmetric (its inverse is); the solver leaves an asymmetry of the size of its rounding.
+    preconditioner = (preconditioner + preconditioner.T) / 2
+    minimum = float(evaluate(loss, {**values, "A_*": preconditioner}))
+    return FixedPoint(preconditioner, minimum, *balanced_weights(preconditioner))
+
+
+def balanced_weights(preconditioner: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(W_PV, W_KQ) with u U = A, u12 = u21 = 0, u = |U|_F > 0."""
+    d = preconditioner.shape[0]
+    u = float(np.linalg.norm(preconditioner)) ** 0.5
+    value_weights, key_query_weights = np.zeros((d + 1, d + 1)), np.zeros((d + 1, d + 1))
+    value_weights[d, d] = u
+    key_query_weights[:d, :d] = preconditioner / u
+    return value_weights, key_query_weights
+
+
+STATEMENT = Statement(
+    identifier="fixed-point",
+    title="Fixed point of one layer of linear attention: the global minimum over all parameters",
+    latex="",  # the derived formula, filled in by `derivation`
+    text=(
+        "The population loss has a global minimum over all parameters where u U = A* and u12 = u21 = 0, with A* in "
+        "closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to scale. Training from random U, u with u12 = u21 = 0 converges to it."
+    ),
+    assumptions=(
+        "x_i, x_q ~ N(0, Lambda), Lambda positive definite",
+        "w ~ N(0, Psi), Psi positive semi-definite (the inverse form needs Psi invertible), not zero",
+        "y_i = w.x_i + eps_i, eps_i ~ N(0, sigma^2); noiseless target w.x_q",
+        "context length N >= 1, the same for every prompt",
+        "convergence: training starts at random u, U with u12 = u21 = 0",
+    ),
+    conventions=(
+        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; "
+        "weights are compared through u U + u12 u21^T, which the scale (c W_PV, W_KQ/c) leaves unchanged"
+    ),
+    sources=(
+        Source("zhang2024trained", "Theorem 4.1 (Psi = I, sigma = 0)"),
+        Source("ahn2023transformers", "Theorem 1 (query masked, minus sign, no 1/2)"),
+        Source("mahankali2024one", "Theorems 1 and 2 (Lambda = I, noise, no 1/N)"),
+        Source("wu2024pretraining", "Theorem 3.1"),
+    ),
+    uses=("population-loss",),
+)
+
+
+def instance_of(key: InstanceKey) -> Instance:
+    """The instance that the means of `enumerated` belong to."""
+    found: Instance = enumerated(key)["instance"]
+    return found
+
+
+def exact_fixed_point(system: StationarySystem, instance: Instance) -> Array:
+    """A* at an instance, in rational numbers."""
+    return exact_inverse(value_at(system.left, instance)) @ value_at(system.right, instance)
+
+
+def random_direction(instance: Instance) -> Array:
+    """Some rational matrix to test linear statements with: the instance's U."""
+    return instance.U
+
+
+def enumerated_slope(key: InstanceKey) -> Any:
+    """d/dt of the enumerated reduced loss at A + t V: the difference quotient of a quadratic is exact."""
+    found = enumerated(key)
+    instance, drawn = found["instance"], found["prompt"]
+    base, direction = instance.values()["A"], random_direction(instance)
+
+    def loss(matrix: Array) -> Fraction:
+        d, n = instance.dimension, instance.context_length
+        E = drawn.embedding
+        s = sum((E[d, i] * E[:d, i] for i in range(n)), start=0 * E[:d, 0])
+        error = (s @ matrix @ E[:d, n]) * Fraction(1, n) - drawn.target
+        return instance.mean(error * error) / 2
+
+    return (loss(base + direction) - loss(base - direction)) / 2
+
+
+def slope_from_the_system(system: StationarySystem, instance: Instance) -> Any:
+    """tr(V^T (M A - C) suffix) at the instance."""
+    M, C, Q = (
+        value_at(p, instance) for p in (system.second_moment, system.cross_moment, system.suffix)
+    )
+    return np.trace(random_direction(instance).T @ (M @ instance.values()["A"] - C) @ Q)
+
+
+def completed_square(system: StationarySystem, minimum: TracePolynomial, instance: Instance) -> Any:
+    """min L + 1/2 tr((A - A*)^T M (A - A*) suffix) at the instance."""
+    values = instance.values()
+    star = exact_fixed_point(system, instance)
+    M, Q = value_at(system.second_moment, instance), value_at(system.suffix, instance)
+    gap = values["A"] - star
+    return evaluate(minimum, {**values, "A_*": star}) + np.trace(gap.T @ M @ gap @ Q) / 2
+
+
+@cache
+def derivation(law: PromptLaw | None = None) -> Derivation:
+    """From the reduced loss to the global minimum over all parameters, with its readings."""
+    law = law or PromptLaw()
+    system, minimum = stationary_system(law), minimal_loss(law)
+    inverse, ridge = fixed_point_inverse(law), effective_ridge(law)
+    limit = inverse_of_monomial(infinite_context_limit(system.left)) * infinite_context_limit(system.right)
+    steps = (
+        *solution_steps(system, inverse),
+        *optimality_steps(system, minimum),
+        *reading_steps(law, inverse, ridge, limit),
+    )
+    results = {
+        "second moment": system.second_moment,
+        "cross moment": system.cross_moment,
+        "left": system.left,
+        "right": system.right,
+        "inverse": inverse,
+        "minimal loss": minimum,
+        "effective ridge": ridge,
+        "infinite context": limit,
+    }
+    statement = replace(STATEMENT, latex=rf"u U = A^*,\; u_{{12}} = u_{{21}} = 0,\quad {steps[2].latex}")
+    return Derivation(statement, steps, results, lambda seed: (seed, False))
+
+
+def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[Step, ...]:
+    """The gradient, its zero, and the closed form."""
+    return (
+        Step(
+            "gradient of the reduced loss",
+            "d reduced(A)/dA",
+            f"(M A - C) {system.suffix!r} with M = {system.second_moment!r}, C = {system.cross_moment!r}",
+            rf"\nabla\ell(A) = (M A - C){to_latex(system.suffix)},\; M = {to_latex(system.second_moment)},\;"
+            rf" C = {to_latex(system.cross_moment)}",
+            "d tr(A W) = tr(dA W), d tr(A^T W) = tr(dA^T W); the words behind A are all equal",
+            lambda key: (enumerated_slope(key), slope_from_the_system(system, instance_of(key))),
+        ),
+        Step(
+            "the stationary equation divided by the covariance",
+            f"({system.left!r}) A*",
+            to_text(system.right),
+            rf"\bigl({to_latex(system.left)}\bigr) A^* = {to_latex(system.right)}",
+            "M A* = C multiplied by the inverse covariance from the left; both factors are positive definite",
+            lambda key: (
+                value_at(system.second_moment, instance_of(key)) @ exact_fixed_point(system, instance_of(key)),
+                value_at(system.cross_moment, instance_of(key)),
+            ),
+        ),
+        Step(
+            "closed form",
+            "A*^-1",
+            to_text(inverse),
+            rf"(A^*)^{{-1}} = {to_latex(inverse)}",
+            "multiplying by right^-1 (Psi invertible); the sum is symmetric, so A* is",
+            lambda key: (
+                exact_inverse(exact_fixed_point(system, instance_of(key))),
+                value_at(inverse, instance_of(key)),
+            ),
+        ),
+    )
+
+
+def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tuple[Step, ...]:
+    """The completed square, and why it makes the point a global minimum over all parameters."""
+    return (
+        equality(
+            "the loss at the fixed point",
+            ("min L", r"\min L"),
+            minimum,
+            "a quadratic c + l(A) + q(A) has the value c + l(A*)/2 at its stationary point",
+        ),
+        Step(
+            "completing the square",
+            "reduced(A)",
+            "min L + 1/2 tr((A - A*)^T M (A - A*) Lambda)",
+            r"\ell(A) = \min L + \tfrac12\operatorname{tr}\bigl((A-A^*)^\top M (A-A^*)\Lambda\bigr)",
+            "the quadratic part of reduced(A) is 1/2 tr(A^T M A Lambda) and its gradient vanishes at A*",
+            lambda key: (
+                enumerated(key)["odd loss"],
+                completed_square(system, minimum, instance_of(key)),
+            ),
+        ),
+        Step(
+            "global optimality over all parameters",
+            "L(u12, u, U, u21) - min L",
+            "1/2 |M^(1/2) (A - A*) Lambda^(1/2)|_F^2 + 1/2 E yhat_even^2 >= 0",
+            r"L - \min L = \tfrac12\bigl|M^{1/2}(A-A^*)\Lambda^{1/2}\bigr|_F^2 + \tfrac12\mathbb{E}\,\hat y_{\rm even}^2"
+            r"\;\ge\; 0",
+            "the decomposition of population-loss and the completed square",
+            lambda key: (
+                enumerated(key)["loss"],
+                completed_square(system, minimum, instance_of(key)) + enumerated(key)["even loss"],
+            ),
+            proof=(
+                "M = E[s s^T] and Lambda are positive definite, so the sum is zero exactly where A = A* and yhat_even = 0 "
+                "almost surely; u U = A*, u12 = u21 = 0 does both."
+            ),
+        ),
+        Step(
+            "uniqueness up to scale for rank A* >= 2",
+            "{u U + u12 u21^T = A*, yhat_even = 0}",
+            "{u U = A*, u12 = u21 = 0}",
+            r"\{uU + u_{12}u_{21}^\top = A^*,\ \hat y_{\rm even} \equiv 0\} = \{uU = A^*,\ u_{12} = u_{21} = 0\}",
+            "comparing coefficients of the polynomial yhat_even",
+            proof=(
+                "yhat_even = u12^T (S + x_q x_q^T/N) U x_q + u v u21^T x_q with v = (1/N) sum y_i^2 vanishes as a "
+                "polynomial. Its part linear in x_q is U^T S u12 + u v u21 = 0; varying w with the x_i fixed changes v "
+                "alone, so u u21 = 0 and U^T S u12 = 0 for every S; with S = x x^T this is (x.u12) U^T x = 0 for all x, "
+                "so u12 = 0 or U = 0. If u12 = 0 then u U = A* is not 0, so u is not 0 and u21 = 0. If U = 0 then "
+                "A* = u12 u21^T has rank 1. For d = 1 that second family is a global minimum too."
+            ),
+        ),
+    )
+
+
+def reading_steps(
+    law: PromptLaw, inverse: TracePolynomial, ridge: TracePolynomial, limit: TracePolynomial
+) -> tuple[Step, ...]:
+    """Isotropic case, infinite context and effective ridge, read off the closed form."""
+    gain = isotropic_gain(law)
+    inverse_task = inverse_of_monomial(law.task_covariance)
+    return (
+        Step(
+            "isotropic case",
+            "A* for Lambda = lam I, Psi = psi I",
+            f"({gain}) I",
+            rf"A^* = {latex_of(gain)}\, I",
+            "substitution; for lam = psi = 1 without noise it is N/(N + d + 1)",
+        ),
+        Step(
+            "infinite context",
+            "lim A* as N -> oo",
+            to_text(limit),
+            rf"\lim_{{N\to\infty}} A^* = {to_latex(limit)}",
+            "terms in 1/N vanish and Psi cancels: the prediction tends to x_q^T Lambda^-1 S w = least squares",
+        ),
+        Step(
+            "effective ridge",
+            "A*^-1 - (1 + 1/N) Lambda",
+            f"rho {inverse_task!r} with rho = {ridge!r}",
+            rf"\rho = {to_latex(ridge)}",
+            "the coefficient of Psi^-1: ridge regression has S + (sigma^2/N) Psi^-1 in the place of "
+            "(1 + 1/N) Lambda + rho Psi^-1, so a finite context acts like noise of variance tr(Lambda Psi)",
+            lambda key: (
+                value_at(inverse - ridge * inverse_task, instance_of(key)),
+                value_at(LAMBDA, instance_of(key))
+                * (1 + Fraction(1, instance_of(key).context_length)),
+            ),
+        ),
+    )
+
+
+def latex_of(expression: Any) -> str:
+    """LaTeX of a SymPy expression, with the library's symbols."""
+    import sympy as sp
+
+    names = {"sigma2": r"\sigma^{2}", "lam": r"\lambda", "psi": r"\psi", "m1": r"\mathbb{E}[N^{-1}]"}
+    return str(sp.latex(expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names}))

@@ -1,0 +1,276 @@
+r"""The population loss of the layer on all of its parameters, exact in symbolic d and N.
+
+Main statements
+    population_loss     L(u12, u, U, u21) = 1/2 E (yhat - w.x_q)^2
+    parity              L = reduced(A) + 1/2 E (even part of yhat)^2 with A = u U + u12 u21^T: the part
+                        of yhat that is odd in (w, eps) is s^T A x_q, and the mixed term has mean 0
+    reduced_loss        reduced(A) = 1/2 E (x_q^T A^T s - w.x_q)^2, quadratic in A
+Assumptions
+    Those of `PromptLaw`. The sixth moments of the query enter the even part only.
+References
+    Ours; restricted to u12 = u21 = 0 it is [zhang2024trained, Lemma 5.1].
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..algebra.component_moments import ComponentPolynomial
+from ..algebra.derivations import Derivation, Source, Statement, Step, equality
+from ..algebra.evaluation import evaluate, evaluate_over_samples
+from ..algebra.matrix_derivatives import derivative, gradient
+from ..algebra.trace_polynomials import TracePolynomial, substitute, sum_over_samples
+from ..symbols import U12, U21, X, X_Q, ZERO, A, I, N, U, W, u
+from .assumptions import FloatArray, check_context_length, check_covariance, check_shape
+from .enumeration import Instance, InstanceKey, layer_prediction, prompt, random_instance
+from .layer import label, odd_and_even, prediction, target
+from .prompt_law import PromptLaw
+
+WEIGHTS = {"u12": U12, "u": u, "U": U, "u21": U21}
+
+
+def population_loss(law: PromptLaw) -> TracePolynomial:
+    """L on all parameters."""
+    error = prediction(law) - target()
+    return law.mean(error * error) / 2
+
+
+def even_loss(law: PromptLaw) -> TracePolynomial:
+    """1/2 E (even part of yhat)^2, which is never negative."""
+    _, even = odd_and_even(prediction(law))
+    return law.mean(even * even) / 2
+
+
+def reduced_loss(law: PromptLaw) -> TracePolynomial:
+    """reduced(A) = 1/2 E (s^T A x_q - w.x_q)^2 in the letter A."""
+    s = N**-1 * sum_over_samples(label(law) * X, ("x", "eps"))
+    error = s.T * A * X_Q - W.T * X_Q
+    return law.mean(error * error) / 2
+
+
+def weight_gradients(loss: TracePolynomial) -> dict[str, TracePolynomial]:
+    """dL/du12, dL/du, dL/dU, dL/du21."""
+    return {
+        name: derivative(loss, name) if name == "u" else gradient(loss, letter)
+        for name, letter in WEIGHTS.items()
+    }
+
+
+def effective_preconditioner() -> TracePolynomial:
+    """A = u U + u12 u21^T."""
+    return u * U + U12 * U21.T
+
+
+def split_by_parity(polynomial: ComponentPolynomial, instance: Instance) -> tuple[Any, Any]:
+    """The odd and even parts in (w, eps) of a polynomial in components."""
+    first = instance.dimension * (instance.context_length + 1)
+
+    def is_odd(monomial: int) -> bool:
+        exponents = monomial >> (8 * first)
+        return sum((exponents >> (8 * k)) & 255 for k in range(exponents.bit_length() // 8 + 1)) % 2 == 1
+
+    odd = {m: v for m, v in polynomial.terms.items() if is_odd(m)}
+    even = {m: v for m, v in polynomial.terms.items() if not is_odd(m)}
+    return ComponentPolynomial(odd), ComponentPolynomial(even)
+
+
+@cache
+def enumerated(key: InstanceKey) -> dict[str, Any]:
+    """The layer multiplied out at one instance, with the means that the steps are checked against."""
+    instance = random_instance(key)
+    drawn = prompt(instance)
+    yhat = layer_prediction(instance, drawn.embedding)
+    odd, even = split_by_parity(yhat, instance)
+    return {
+        "instance": instance,
+        "prompt": drawn,
+        "yhat": yhat,
+        "odd": odd,
+        "even": even,
+        "loss": instance.mean((yhat - drawn.target) * (yhat - drawn.target)) / 2,
+        "odd loss": instance.mean((odd - drawn.target) * (odd - drawn.target)) / 2,
+        "even loss": instance.mean(even * even) / 2,
+        "mixed": instance.mean((odd - drawn.target) * even),
+    }
+
+
+def value_at(polynomial: TracePolynomial, instance: Instance) -> Any:
+    """The exact value of a polynomial at an instance."""
+    return evaluate(polynomial, instance.values())
+
+
+def prediction_check(law: PromptLaw, key: InstanceKey) -> tuple[Any, Any]:
+    """The literal layer against the polynomial, as polynomials in the components of the prompt."""
+    found = enumerated(key)
+    instance, E = found["instance"], found["prompt"].embedding
+    d, n = instance.dimension, instance.context_length
+    w = found["prompt"].task
+    samples = {
+        "x": [E[:d, i : i + 1] for i in range(n)],
+        "eps": [np.array([[E[d, i] - w @ E[:d, i]]], dtype=object) for i in range(n)],
+    }
+    values = {**instance.values(), "x_q": E[:d, n:], "w": w[:, None]}
+    return found["yhat"], evaluate_over_samples(prediction(law), values, samples)
+
+
+@cache
+def derivation(law: PromptLaw | None = None) -> Derivation:
+    """From the layer's definition to L on all parameters, in five steps."""
+    law = law or PromptLaw()
+    loss, even, reduced = population_loss(law), even_loss(law), reduced_loss(law)
+    reduced_in_weights = substitute(reduced, {"A": effective_preconditioner()})
+
+    steps = (
+        equality(
+            "the layer's prediction",
+            ("yhat = f(E)[d, N]", r"\hat y"),
+            prediction(law),
+            "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column (x_1 stands for the summed sample)",
+            lambda key: prediction_check(law, key),
+        ),
+        equality(
+            "the part of yhat odd in (w, eps)",
+            ("yhat_odd = s^T A x_q, s = (1/N) sum_i y_i x_i", r"\hat y_{\rm odd}"),
+            odd_and_even(prediction(law))[0],
+            "sorting terms by their parity under (w, eps) -> (-w, -eps)",
+        ),
+        Step(
+            "the mixed term has mean zero",
+            "E (yhat_odd - w.x_q) yhat_even",
+            "0",
+            r"\mathbb{E}\,(\hat y_{\rm odd} - w^\top x_q)\,\hat y_{\rm even} = 0",
+            "the law of the prompt does not change under (w, eps) -> (-w, -eps), which flips the sign",
+            lambda key: (enumerated(key)["mixed"], 0),
+        ),
+        equality(
+            "the odd part of the loss",
+            ("1/2 E (yhat_odd - w.x_q)^2 = reduced(A)", r"\ell(A)"),
+            reduced,
+            "Isserlis' theorem, with A = u U + u12 u21^T",
+            lambda key: (enumerated(key)["odd loss"], value_at(reduced_in_weights, enumerated(key)["instance"])),
+        ),
+        equality(
+            "the even part of the loss",
+            ("1/2 E yhat_even^2", r"\tfrac12\mathbb{E}\,\hat y_{\rm even}^2"),
+            even,
+            "Isserlis' theorem; sums over samples give powers of N",
+            lambda key: (enumerated(key)["even loss"], value_at(even, enumerated(key)["instance"])),
+        ),
+        equality(
+            "the loss on all parameters",
+            ("L(u12, u, U, u21)", r"L(u_{12}, u, U, u_{21})"),
+            loss,
+            "the sum of the two parts",
+            lambda key: (enumerated(key)["loss"], value_at(loss, enumerated(key)["instance"])),
+        ),
+        Step(
+            "decomposition",
+            "L(u12, u, U, u21)",
+            "reduced(u U + u12 u21^T) + 1/2 E yhat_even^2",
+            r"L = \ell(u U + u_{12} u_{21}^\top) + \tfrac12 \mathbb{E}\,\hat y_{\rm even}^2",
+            "equality of normal forms, and of values at the instance",
+            lambda key: (
+                value_at(loss, enumerated(key)["instance"]),
+                value_at(reduced_in_weights + even, enumerated(key)["instance"]),
+            ),
+        ),
+    )
+    results = {"loss": loss, "even": even, "reduced": reduced}
+    return Derivation(STATEMENT, steps, results, lambda seed: (seed, False))
+
+
+STATEMENT = Statement(
+    identifier="population-loss",
+    title="Population loss of one layer of linear attention on all parameters",
+    latex=r"L(u_{12}, u, U, u_{21}) = \tfrac12\,\mathbb{E}\,(\hat y - w^\top x_q)^2",
+    text=(
+        "The population loss of the layer is a trace polynomial in all of its parameters, exact for every "
+        "dimension d and context length N; it is reduced(u U + u12 u21^T) plus a term that is never negative."
+    ),
+    assumptions=(
+        "x_i, x_q ~ N(0, Lambda), w ~ N(0, Psi), eps_i ~ N(0, sigma^2), all independent",
+        "y_i = w.x_i + eps_i; the target is the noiseless w.x_q",
+        "context length N >= 1, the same for every prompt",
+    ),
+    conventions=(
+        "E = [[x_1..x_N, x_q],[y_1..y_N, 0]], f(E) = E + W_PV E (E^T W_KQ E)/N, query column included in E E^T, "
+        "1/N over the context, L = 1/2 E(yhat - w.x_q)^2"
+    ),
+    sources=(Source("ours", "all parameters"), Source("zhang2024trained", "Lemma 5.1 for u12 = u21 = 0")),
+)
+
+
+NOISELESS = PromptLaw(task_covariance=I, noise_variance=ZERO)  # the setting of `loss_at`
+
+
+@cache
+def loss_and_gradients() -> tuple[TracePolynomial, dict[str, TracePolynomial]]:
+    """L and its four gradients for Psi = I without noise."""
+    loss = population_loss(NOISELESS)
+    return loss, weight_gradients(loss)
+
+
+def weight_blocks(value_weights: FloatArray, key_query_weights: FloatArray) -> dict[str, FloatArray]:
+    """The entries of W_PV and W_KQ, shapes (..., d+1, d+1), that enter the prediction."""
+    return {
+        "u12": value_weights[..., -1, :-1, None],
+        "u": value_weights[..., -1, -1],
+        "U": key_query_weights[..., :-1, :-1],
+        "u21": key_query_weights[..., -1, :-1, None],
+    }
+
+
+def loss_at(covariance: Any, context_length: Any, value_weights: Any, key_query_weights: Any) -> float:
+    """L at given weights, w ~ N(0, I), no noise.
+
+    covariance (d, d), weights (d+1, d+1) each. Raises AssumptionError.
+
+    >>> loss_at([[1.0]], 1, [[0, 0], [0, 1]], [[1, 0], [0, 0]])  # 1/2 E (w x^2 x_q - w x_q)^2
+    1.0
+    """
+    Lambda = check_covariance(covariance)
+    size = (Lambda.shape[0] + 1,) * 2
+    blocks = weight_blocks(
+        check_shape(value_weights, size, "value_weights"), check_shape(key_query_weights, size, "key_query_weights")
+    )
+    values = {"Lambda": Lambda, "N": check_context_length(context_length), **blocks}
+    return float(evaluate(loss_and_gradients()[0], values))
+
+
+def gradients_at(
+    covariance: FloatArray, context_length: FloatArray, value_weights: FloatArray, key_query_weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """dL/dW_PV and dL/dW_KQ, batched over leading axes; entries that do not enter have gradient 0.
+
+    covariance (..., d, d), context_length (...), weights (..., d+1, d+1).
+    """
+    blocks = weight_blocks(value_weights, key_query_weights)
+    values = {"Lambda": covariance, "N": context_length, **blocks}
+    found = {name: np.asarray(evaluate(g, values)) for name, g in loss_and_gradients()[1].items()}
+    by_value, by_key_query = np.zeros_like(value_weights), np.zeros_like(key_query_weights)
+    by_value[..., -1, :-1], by_value[..., -1, -1] = found["u12"][..., 0], found["u"]
+    by_key_query[..., :-1, :-1], by_key_query[..., -1, :-1] = found["U"], found["u21"][..., 0]
+    return by_value, by_key_query
+
+
+def descend(
+    covariance: FloatArray,
+    context_length: FloatArray,
+    start: tuple[FloatArray, FloatArray],
+    learning_rate: FloatArray,
+    steps: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Weights after `steps` steps of gradient descent on L, batched over leading axes.
+
+    learning_rate (...): the step is W <- W - learning_rate dL/dW.
+    """
+    value_weights, key_query_weights = (weights.copy() for weights in start)
+    rate = np.asarray(learning_rate)[..., None, None]
+    for _ in range(steps):
+        by_value, by_key_query = gradients_at(covariance, context_length, value_weights, key_query_weights)
+        value_weights = value_weights - rate * by_value
+        key_query_weights = key_query_weights - rate * by_key_query
+    return value_weights, key_query_weights
