@@ -203,24 +203,100 @@ STATEMENT = Statement(
 )
 
 
-NOISELESS = PromptLaw(task_covariance=I, noise_variance=ZERO)  # the setting of `loss_at`
+NOISELESS = PromptLaw(task_covariance=I, noise_variance=ZERO)  # the law of `noiseless_loss`
 
 
-@cache
-def loss_and_gradients() -> tuple[TracePolynomial, dict[str, TracePolynomial]]:
-    """L and its four gradients for Psi = I without noise."""
-    loss = population_loss(NOISELESS)
-    return loss, weight_gradients(loss)
+class LossOnWeights:
+    """A loss polynomial in u12, u, U, u21 (with Lambda and N) together with its gradients, evaluated at numbers.
+
+    Weights are W_PV and W_KQ, shapes (..., d+1, d+1); entries that do not enter have gradient 0. The
+    polynomial is an argument, so that an altered loss can be put to the same tests.
+    """
+
+    def __init__(self, loss: TracePolynomial) -> None:
+        self.loss = loss
+        self.slopes = weight_gradients(loss)
+
+    def value(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Any:
+        """L, shape (...)."""
+        return evaluate(self.loss, numbers(covariance, context_length, weights))
+
+    def gradients(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Weights:
+        """dL/dW_PV and dL/dW_KQ."""
+        values = numbers(covariance, context_length, weights)
+        return weights_from_blocks({name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights)
+
+    def descend(
+        self, covariance: FloatArray, context_length: Any, start: Weights, learning_rate: Any, steps: int
+    ) -> Weights:
+        """The weights after gradient descent W <- W - learning_rate dL/dW, batched over leading axes."""
+        rate = np.asarray(learning_rate)[..., None, None]
+        weights = start
+        for _ in range(steps):
+            slopes = self.gradients(covariance, context_length, weights)
+            weights = (weights[0] - rate * slopes[0], weights[1] - rate * slopes[1])
+        return weights
+
+    def with_rounding(
+        self, covariance: FloatArray, context_length: int, weights: Weights
+    ) -> tuple[tuple[float, float], Weights, Weights]:
+        """((L, bound), gradients, bounds): values at one set of weights with bounds on their rounding errors.
+
+        A term of k letters is at most k - 1 matrix products of length d, and the terms are added up: the error is
+        at most (k d + number of terms + 4) eps times the sum of the terms' absolute values.
+        """
+        values = numbers(covariance, context_length, weights)
+        sizes = {name: np.abs(value) for name, value in values.items()}
+        d = covariance.shape[-1]
+
+        def bound(polynomial: TracePolynomial) -> Any:
+            return rounding_factor(polynomial, d) * evaluate(absolute(polynomial), sizes)
+
+        slopes = {name: evaluate(slope, values) for name, slope in self.slopes.items()}
+        bounds = {name: bound(slope) for name, slope in self.slopes.items()}
+        loss = (float(evaluate(self.loss, values)), float(bound(self.loss)))
+        return loss, weights_from_blocks(slopes, weights), weights_from_blocks(bounds, weights)
 
 
-def weight_blocks(value_weights: FloatArray, key_query_weights: FloatArray) -> dict[str, FloatArray]:
-    """The entries of W_PV and W_KQ, shapes (..., d+1, d+1), that enter the prediction."""
+Weights = tuple[FloatArray, FloatArray]
+
+
+def numbers(covariance: FloatArray, context_length: Any, weights: Weights) -> dict[str, Any]:
+    """Values for the letters of a loss on weights."""
+    value_weights, key_query_weights = weights
     return {
+        "Lambda": covariance,
+        "N": np.asarray(context_length, dtype=float),
         "u12": value_weights[..., -1, :-1, None],
         "u": value_weights[..., -1, -1],
         "U": key_query_weights[..., :-1, :-1],
         "u21": key_query_weights[..., -1, :-1, None],
     }
+
+
+def weights_from_blocks(blocks: dict[str, Any], like: Weights) -> Weights:
+    """(W_PV, W_KQ) with the given blocks and zeros elsewhere."""
+    value_weights, key_query_weights = np.zeros_like(like[0]), np.zeros_like(like[1])
+    value_weights[..., -1, :-1], value_weights[..., -1, -1] = blocks["u12"][..., 0], blocks["u"]
+    key_query_weights[..., :-1, :-1], key_query_weights[..., -1, :-1] = blocks["U"], blocks["u21"][..., 0]
+    return value_weights, key_query_weights
+
+
+def absolute(polynomial: TracePolynomial) -> TracePolynomial:
+    """The same terms with the absolute values of their coefficients."""
+    return TracePolynomial(polynomial.rows, polynomial.cols, {m: abs(v) for m, v in polynomial.terms.items()})
+
+
+def rounding_factor(polynomial: TracePolynomial, dimension: int) -> float:
+    """(k d + number of terms + 4) eps for the longest term of k letters."""
+    letters = max(sum(1 for _ in monomial.letters()) for monomial in polynomial.terms)
+    return float((letters * dimension + len(polynomial.terms) + 4) * np.finfo(float).eps)
+
+
+@cache
+def noiseless_loss() -> LossOnWeights:
+    """L for w ~ N(0, I) without label noise."""
+    return LossOnWeights(population_loss(NOISELESS))
 
 
 def loss_at(covariance: Any, context_length: Any, value_weights: Any, key_query_weights: Any) -> float:
@@ -233,44 +309,8 @@ def loss_at(covariance: Any, context_length: Any, value_weights: Any, key_query_
     """
     Lambda = check_covariance(covariance)
     size = (Lambda.shape[0] + 1,) * 2
-    blocks = weight_blocks(
-        check_shape(value_weights, size, "value_weights"), check_shape(key_query_weights, size, "key_query_weights")
+    weights = (
+        check_shape(value_weights, size, "value_weights"),
+        check_shape(key_query_weights, size, "key_query_weights"),
     )
-    values = {"Lambda": Lambda, "N": check_context_length(context_length), **blocks}
-    return float(evaluate(loss_and_gradients()[0], values))
-
-
-def gradients_at(
-    covariance: FloatArray, context_length: FloatArray, value_weights: FloatArray, key_query_weights: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """dL/dW_PV and dL/dW_KQ, batched over leading axes; entries that do not enter have gradient 0.
-
-    covariance (..., d, d), context_length (...), weights (..., d+1, d+1).
-    """
-    blocks = weight_blocks(value_weights, key_query_weights)
-    values = {"Lambda": covariance, "N": context_length, **blocks}
-    found = {name: np.asarray(evaluate(g, values)) for name, g in loss_and_gradients()[1].items()}
-    by_value, by_key_query = np.zeros_like(value_weights), np.zeros_like(key_query_weights)
-    by_value[..., -1, :-1], by_value[..., -1, -1] = found["u12"][..., 0], found["u"]
-    by_key_query[..., :-1, :-1], by_key_query[..., -1, :-1] = found["U"], found["u21"][..., 0]
-    return by_value, by_key_query
-
-
-def descend(
-    covariance: FloatArray,
-    context_length: FloatArray,
-    start: tuple[FloatArray, FloatArray],
-    learning_rate: FloatArray,
-    steps: int,
-) -> tuple[FloatArray, FloatArray]:
-    """Weights after `steps` steps of gradient descent on L, batched over leading axes.
-
-    learning_rate (...): the step is W <- W - learning_rate dL/dW.
-    """
-    value_weights, key_query_weights = (weights.copy() for weights in start)
-    rate = np.asarray(learning_rate)[..., None, None]
-    for _ in range(steps):
-        by_value, by_key_query = gradients_at(covariance, context_length, value_weights, key_query_weights)
-        value_weights = value_weights - rate * by_value
-        key_query_weights = key_query_weights - rate * by_key_query
-    return value_weights, key_query_weights
+    return float(noiseless_loss().value(Lambda, check_context_length(context_length), weights))

@@ -1,0 +1,50 @@
+# Needs python3 >= 3.11 with pip, make and a shell; everything else goes into .venv.
+# An existing .venv is kept, so a torch of the user's choice (same version) can be put there first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.iclcheck-installed
+
+.PHONY: setup appendix test test-all lint types clean
+
+setup: $(INSTALLED)
+
+# Editable, because a plain install leaves a build/ folder that ships deleted modules the next time.
+# --no-deps, because the lock is complete and the metadata alone would draw the newest torch.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("need Python >= 3.11, got %s; pass another as make PYTHON=python3.12" % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || $(PYTHON) -m venv --without-pip .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m pip --python $(BIN)/python install pip
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@: > $@
+
+# The appendix is written whatever the verdicts are, and the exit status is that of the check.
+# Only a check that did not end (70: internal error, 130: Ctrl-C) leaves nothing to write.
+appendix: $(INSTALLED)
+	@status=0; table=$$($(BIN)/iclcheck check --profile quick) || status=$$?; \
+	if test $$status -ge 70; then printf '%s\n' "$$table"; exit $$status; fi; \
+	written=0; $(BIN)/iclcheck appendix --output appendix || written=$$?; \
+	printf '\n%s\n\n' "$$table"; \
+	if test $$written -ne 0; then printf 'The appendix was not written (exit status %s).\n' $$written; exit $$written; fi; \
+	printf 'The appendix lies in %s/appendix (check: exit status %s).\n' "$$PWD" $$status; \
+	exit $$status
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+# pytest exits 5 when no test is marked slow, which is not a failure.
+test-all: $(INSTALLED)
+	@status=0; $(BIN)/python -m pytest -m slow || status=$$?; test $$status -eq 5 || exit $$status
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy --strict src tests
+
+# Neither .venv nor .iclcheck (the records) is removed: they are dear, and not rebuilt from the sources alone.
+clean:
+	rm -rf build dist appendix src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measuring side: samples prompts, trains layers, measures them; never sees a derivation."""

@@ -1,0 +1,59 @@
+r"""Reading single arrays of an npz file (a zip archive of npy members), never unpickling.
+
+Main statements
+    an array's header is judged against the size of its member before the array is read
+    no member is unpacked that announces more than the largest size of a matrix
+"""
+
+import io
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from .damage import damage_reported
+from .weights_errors import WeightsFileError
+
+LARGEST_MEMBER = 2**28  # bytes, unpacked: a 5,800 x 5,800 matrix in float64
+
+
+def array_names(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by the names under which numpy.savez saved them."""
+    return {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+
+
+def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> NDArray[np.float64]:
+    """One array in float64; WeightsFileError if it is not floating point, too large, or damaged."""
+    if member.file_size > LARGEST_MEMBER:
+        raise WeightsFileError(
+            f"{member.filename} in {path} unpacks to {member.file_size} bytes where at most {LARGEST_MEMBER} "
+            "are expected of a matrix; save only the two weight matrices"
+        )
+    with damage_reported(f"{member.filename} in {path}"):
+        content = archive.read(member)
+        _judge_header(content, member, path)
+        array = npy.read_array(io.BytesIO(content), allow_pickle=False)
+    return np.asarray(array, dtype=np.float64)
+
+
+def _judge_header(content: bytes, member: zipfile.ZipInfo, path: Path) -> None:
+    stream = io.BytesIO(content)
+    shape, dtype = _shape_and_dtype(stream)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise WeightsFileError(
+            f"{member.filename} in {path} must be float64, float32 or float16, got {dtype}; "
+            "convert it with .astype(float) before saving"
+        )
+    announced, present = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if announced != present:
+        raise ValueError(f"shape {shape} and {dtype} need {announced} bytes, there are {present}")
+
+
+def _shape_and_dtype(stream: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype

@@ -1,0 +1,1 @@
+"""Joins the two sides: brings a derivation's prediction and a measurement to one verdict."""

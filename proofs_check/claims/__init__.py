@@ -1,0 +1,1 @@
+"""Claims: statement, prediction, measurements and decision rule, one object each."""

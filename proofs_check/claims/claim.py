@@ -1,0 +1,102 @@
+"""A claim: statement, prediction, checks and the domain on which they are made.
+
+A claim holds no result. Its derivation gives the prediction (theory), its checks make tasks (plain
+data for numerics) and judge what the tasks measured; only numbers pass between the two sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..records.tasks import Task
+from ..verdicts.verdict import Outcome, Verdict, combine
+
+if TYPE_CHECKING:
+    from ...theory.algebra.derivations import Derivation
+
+Values = Mapping[str, Any]
+Run = Callable[[Sequence[Task]], list[Values]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a check may spend, and where.
+
+    prompts             per setting of a sampled check
+    replicas            independent trainings of a convergence check
+    training_steps      per training
+    """
+
+    profile: str = "quick"
+    device: str = "cpu"
+    seed: int = 0
+    prompts: int = 4_000_000
+    replicas: int = 192
+    training_steps: int = 400
+
+
+def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
+    """The budget of a profile: quick (minutes on 2 cores) or full (sixteen times the prompts)."""
+    if profile == "quick":
+        return Budget(profile, device, seed)
+    if profile == "full":
+        return Budget(profile, device, seed, prompts=64_000_000, replicas=1024, training_steps=1600)
+    raise ValueError(f"need the profile quick or full, got {profile!r}")
+
+
+class Check(Protocol):
+    """One measurement of a claim and the rule that judges it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        """What can be measured before anything is known: the bulk of the work, in parallel."""
+        ...
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        """The verdict, from the tasks' values; `run` gives them and may run small tasks that depend on them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of `predict`: its name, what it is, and whether it may be left out."""
+
+    name: str
+    description: str
+    required: bool = True
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement with everything that is needed to test it.
+
+    domain      the laws, sizes and starts of training that the checks draw from, in words
+    predict     validated parameters -> quantities, plain data
+    """
+
+    identifier: str
+    derivation: Callable[[], Derivation]
+    parameters: tuple[Parameter, ...]
+    predict: Callable[[Mapping[str, Any]], dict[str, Any]]
+    checks: tuple[Check, ...]
+    domain: str
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """All verdicts on one claim, and their combination."""
+
+    identifier: str
+    outcome: Outcome
+    verdicts: tuple[Verdict, ...]
+
+
+def judge(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict:
+    """Judge every check of a claim."""
+    verdicts = tuple(check.judge(run, budget) for check in claim.checks)
+    return ClaimVerdict(claim.identifier, combine(v.outcome for v in verdicts), verdicts)

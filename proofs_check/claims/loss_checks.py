@@ -1,0 +1,218 @@
+r"""Checks of the population loss on all parameters: its value, its gradient, and where it leads training.
+
+Three checks
+    SampledLoss          the mean loss of the real layer over fresh prompts is the predicted L
+    EnumeratedLoss       loss and all gradients over Gauss nodes, exact up to rounding, at random weights
+    DescentPath          stochastic gradient descent from a random start of ALL parameters ends where gradient descent on
+                         the predicted L, same rate and number of steps, ends
+The predictions come from the trace polynomial and its matrix derivatives, the measurements from the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..records.plain_data import content_hash
+from ..records.tasks import Task
+from ..verdicts.heavy_tails import compare_mean
+from ..verdicts.replicas import count_replicas
+from ..verdicts.verdict import Verdict, decide
+from .claim import Budget, Run, Values
+from .convergence import REPLICAS_PER_TASK
+from .settings import FloatArray, Setting, dimension_of, generator
+from .stationarity import MEASUREMENTS, described
+
+if TYPE_CHECKING:
+    from ...theory.one_layer.population_loss import LossOnWeights
+
+Loss = Callable[[], "LossOnWeights"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A law of the prompt and weights with all parameters different from zero."""
+
+    setting: Setting
+    weights: tuple[FloatArray, FloatArray]
+
+    def parameters(self) -> dict[str, Any]:
+        W_PV, W_KQ = self.weights
+        return {"distribution": self.setting, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}
+
+    def law(self) -> tuple[FloatArray, int]:
+        return np.array(self.setting["covariance"]), self.setting["context_lengths"][0]
+
+
+def random_weights(name: str, seed: int, dimension: int, scale: float) -> tuple[FloatArray, FloatArray]:
+    """W_PV and W_KQ with independent N(0, scale^2) entries where they enter, zeros elsewhere."""
+    draw = generator(f"weights/{name}", seed)
+    W_PV, W_KQ = (np.zeros((dimension + 1, dimension + 1)) for _ in range(2))
+    W_PV[-1] = scale * draw.normal(size=dimension + 1)
+    W_KQ[:, :-1] = scale * draw.normal(size=(dimension + 1, dimension))
+    return W_PV, W_KQ
+
+
+@dataclass(frozen=True)
+class SampledLoss:
+    """The sampled loss at random weights, relative to the predicted one."""
+
+    loss: Loss
+    cases: Callable[[int], list[Case]]
+    resolution: float = 0.1
+    false_alarm: float = 1e-6
+    miss: float = 1e-3
+    name: str = "loss, sampled"
+
+    def task(self, case: Case, budget: Budget) -> Task:
+        stream_key = f"{self.name}/{budget.seed}/{content_hash(case.parameters())}"
+        parameters = {**case.parameters(), "prompts": budget.prompts, "stream_key": stream_key}
+        return Task(f"{MEASUREMENTS}:sampled_loss", parameters, budget.device)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(case, budget) for case in self.cases(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        cases = self.cases(budget.seed)
+        found = run([self.task(case, budget) for case in cases])
+        compared = []
+        for case, values in zip(cases, found, strict=True):
+            predicted = float(self.loss().value(*case.law(), case.weights))
+            scale = 1 / predicted
+            compared.append(
+                compare_mean(
+                    values["count"], scale * values["sum"][0], scale**2 * values["sum_of_squares"][0],
+                    scale**2 * values["second_moment"], predicted=1.0,
+                    false_alarm=self.false_alarm / len(cases), miss=self.miss,
+                )
+            )  # fmt: skip
+        worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
+        gap = max(one.detectable for one in compared)
+        return Verdict(
+            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 1.0,
+            worst.allowed, gap, "in units of the predicted L", self.false_alarm, self.miss,
+            f"{sum(one.draws for one in compared):.1e} prompts at {len(cases)} random weights",
+            {"settings": [described(case.setting) for case in cases]},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EnumeratedLoss:
+    """Loss and gradients on all entries at random weights, without sampling."""
+
+    loss: Loss
+    cases: Callable[[int], list[Case]]
+    resolution: float = 1e-6
+    name: str = "loss and gradients, enumerated"
+
+    def task(self, case: Case) -> Task:
+        return Task(f"{MEASUREMENTS}:enumerated_gradient", case.parameters(), cost=0.5)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(case) for case in self.cases(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        cases = self.cases(budget.seed)
+        found = run([self.task(case) for case in cases])
+        rows = [row for case, values in zip(cases, found, strict=True) for row in self.rows(case, values)]
+        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
+        gap = 2 * max(row[1] for row in rows)
+        return Verdict(
+            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap,
+            "as a difference in units of L and of the gradient's norm", 0.0, 0.0,
+            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes at {len(cases)} random weights",
+            {"settings": [described(case.setting) for case in cases]},
+        )  # fmt: skip
+
+    def rows(self, case: Case, values: Values) -> list[tuple[float, float]]:
+        """(largest difference, its allowance) for the loss and for each of the two gradients, relative."""
+        (loss, loss_bound), slopes, bounds = self.loss().with_rounding(*case.law(), case.weights)
+        scale = float(np.sqrt(sum(np.sum(slope**2) for slope in slopes)))
+        rows = [(abs(loss - values["loss"]) / loss, (loss_bound + values["loss_rounding"]) / loss)]
+        for slope, bound, name in zip(slopes, bounds, ("W_PV", "W_KQ"), strict=True):
+            difference = np.linalg.norm(slope - np.array(values[name]))
+            allowed = np.linalg.norm(bound + np.array(values[f"{name}_rounding"]))
+            rows.append((float(difference) / scale, float(allowed) / scale))
+        return rows
+
+
+@dataclass(frozen=True)
+class DescentPath:
+    """Replicas of stochastic gradient descent on all parameters against gradient descent on the predicted L.
+
+    The error of a replica is |W_end - W_predicted| / |W_predicted - W_start| over both weights.
+    """
+
+    loss: Loss
+    setting: Callable[[int, int], Setting]
+    training: dict[str, Any] = field(default_factory=dict)
+    margin: float = 0.1
+    required: float = 0.9
+    false_alarm: float = 1e-6
+    name: str = "path of gradient descent"
+
+    def configurations(self, budget: Budget) -> list[dict[str, Any]]:
+        return [
+            {**self.training, "distribution": self.setting(budget.seed, k), "seed": budget.seed, "replica": k}
+            for k in range(budget.replicas)
+        ]
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        wanted = self.configurations(budget)
+        parts = (wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK))
+        return [
+            Task(f"{MEASUREMENTS}:trained_weights", {"configurations": part}, budget.device, cost=2.0)
+            for part in parts
+        ]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        found = run(self.tasks(budget))
+        errors = self.errors([one["distribution"] for one in self.configurations(budget)], found)
+        hits = errors[errors <= self.margin]
+        count = count_replicas(len(hits), len(errors), required=self.required, false_alarm=self.false_alarm)
+        return Verdict(
+            self.name, count.outcome, float(np.median(errors)), 0.0, self.margin,
+            self.margin + float(hits.max(initial=0.0)),
+            "as a distance from the predicted end in units of the distance travelled (median over replicas)",
+            self.false_alarm, 0.0,
+            f"{count.hits} of {count.replicas} replicas within {self.margin:.0%}, so p >= {count.lower:.3f}; "
+            f"{sum(sum(v['prompts']) for v in found):.1e} prompts",
+            {"hits": count.hits, "replicas": count.replicas, "median": float(np.median(errors)),
+             "largest": float(errors.max())},
+        )  # fmt: skip
+
+    def errors(self, settings: list[Setting], found: list[Values]) -> FloatArray:
+        """Per replica; replicas of one dimension are predicted in one batch."""
+        ends, starts = ([weights_of(found, prefix, k) for k in range(len(settings))] for prefix in ("", "start_"))
+        errors = np.zeros(len(settings))
+        for d in {dimension_of(setting) for setting in settings}:
+            places = [k for k, setting in enumerate(settings) if dimension_of(setting) == d]
+            predicted = self.loss().descend(
+                np.array([settings[k]["covariance"] for k in places]),
+                np.array([settings[k]["context_lengths"][0] for k in places]),
+                stacked([starts[k] for k in places]),
+                self.training["learning_rate"],
+                self.training["steps"],
+            )
+            end, start = stacked([ends[k] for k in places]), stacked([starts[k] for k in places])
+            errors[places] = distance(end, predicted) / distance(predicted, start)
+        return errors
+
+
+def weights_of(found: list[Values], prefix: str, replica: int) -> tuple[FloatArray, FloatArray]:
+    """(W_PV, W_KQ) of one replica out of the values of all tasks."""
+    values, place = found[replica // REPLICAS_PER_TASK], replica % REPLICAS_PER_TASK
+    return np.array(values[f"{prefix}W_PV"][place]), np.array(values[f"{prefix}W_KQ"][place])
+
+
+def stacked(weights: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    return np.stack([w[0] for w in weights]), np.stack([w[1] for w in weights])
+
+
+def distance(a: tuple[FloatArray, FloatArray], b: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Frobenius distance over both weights, per leading index."""
+    squares = [np.sum((x - y) ** 2, axis=(-2, -1)) for x, y in zip(a, b, strict=True)]
+    return np.asarray(np.sqrt(sum(squares)))

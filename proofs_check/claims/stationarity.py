@@ -1,0 +1,176 @@
+r"""Stationarity: the gradient of the real layer's loss at the predicted weights is zero.
+
+Main statement
+    With directions V_k such that E Z_k = <W_k, A - A*> for an orthonormal basis W_k, the mean of Z_k over prompts
+    measures the displacement of the predicted A from the stationary point, in units of A itself. It is zero at the
+    right prediction; unbiased for any number of prompts.
+Two checks
+    SampledStationarity       over fresh prompts, judged by `heavy_tails` with the exact second moment of Z_k
+    EnumeratedStationarity    over Gauss nodes, exact up to rounding: no false alarms, but small d and N only
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..records.plain_data import content_hash
+from ..records.tasks import Task
+from ..verdicts.heavy_tails import MeanComparison, compare_mean
+from ..verdicts.verdict import Verdict, decide
+from .claim import Budget, Run, Values
+from .settings import FloatArray, Setting, dimension_of
+
+if TYPE_CHECKING:
+    from ...theory.one_layer.stationarity import StationarityPlan
+
+Predictor = Callable[[Setting], FloatArray]
+Planner = Callable[[Setting, FloatArray], "StationarityPlan"]
+
+MEASUREMENTS = "iclcheck.numerics.one_layer.measurements"
+UNIT = "as a displacement of A in units of |A|_F"
+
+
+@dataclass(frozen=True)
+class SampledStationarity:
+    """The sampled gradient at the predicted weights, in several settings.
+
+    through     "layer": the attention layer;  "step": an explicit preconditioned gradient step
+    resolution  the largest displacement (relative to |A|_F) that a pass may have missed
+    """
+
+    predicted: Predictor
+    plan: Planner
+    settings: Callable[[int], list[Setting]]
+    through: str = "layer"
+    resolution: float = 0.05
+    false_alarm: float = 1e-6
+    miss: float = 1e-3
+
+    @property
+    def name(self) -> str:
+        return "stationarity, sampled" + ("" if self.through == "layer" else " (explicit step)")
+
+    def task(self, setting: Setting, budget: Budget) -> Task:
+        weights = self.predicted(setting)
+        directions = self.plan(setting, weights).directions.tolist()
+        common: dict[str, Any] = {"distribution": setting, "directions": directions, "prompts": budget.prompts}
+        common["stream_key"] = f"{self.name}/{budget.seed}/{content_hash(setting)}"
+        if self.through == "step":
+            parameters = {**common, "preconditioner": weights.tolist()}
+            return Task(f"{MEASUREMENTS}:sampled_step_stationarity", parameters, budget.device, cost=1.5)
+        return Task(f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(setting, budget) for setting in self.settings(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        settings = self.settings(budget.seed)
+        found = run([self.task(setting, budget) for setting in settings])
+        compared = [self.compare(s, v, len(settings)) for s, v in zip(settings, found, strict=True)]
+        gaps = [frobenius([one.detectable for one in row]) for row in compared]
+        worst = max((one for row in compared for one in row), key=lambda one: abs(one.measured) / one.allowed)
+        holds = all(one.holds for row in compared for one in row)
+        prompts = sum(row[0].draws for row in compared)
+        return Verdict(
+            self.name, decide(holds, max(gaps), self.resolution), worst.measured, 0.0, worst.allowed, max(gaps), UNIT,
+            self.false_alarm, self.miss,
+            f"{prompts:.1e} prompts in {len(settings)} settings",
+            {"settings": [described(s) for s in settings], "detectable": [finite(g) for g in gaps]},
+        )  # fmt: skip
+
+    def compare(self, setting: Setting, values: Values, settings: int) -> list[MeanComparison]:
+        """One comparison per direction, in units of |A|_F; the rates are shared among all of them."""
+        weights = self.predicted(setting)
+        moments = self.plan(setting, weights).second_moments / np.linalg.norm(weights) ** 2
+        scale = 1 / float(np.linalg.norm(weights))
+        return [
+            compare_mean(
+                values["count"], scale * values["sum"][k], scale**2 * values["sum_of_squares"][k], float(moment),
+                false_alarm=self.false_alarm / (settings * len(moments)), miss=self.miss / len(moments),
+            )
+            for k, moment in enumerate(moments)
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EnumeratedStationarity:
+    """The exact gradient at the predicted weights, in settings small enough to enumerate."""
+
+    predicted: Predictor
+    plan: Planner
+    settings: Callable[[int], list[Setting]]
+    resolution: float = 1e-6
+
+    @property
+    def name(self) -> str:
+        return "stationarity, enumerated"
+
+    def task(self, setting: Setting) -> Task:
+        weights = self.predicted(setting)
+        directions = self.plan(setting, weights).directions.tolist()
+        parameters = {"distribution": setting, "directions": directions, **layer_weights(weights)}
+        return Task(f"{MEASUREMENTS}:enumerated_stationarity", parameters, cost=0.5)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(setting) for setting in self.settings(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        settings = self.settings(budget.seed)
+        found = run([self.task(setting) for setting in settings])
+        rows = [self.displacement(s, v) for s, v in zip(settings, found, strict=True)]
+        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
+        gap = 2 * max(row[1] for row in rows)
+        return Verdict(
+            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap, UNIT,
+            0.0, 0.0,
+            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes in {len(settings)} settings",
+            {"settings": [described(s) for s in settings], "displacements": [row[0] for row in rows]},
+        )  # fmt: skip
+
+    def displacement(self, setting: Setting, values: Values) -> tuple[float, float]:
+        """|A - A*|_F as measured, and the rounding errors of rule and prediction, relative to |A|_F."""
+        weights = self.predicted(setting)
+        size = float(np.linalg.norm(weights))
+        of_rule = frobenius(values["rounding"]) / size
+        return frobenius(values["mean"]) / size, of_rule + prediction_rounding(setting)
+
+
+def prediction_rounding(setting: Setting) -> float:
+    """A bound on the relative rounding error of a predicted A.
+
+    Gaussian elimination with partial pivoting solves a nearby system: relative backward error at most
+    3 d^3 2^(d-1) eps [higham2002accuracy, Section 9.4], enlarged by the condition number of the system
+    left = (1 + 1/N) Psi Lambda + rho I = Lambda^-1/2 ((1 + 1/N) Lambda^1/2 Psi Lambda^1/2 + rho I) Lambda^1/2,
+    at most cond(Lambda)^2 cond(Psi); 8 eps more for forming the system and the weights u, U.
+    """
+    d = dimension_of(setting)
+    condition = np.linalg.cond(setting["covariance"]) ** 2 * np.linalg.cond(setting["task_covariance"])
+    return float((3 * d**3 * 2 ** (d - 1) + 8) * np.finfo(float).eps * condition)
+
+
+def layer_weights(preconditioner: FloatArray) -> dict[str, Any]:
+    """W_PV and W_KQ, balanced, of the layer with this preconditioner and no leak."""
+    from ...theory.one_layer.fixed_point import balanced_weights
+
+    value_weights, key_query_weights = balanced_weights(preconditioner)
+    return {"W_PV": value_weights.tolist(), "W_KQ": key_query_weights.tolist()}
+
+
+def frobenius(entries: Any) -> float:
+    return float(np.sqrt(np.sum(np.square(entries))))
+
+
+def finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def described(setting: Setting) -> str:
+    """A setting in a few words."""
+    lengths = setting["context_lengths"]
+    length = str(lengths[0]) if len(lengths) == 1 else f"one of {lengths}"
+    return f"d = {dimension_of(setting)}, N = {length}, noise variance {setting['noise_variance']:.3g}"

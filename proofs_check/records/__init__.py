@@ -1,0 +1,1 @@
+"""Records: raw measurements apart from the verdict, in an append-only store."""

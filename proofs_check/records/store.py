@@ -1,0 +1,274 @@
+r"""The append-only store of records.
+
+A record is what one task measured, apart from any verdict: a changed decision rule re-judges the
+same records, only a changed measuring path makes them stale.
+
+Main statements
+    put       either the whole record is in the file afterwards, or nothing is: also after kill -9
+    newest    of several records with one key the last one put
+    no row is ever changed or removed; triggers in the file refuse it to every other program too
+"""
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .plain_data import canonical_json, content_hash, plain_copy
+
+APPLICATION_ID = 0x49434C43  # "ICLC", in the header of every store
+EXPORT_FORMAT = "iclcheck records 1"
+_SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
+_SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    "PRAGMA user_version = 1",
+    "CREATE TABLE records"
+    " (position INTEGER PRIMARY KEY, key TEXT NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)",
+    "CREATE INDEX records_by_key ON records (key, position)",
+    "CREATE TRIGGER never_changed BEFORE UPDATE ON records"
+    " BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
+    "CREATE TRIGGER never_removed BEFORE DELETE ON records"
+    " BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
+)
+
+
+class RecordStoreError(ValueError):
+    """A file that cannot be used as a store, or a record in it that was altered."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one task measured, with all that is needed to judge it, and to run it again.
+
+    key             sha256 of measurement, parameters and kind of device (see `tasks.Task`)
+    measurement     "package.module:function"
+    parameters      plain data, the keyword arguments of the measurement
+    values          plain data, the raw measurements
+    measuring_path  sha256 of the code that measured (see `measuring_path`)
+    environment     plain data: python, torch, numpy, device, platform, commit, uncommitted_changes
+    seconds         wall-clock time of the measurement
+    created         UTC time at which it ended, ISO 8601
+    """
+
+    key: str
+    measurement: str
+    parameters: Mapping[str, Any]
+    values: Mapping[str, Any]
+    measuring_path: str
+    environment: Mapping[str, Any]
+    seconds: float
+    created: str
+
+    def as_plain(self) -> dict[str, Any]:
+        """The record as plain data; TypeError or ValueError names the entry that is not plain."""
+        plain: dict[str, Any] = plain_copy(asdict(self), "record")
+        return plain
+
+    def sha256(self) -> str:
+        """Hash of the whole record, by which an altered one is recognised."""
+        return content_hash(self.as_plain())
+
+
+def record_from_plain(plain: Mapping[str, Any]) -> Record:
+    """The record that `Record.as_plain` wrote; RecordStoreError if entries are missing or unknown."""
+    expected = {field.name for field in fields(Record)}
+    if set(plain) != expected:
+        raise RecordStoreError(
+            f"a record needs exactly the entries {sorted(expected)}, got {sorted(plain)}; "
+            "measure again with this version of iclcheck"
+        )
+    return Record(**plain)
+
+
+class RecordStore:
+    """Records in one SQLite file, created if it is missing; use it as a context manager.
+
+    Several processes may read while one writes; two writers wait for each other.
+    Raises RecordStoreError for a file that is not a store.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        _refuse_what_is_no_database(self.path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # isolation_level=None: transactions begin and end only where this module says so.
+        self._connection = sqlite3.connect(
+            self.path, timeout=_SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None
+        )
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        try:
+            if self._application() != APPLICATION_ID:
+                with self._transaction():
+                    self._create_or_refuse()
+            # Readers do not block the writer in this mode; a file system that refuses it only costs speed.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.DatabaseError as error:
+            raise RecordStoreError(_not_a_store(self.path, str(error))) from error
+
+    def _application(self) -> int:
+        (number,) = self._connection.execute("PRAGMA application_id").fetchone()
+        return int(number)
+
+    def _create_or_refuse(self) -> None:
+        (objects,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if self._application() == 0 and objects == 0:
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+        elif self._application() != APPLICATION_ID:
+            raise RecordStoreError(_not_a_store(self.path, "an SQLite file of another program"))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def put(self, record: Record) -> None:
+        """Append a record; it is on the disk when this returns.
+
+        Raises TypeError or ValueError, and writes nothing, if the record is not strict JSON.
+        """
+        plain = record.as_plain()
+        row = (record.key, canonical_json(plain), content_hash(plain))
+        with self._transaction():
+            self._connection.execute("INSERT INTO records (key, body, sha256) VALUES (?, ?, ?)", row)
+
+    def newest(self, key: str) -> Record | None:
+        """The last record put under `key`, or None; RecordStoreError if it was altered in the file."""
+        row = self._connection.execute(
+            "SELECT body, sha256 FROM records WHERE key = ? ORDER BY position DESC LIMIT 1", (key,)
+        ).fetchone()
+        return None if row is None else self._read(*row)
+
+    def newest_records(self) -> list[Record]:
+        """The newest record of every key, ordered by measurement, parameters and key."""
+        rows = self._connection.execute(
+            "SELECT body, sha256 FROM records"
+            " WHERE position IN (SELECT max(position) FROM records GROUP BY key)"
+        )
+        return sorted((self._read(*row) for row in rows), key=_content_order)
+
+    def count(self) -> int:
+        """The number of all records, older ones of a key included."""
+        (count,) = self._connection.execute("SELECT count(*) FROM records").fetchone()
+        return int(count)
+
+    def _read(self, body: str, sha256: str) -> Record:
+        record = record_from_plain(json.loads(body))
+        if record.sha256() != sha256:
+            raise RecordStoreError(
+                f"the record {record.key[:12]} of {self.path} must hash to {sha256[:12]}, got "
+                f"{record.sha256()[:12]}: it was altered; measure it again in a new store"
+            )
+        return record
+
+    def export_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the newest record of every key as strict JSON, each with its sha256.
+
+        Equal stores give equal bytes. The file appears whole or not at all.
+        """
+        write_records_json(self.newest_records(), path)
+
+    def close(self) -> None:
+        """Close the file; SQLite then removes its two companions (-wal and -shm)."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_records_json(records: list[Record], path: str | os.PathLike[str]) -> None:
+    """Write records as strict JSON, each with its sha256, in the order of their content."""
+    entries = [
+        {**record.as_plain(), "sha256": record.sha256()} for record in sorted(records, key=_content_order)
+    ]
+    document = {"format": EXPORT_FORMAT, "records": entries}
+    _write_whole(Path(path), json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
+    """The records of a file that `write_records_json` wrote, each compared with its sha256.
+
+    Raises RecordStoreError if the file is not such a file, or if a record was altered.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordStoreError(
+            f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); "
+            "export it again"
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != EXPORT_FORMAT:
+        raise RecordStoreError(
+            f"need a JSON file whose format is {EXPORT_FORMAT!r}, {path} has another; export it again"
+        )
+    return [_unaltered(entry, path) for entry in document.get("records", [])]
+
+
+def _unaltered(entry: Any, path: str | os.PathLike[str]) -> Record:
+    if not isinstance(entry, dict):
+        raise RecordStoreError(f"the records in {path} must be objects, got {entry!r}; export it again")
+    record = record_from_plain({name: value for name, value in entry.items() if name != "sha256"})
+    if record.sha256() != entry.get("sha256"):
+        raise RecordStoreError(
+            f"the record {str(record.key)[:12]} of {path} must hash to its sha256 {entry.get('sha256')}, got "
+            f"{record.sha256()}: it was altered; ask its author for the original, or measure it again"
+        )
+    return record
+
+
+def _content_order(record: Record) -> tuple[str, str, str]:
+    return record.measurement, canonical_json(record.parameters), record.key
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp gives 0o600, with which nobody else could read the evidence
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _refuse_what_is_no_database(path: Path) -> None:
+    if path.is_dir():
+        raise RecordStoreError(_not_a_store(path, "a directory"))
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        start = file.read(16)
+    # SQLite creates the file empty and writes it later; a run killed between the two is no reason to refuse.
+    if start not in (b"", b"SQLite format 3\x00"):
+        raise RecordStoreError(_not_a_store(path, "a file of another kind"))
+
+
+def _not_a_store(path: Path, what_came: str) -> str:
+    return f"need a store of records at {path}, got {what_came}; name another file, or a new one"

@@ -1,0 +1,49 @@
+r"""Counting replicas: a statement about trained weights whose distribution nobody knows.
+
+Main statement
+    Of n independent trainings k end within the margin. Whatever the distribution of trained weights, k is
+    binomial(n, p), where p is the probability that a training ends within the margin, and the Clopper-Pearson
+    bounds hold at their stated rate [clopper1934use]. 131 replicas without a miss show p >= 0.9 at 1e-6,
+    since 0.9^131 = 1.01e-6 and 0.9^132 < 1e-6 (one-sided: 132; the classical count 131 rounds it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReplicaCount:
+    """How many replicas ended within the margin, and what that says about the probability p.
+
+    lower, upper     one-sided bounds on p, each at rate `false_alarm`
+    """
+
+    hits: int
+    replicas: int
+    required: float
+    lower: float
+    upper: float
+    false_alarm: float
+
+    @property
+    def outcome(self) -> str:
+        """agrees: p >= required is shown;  contradicts: p < required is shown;  else inconclusive."""
+        if self.lower >= self.required:
+            return "agrees"
+        return "contradicts" if self.upper < self.required else "inconclusive"
+
+
+def count_replicas(hits: int, replicas: int, *, required: float = 0.9, false_alarm: float = 1e-6) -> ReplicaCount:
+    """Clopper-Pearson bounds on the probability of a hit.
+
+    >>> count_replicas(132, 132).outcome, count_replicas(100, 100).outcome, count_replicas(60, 132).outcome
+    ('agrees', 'inconclusive', 'contradicts')
+    """
+    from scipy.stats import beta
+
+    if not 0 <= hits <= replicas or replicas < 1:
+        raise ValueError(f"need between 0 and {replicas} hits of at least one replica, got {hits}")
+    lower = float(beta.ppf(false_alarm, hits, replicas - hits + 1)) if hits else 0.0
+    upper = float(beta.isf(false_alarm, hits + 1, replicas - hits)) if hits < replicas else 1.0
+    return ReplicaCount(hits, replicas, required, lower, upper, false_alarm)

@@ -1,0 +1,93 @@
+"""Code makes a record stale; words about the code do not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from iclcheck.proofs_check.records.measuring_path import (
+    MeasurementNotFoundError,
+    measuring_path,
+    modules_of,
+)
+
+MEASUREMENT = "toy_lab.bench:square"
+
+
+def test_comments_docstrings_and_layout_leave_the_hash(lab: Path) -> None:
+    before = measuring_path(MEASUREMENT)
+    text = lab.read_text()
+    reworded = text.replace('"""The square of x."""', '"""Another\n\n    docstring."""\n    # a reason')
+    assert reworded != text
+    lab.write_text("# a comment\n" + reworded.replace("x * x", "(x  *\n        x)"))
+    assert measuring_path(MEASUREMENT) == before
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("x * x", "x * x + 0"),
+        ("x * x", "x ** x"),
+        ("seconds=0.0", "seconds=0"),
+        ('"square"', '"Square"'),
+        ("import time", "import time as time"),
+        ("x < 0", "x <= 0"),
+    ],
+)
+def test_any_change_of_code_changes_the_hash(lab: Path, old: str, new: str) -> None:
+    before = measuring_path(MEASUREMENT)
+    assert old in lab.read_text()
+    lab.write_text(lab.read_text().replace(old, new))
+    assert measuring_path(MEASUREMENT) != before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from . import helper",
+        "from .helper import scale",
+        "import toy_lab.helper",
+        "def late():\n    from toy_lab.helper import scale",
+        "from toy_lab import helper as h",
+    ],
+)
+def test_the_path_goes_through_imports_of_every_form(lab: Path, statement: str) -> None:
+    helper, deeper = lab.with_name("helper.py"), lab.with_name("deeper.py")
+    helper.write_text("from .deeper import base\nscale = 2 * base\n")
+    deeper.write_text("base = 1\n")
+    lab.write_text(lab.read_text() + statement + "\n")
+    assert set(modules_of(MEASUREMENT)) >= {"toy_lab.bench", "toy_lab.helper", "toy_lab.deeper"}
+    before = measuring_path(MEASUREMENT)
+    deeper.write_text("base = 1.5\n")
+    assert measuring_path(MEASUREMENT) != before
+
+
+def test_modules_beside_the_path_do_not_count(lab: Path) -> None:
+    before = measuring_path(MEASUREMENT)
+    lab.with_name("unrelated.py").write_text("x = 1\n")
+    assert set(modules_of(MEASUREMENT)) == {"toy_lab.bench"}
+    assert measuring_path(MEASUREMENT) == before
+
+
+def test_a_name_taken_from_a_package_counts_as_the_whole_package(lab: Path) -> None:
+    lab.with_name("hidden.py").write_text("gain = 1\n")
+    lab.with_name("__init__.py").write_text("def __getattr__(name): ...\n")
+    lab.write_text(lab.read_text() + "from toy_lab import gain\n")
+    assert set(modules_of(MEASUREMENT)) == {"toy_lab", "toy_lab.bench", "toy_lab.hidden"}
+
+
+def test_the_path_enters_numerics_from_outside(lab: Path) -> None:
+    lab.write_text(lab.read_text() + "import iclcheck.numerics.users_models.blocks\n")
+    assert "iclcheck.numerics.users_models.blocks" in modules_of(MEASUREMENT)
+
+
+def test_looking_up_the_code_runs_none_of_it(lab: Path) -> None:
+    lab.with_name("__init__.py").write_text("raise SystemExit('imported')\n")
+    measuring_path(MEASUREMENT)
+    assert "toy_lab" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["toy_lab.absent:f", "absent.module:f", "sys:f"])
+def test_a_measurement_without_source_is_named(lab: Path, name: str) -> None:
+    with pytest.raises(MeasurementNotFoundError, match=name):
+        measuring_path(name)
