@@ -1,1 +1,1 @@
-"""Symbolic side: derives closed forms from the layer, the data law and the loss; never sees a trained weight."""
+"""Symbolic side: closed forms from the layer, the data law and the loss; never sees a trained weight."""

@@ -1,5 +1,6 @@
 """The letters of the library: one letter per object, the same in every module, text and table.
 
+Letters
     d, N            dimension of the covariates, context length
     x, x_q          covariates of a sample and of the query, N(0, Lambda) unless said otherwise
     w               task vector, N(0, Psi);  sigma2: variance of the label noise eps

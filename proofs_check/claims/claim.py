@@ -32,9 +32,9 @@ class Budget:
     profile: str = "quick"
     device: str = "cpu"
     seed: int = 0
-    prompts: int = 4_000_000
+    prompts: int = 12_000_000
     replicas: int = 192
-    training_steps: int = 400
+    training_steps: int = 800
 
 
 def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
@@ -42,7 +42,7 @@ def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
     if profile == "quick":
         return Budget(profile, device, seed)
     if profile == "full":
-        return Budget(profile, device, seed, prompts=64_000_000, replicas=1024, training_steps=1600)
+        return Budget(profile, device, seed, prompts=192_000_000, replicas=1024, training_steps=3200)
     raise ValueError(f"need the profile quick or full, got {profile!r}")
 
 

@@ -65,8 +65,8 @@ class Step:
         """Whether both sides are equal, exactly, at one instance."""
         if self.check is None:
             raise ValueError(f"step {self.name!r} is a proof in words; it has no instance to check")
-        left, right = self.check(instance)
-        return bool(np.all(np.asarray(left, dtype=object) == np.asarray(right, dtype=object)))
+        left, right = (np.asarray(side, dtype=object) for side in self.check(instance))
+        return left.shape == right.shape and bool(np.all(left == right))
 
 
 def equality(
@@ -109,3 +109,10 @@ class Derivation:
             lines += [f"{number}. {step.name}", f"   {step.left}", f"   = {step.right}", f"   by {step.rule}"]
             lines += [f"   {step.proof}"] if step.proof else []
         return "\n".join(lines)
+
+    def to_latex(self) -> str:
+        """The steps as LaTeX items in math mode with their rules; needs amsmath and amssymb."""
+        lines = [r"\begin{enumerate}"]
+        for step in self.steps:
+            lines += [rf"  \item \textbf{{{step.name}.}}", rf"    \[ {step.latex} \]"]
+        return "\n".join([*lines, r"\end{enumerate}"])

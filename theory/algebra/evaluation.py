@@ -50,7 +50,7 @@ class Evaluation:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
-        self.exact = any(getattr(v, "dtype", None) == object for v in self.values.values())
+        self.exact = any(isinstance(v, np.ndarray) and v.dtype.kind == "O" for v in self.values.values())
         self.words: dict[Word, Array] = {}
 
     def number(self, coefficient: Fraction) -> Any:
@@ -101,7 +101,10 @@ class Evaluation:
 def exact_inverse(matrix: Array) -> Array:
     """Gauss-Jordan over the rationals. Raises ValueError for a singular matrix."""
     size = matrix.shape[0]
-    rows = [[Fraction(v) for v in row] + [Fraction(int(i == j)) for j in range(size)] for i, row in enumerate(matrix)]
+    rows = [
+        [Fraction(v) for v in row] + [Fraction(int(i == j)) for j in range(size)]
+        for i, row in enumerate(matrix)
+    ]
     for col in range(size):
         pivot = next((r for r in range(col, size) if rows[r][col]), None)
         if pivot is None:
@@ -126,11 +129,12 @@ def evaluate_over_samples(
     counts = {len(listed) for listed in samples.values()}
     if len(counts) != 1:
         raise ValueError(f"need the same number of samples for every letter, got {sorted(counts)}")
+    (count,) = counts
     named = {f"{name}@{i}": value for name, listed in samples.items() for i, value in enumerate(listed)}
     spread: dict[Monomial, Fraction] = defaultdict(Fraction)
     for monomial, coefficient in polynomial.terms.items():
         indices = sorted({letter.index for letter in monomial.letters() if letter.index})
-        for chosen in product(range(counts.copy().pop()), repeat=len(indices)):
+        for chosen in product(range(count), repeat=len(indices)):
             sample_of = dict(zip(indices, chosen, strict=True))
             traces = tuple(sorted(name_samples(word, sample_of) for word in monomial.traces))
             spread[Monomial(monomial.scalars, traces, name_samples(monomial.word, sample_of))] += coefficient

@@ -48,7 +48,8 @@ class RandomVector:
     """A centred random vector (or scalar, space "1") with symmetric law.
 
     covariance      one term: a letter, a symbol times the identity, or a word
-    cumulants       order m -> kappa_m of the standardised components, m = 4, 6, ...; None: Gaussian
+    cumulants       order m -> kappa_m of the standardised components, m = 4, 6, ..., each a number or
+                    one commuting symbol; None: Gaussian. All laws with cumulants share one basis e_a.
     """
 
     name: str
@@ -59,9 +60,16 @@ class RandomVector:
     def __post_init__(self) -> None:
         if len(self.covariance.terms) != 1 or next(iter(self.covariance.terms)).traces:
             raise ValueError(
-                f"need a covariance of one term for {self.name}, got {self.covariance!r}; name the sum by a letter"
+                f"need a covariance of one term for {self.name}, got {self.covariance!r}; "
+                "name the sum by a letter"
             )
-        if self.cumulants is not None and len(self.covariance_monomial().word) > 1:
+        if self.covariance.rows != self.space or self.covariance != self.covariance.T:
+            raise ValueError(
+                f"need a symmetric {self.space} x {self.space} covariance of {self.name}, "
+                f"got {self.covariance!r}; make its letter symmetric"
+            )
+        word = self.covariance_monomial().word
+        if self.cumulants is not None and (len(word) > 1 or any(x.inverse for x in word)):
             raise ValueError(
                 f"need one diagonal letter or a multiple of the identity as covariance of {self.name}, "
                 f"got {self.covariance!r}: independent components fix the basis"
@@ -130,6 +138,7 @@ def start(monomial: Monomial, value: Fraction, laws: Mapping[str, RandomVector])
     unknown = {x.name for x in monomial.letters() if x.index and x.name not in laws}
     if unknown:
         raise ValueError(f"need a law for the sample letters {sorted(unknown)}")
+    check_random_letters([x for x in monomial.letters() if x.name in laws], laws)
     return Contraction(
         value,
         monomial.scalars,
@@ -137,6 +146,19 @@ def start(monomial: Monomial, value: Fraction, laws: Mapping[str, RandomVector])
         tuple(word for word, open_ in zip(monomial.traces, is_open, strict=True) if not open_),
         tuple((k, k) for k in sorted({x.index for x in monomial.letters() if x.index})),
     )
+
+
+def check_random_letters(letters: Sequence[Letter], laws: Mapping[str, RandomVector]) -> None:
+    """Random letters are vectors of their law's space, and each name is that of a sample or of one vector."""
+    for x in letters:
+        if {x.rows, x.cols} != {laws[x.name].space, LINE}:
+            raise ValueError(f"need a vector of space {laws[x.name].space} for the law of {x.name}, got {x}")
+    mixed = {x.name for x in letters if x.index} & {x.name for x in letters if not x.index}
+    if mixed:
+        raise ValueError(
+            f"the letters {sorted(mixed)} occur with a sample index and without; "
+            "bind all with sum_over_samples, or name the single vector otherwise"
+        )
 
 
 def contractions(state: Contraction, laws: Mapping[str, RandomVector]) -> Iterator[Contraction]:
@@ -175,7 +197,9 @@ def end_letter(pieces: tuple[Word, ...], end: End) -> Letter:
     return pieces[end[0]][end[1]]
 
 
-def pair(state: Contraction, a: End, b: End, law: RandomVector, laws: Mapping[str, RandomVector]) -> Contraction:
+def pair(
+    state: Contraction, a: End, b: End, law: RandomVector, laws: Mapping[str, RandomVector]
+) -> Contraction:
     """Join two ends through the covariance of their law."""
     pieces = state.open_pieces
     covariance = law.covariance_monomial()
@@ -220,28 +244,40 @@ def block_of_copies(
     assert law.cumulants is not None
     order = len(block)
     if order not in law.cumulants:
-        raise ValueError(f"need the cumulant of order {order} of {law.name} for this expectation; it was not given")
+        raise ValueError(
+            f"need the cumulant of order {order} of {law.name} for this expectation; it was not given"
+        )
+    kappa, kappa_value = one_term(law.cumulants[order])
+    value = state.value * kappa_value * law.covariance_coefficient() ** (order // 2)
+    covariance = law.covariance_monomial()
+    scalars = multiply_scalars(state.scalars, kappa)
+    for _ in range(order // 2):
+        scalars = multiply_scalars(scalars, covariance.scalars)
+    classes = merge(state.classes, [end_letter(state.open_pieces, end).index for end in block])
+    if law.space == LINE:  # a scalar has no components: nothing is left of the pieces in the block
+        gone = {which for which, _ in block}
+        left = tuple(piece for which, piece in enumerate(state.open_pieces) if which not in gone)
+        return Contraction(value, scalars, left, state.closed, classes, state.copies)
     copy = 1 + max((k for k, _ in state.copies), default=0)
-    kappa = law.cumulants[order]
     pieces = [list(piece) for piece in state.open_pieces]
     for which, end in block:
         unit = Letter(COPY, index=copy, cols=LINE)
         pieces[which][end] = unit.T if end == 0 else unit
-    covariance = law.covariance_monomial()
-    scalars = state.scalars
-    for _ in range(order // 2):
-        scalars = multiply_scalars(scalars, covariance.scalars)
-    symbol = isinstance(kappa, TracePolynomial)
-    value = state.value * law.covariance_coefficient() ** (order // 2) * (1 if symbol else kappa)
-    if symbol:
-        ((kappa_monomial, kappa_value),) = kappa.terms.items()
-        scalars, value = multiply_scalars(scalars, kappa_monomial.scalars), value * kappa_value
-    classes = merge(state.classes, [end_letter(state.open_pieces, end).index for end in block])
     powers = len(covariance.word) * (order // 2)
     new = Contraction(value, scalars, (), state.closed, classes, (*state.copies, (copy, powers)))
     for piece in pieces:
         new = sort_piece(new, tuple(piece), LINE, laws)
     return new
+
+
+def one_term(cumulant: Fraction | TracePolynomial) -> tuple[Scalars, Fraction]:
+    """A cumulant as powers of commuting symbols times a number."""
+    if not isinstance(cumulant, TracePolynomial):
+        return (), Fraction(cumulant)
+    if len(cumulant.terms) != 1 or any(True for m in cumulant.terms for _ in m.letters()):
+        raise ValueError(f"need a number or one commuting symbol as cumulant, got {cumulant!r}")
+    ((monomial, value),) = cumulant.terms.items()
+    return monomial.scalars, value
 
 
 def finish(state: Contraction, laws: Mapping[str, RandomVector]) -> Monomial:
@@ -258,9 +294,13 @@ def finish(state: Contraction, laws: Mapping[str, RandomVector]) -> Monomial:
 
 def diagonal_letters(laws: Mapping[str, RandomVector]) -> set[str]:
     """The covariances that are diagonal in the basis of independent components."""
-    found = {x.name for law in laws.values() if law.cumulants is not None for x in law.covariance_monomial().word}
+    found = {
+        x.name for law in laws.values() if law.cumulants is not None for x in law.covariance_monomial().word
+    }
     if len(found) > 1:
-        raise ValueError(f"need one diagonal covariance for all laws with independent components, got {sorted(found)}")
+        raise ValueError(
+            f"need one diagonal covariance for all laws with independent components, got {sorted(found)}"
+        )
     return found
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from fractions import Fraction
 
-from .trace_polynomials import Monomial, TracePolynomial, degree, multiply_scalars, normal_form
+from .trace_polynomials import Monomial, TracePolynomial, degree, letter, multiply_scalars, normal_form
 from .words import Letter, Word, join, transpose
 
 
@@ -42,28 +42,28 @@ def gradient(polynomial: TracePolynomial, variable: TracePolynomial) -> TracePol
 
 def plain_letter(variable: TracePolynomial) -> Letter:
     """The generic letter that a derivative is taken with respect to."""
-    (monomial,) = variable.terms if len(variable.terms) == 1 else (None,)
-    letters = list(monomial.letters()) if monomial is not None else []
-    if len(letters) != 1 or variable.terms[monomial] != 1:
-        raise ValueError(f"need one letter to differentiate by, got {variable!r}")
-    if letters[0].symmetric:
+    letters = [x for monomial in variable.terms for x in monomial.letters()]
+    if len(letters) != 1 or letters[0].transposed or letters[0].inverse or variable != letter(letters[0]):
+        raise ValueError(f"need one plain letter to differentiate by, got {variable!r}; give A itself")
+    (symbol,) = letters
+    if symbol.symmetric:
         raise ValueError(
-            f"the entries of the symmetric letter {letters[0].name} are not free, so its gradient is not "
+            f"the entries of the symmetric letter {symbol.name} are not free, so its gradient is not "
             "unique; differentiate by a generic letter and symmetrise"
         )
-    return letters[0]
+    return symbol
 
 
 def words_left_by(closed: Word, symbol: Letter) -> list[Word]:
     """The words W (or W^T) that remain when each occurrence of `symbol` in a closed word is removed."""
     found = []
-    for position, letter in enumerate(closed):
-        if letter.name != symbol.name or letter.index != symbol.index:
+    for position, occurrence in enumerate(closed):
+        if occurrence.name != symbol.name or occurrence.index != symbol.index:
             continue
-        if letter.inverse:
+        if occurrence.inverse:
             raise ValueError(f"need a polynomial in {symbol.name} to differentiate, got its inverse")
         rest = join(closed[position + 1 :], closed[:position])
-        found.append(rest if letter.transposed else transpose(rest))
+        found.append(rest if occurrence.transposed else transpose(rest))
     return found
 
 
@@ -83,5 +83,3 @@ def linear_part_to_matrix(polynomial: TracePolynomial, dummy: TracePolynomial) -
     if any(degree(monomial, symbol.name) != 1 for monomial in polynomial.terms):
         raise ValueError(f"need a scalar linear in {symbol.name}, got {polynomial!r}")
     return gradient(polynomial, dummy)
-
-

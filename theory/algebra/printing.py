@@ -37,7 +37,9 @@ LATEX_NAMES = {
 
 def letter_text(letter: Letter) -> str:
     mark = {(False, False): "", (True, False): "^T", (False, True): "^-1", (True, True): "^-T"}
-    return letter.name + (f"_{letter.index}" if letter.index else "") + mark[letter.transposed, letter.inverse]
+    return (
+        letter.name + (f"_{letter.index}" if letter.index else "") + mark[letter.transposed, letter.inverse]
+    )
 
 
 def letter_latex(letter: Letter) -> str:
@@ -55,7 +57,9 @@ def word_text(word: Word, one: Callable[[Letter], str], power: str) -> str:
     for letter, run in groupby(word):
         length = len(list(run))
         plain = not letter.transposed and not letter.inverse
-        parts.append(power.format(one(letter), length) if length > 1 and plain else " ".join([one(letter)] * length))
+        parts.append(
+            power.format(one(letter), length) if length > 1 and plain else " ".join([one(letter)] * length)
+        )
     return " ".join(parts)
 
 
@@ -96,7 +100,11 @@ def to_text(polynomial: TracePolynomial) -> str:
         polynomial,
         str,
         lambda m: scalars_text(m, str, "{}^{}"),
-        lambda w: word_text(w, letter_text, "{}^{}") if w[0].rows == LINE else f"tr({word_text(w, letter_text, '{}^{}')})",
+        lambda w: (
+            word_text(w, letter_text, "{}^{}")
+            if w[0].rows == LINE
+            else f"tr({word_text(w, letter_text, '{}^{}')})"
+        ),
         lambda w: word_text(w, letter_text, "{}^{}"),
     )
 
@@ -119,7 +127,9 @@ def to_latex(polynomial: TracePolynomial) -> str:
         return rf"\frac{{{side(above) or 1}}}{{{side(below)}}}" if below else side(above)
 
     def latex_number(value: Fraction) -> str:
-        return str(value) if value.denominator == 1 else rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
+        return (
+            str(value) if value.denominator == 1 else rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
+        )
 
     return render(
         polynomial,

@@ -91,7 +91,9 @@ class TracePolynomial:
 
     def __init__(self, rows: str, cols: str, terms: Mapping[Monomial, Fraction]) -> None:
         self.rows, self.cols = rows, cols
-        self.terms: Mapping[Monomial, Fraction] = {monomial: value for monomial, value in terms.items() if value}
+        self.terms: Mapping[Monomial, Fraction] = {
+            monomial: value for monomial, value in terms.items() if value
+        }
 
     @property
     def is_scalar(self) -> bool:
@@ -147,7 +149,7 @@ class TracePolynomial:
         return self * (1 / Fraction(other))
 
     def __pow__(self, exponent: int) -> TracePolynomial:
-        """Non-negative powers of a scalar or square matrix; -1 only of a single commuting symbol."""
+        """Powers of a scalar or square matrix; negative ones only of a single term without traces."""
         if exponent < 0:
             return inverse_of_monomial(self) ** -exponent
         result = identity(self.rows)
@@ -248,7 +250,9 @@ def as_polynomial(value: TracePolynomial | Number) -> TracePolynomial:
 def inverse_of_monomial(polynomial: TracePolynomial) -> TracePolynomial:
     """The inverse of a single term without traces: of c u^2 A B it is u^-2 B^-1 A^-1 / c."""
     if len(polynomial.terms) != 1 or (polynomial.rows != polynomial.cols):
-        raise ValueError(f"need one square term to invert, got {polynomial!r}; name the sum by a letter first")
+        raise ValueError(
+            f"need one square term to invert, got {polynomial!r}; name the sum by a letter first"
+        )
     ((scalars, traces, word), value), *_ = polynomial.terms.items()
     if traces:
         raise ValueError(f"need a term without traces to invert, got {polynomial!r}")
@@ -267,7 +271,9 @@ def substitute(
     one term). The polynomial must be free of sample indices: take its expectation first.
     """
     if any(monomial.last_index() for monomial in polynomial.terms):
-        raise ValueError("need a polynomial without sample indices to substitute in; take its expectation first")
+        raise ValueError(
+            "need a polynomial without sample indices to substitute in; take its expectation first"
+        )
     matrices, scalars = matrices or {}, scalars or {}
     result = zero(polynomial.rows, polynomial.cols)
     for monomial, value in polynomial.terms.items():
@@ -288,15 +294,15 @@ def substitute_word(word: Word, matrices: Mapping[str, TracePolynomial], space: 
         if replacement is None:
             result = result * letter(symbol)
             continue
+        if symbol.symmetric and replacement != replacement.T:
+            raise ValueError(f"need a symmetric replacement for the symmetric {symbol.name}, got {replacement!r}")
         if symbol.inverse:
             replacement = inverse_of_monomial(replacement)
         result = result * (replacement.T if symbol.transposed else replacement)
     return result
 
 
-def map_scalars(
-    polynomial: TracePolynomial, rule: Callable[[Scalars], TracePolynomial]
-) -> TracePolynomial:
+def map_scalars(polynomial: TracePolynomial, rule: Callable[[Scalars], TracePolynomial]) -> TracePolynomial:
     """Replace the commuting part of every monomial by a scalar polynomial, linearly."""
     result = zero(polynomial.rows, polynomial.cols)
     for (scalars, traces, word), value in polynomial.terms.items():
@@ -331,6 +337,7 @@ def sum_over_samples(polynomial: TracePolynomial, names: tuple[str, ...]) -> Tra
     """sum_{i=1}^N of a polynomial in the letters of one sample (those named), with one fresh index.
 
     Written first with plain letters, so that one sample's letters share the index that this gives them.
+    A term without such a letter is the same for every sample: its sum is N times the term.
     """
 
     def bind(word: Word) -> Word:
@@ -341,5 +348,8 @@ def sum_over_samples(polynomial: TracePolynomial, names: tuple[str, ...]) -> Tra
     terms: defaultdict[Monomial, Fraction] = defaultdict(Fraction)
     for (scalars, traces, word), value in polynomial.terms.items():
         closed = tuple(sorted(closed_normal_form(bind(w)) for w in traces))
-        terms[Monomial(scalars, closed, bind(word))] += value
+        bound = Monomial(scalars, closed, bind(word))
+        if not bound.last_index():
+            bound = bound._replace(scalars=multiply_scalars(scalars, (("N", 1),)))
+        terms[bound] += value
     return TracePolynomial(polynomial.rows, polynomial.cols, terms)

@@ -31,7 +31,7 @@ class Letter(NamedTuple):
     """
 
     name: str
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # the field hides tuple.index, which no word needs
     rows: str = "d"
     cols: str = "d"
     symmetric: bool = False
@@ -49,7 +49,9 @@ class Letter(NamedTuple):
     def inv(self) -> Letter:
         """The inverse of a square matrix letter."""
         if self.rows != self.cols or self.rows == LINE:
-            raise ValueError(f"need a square matrix letter to invert, got {self.name} ({self.rows} x {self.cols})")
+            raise ValueError(
+                f"need a square matrix letter to invert, got {self.name} ({self.rows} x {self.cols})"
+            )
         return self._replace(inverse=not self.inverse)
 
 

@@ -6,7 +6,6 @@ Each function returns what it checked, in the form that the formulas take, or ra
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,11 @@ def real_array(value: Any, name: str) -> FloatArray:
     if contains_boolean(value):
         raise AssumptionError(f"{name} holds true/false where numbers are needed; write numbers")
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "iufO":  # text, complex numbers, booleans; O: rationals and long integers
+            raise TypeError
+        array = raw.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise AssumptionError(
             f"{name} is not an array of real numbers with rows of equal length; write nested lists of numbers"
         ) from None
@@ -48,7 +50,9 @@ def check_shape(value: Any, shape: tuple[int, ...], name: str) -> FloatArray:
     """Finite real numbers of one given shape."""
     array = real_array(value, name)
     if array.shape != shape:
-        raise AssumptionError(f"{name} needs shape {shape}, got {array.shape}; check its rows against the dimension")
+        raise AssumptionError(
+            f"{name} needs shape {shape}, got {array.shape}; check its rows against the dimension"
+        )
     return array
 
 
@@ -62,8 +66,8 @@ def check_covariance(value: Any, name: str = "covariance", *, definite: bool = T
     asymmetry = float(np.abs(array - array.T).max())
     if asymmetry > SYMMETRY * float(np.abs(array).max()):
         raise AssumptionError(
-            f"{name} needs a symmetric matrix, got entries that differ by {asymmetry:.3g} from their mirror image; "
-            "give (C + C^T)/2 if that is what is meant"
+            f"{name} needs a symmetric matrix, got entries that differ by {asymmetry:.3g} from their "
+            "mirror image; give (C + C^T)/2 if that is what is meant"
         )
     array = (array + array.T) / 2
     smallest = float(np.linalg.eigvalsh(array)[0])
@@ -94,7 +98,9 @@ def check_task_covariance(value: Any, dimension: int) -> FloatArray:
 def check_context_length(value: Any, name: str = "context_length") -> int:
     """A whole number N >= 1."""
     if not is_whole(value) or value < 1:
-        raise AssumptionError(f"{name} needs a whole number of at least 1, got {value!r}; give one such as 20")
+        raise AssumptionError(
+            f"{name} needs a whole number of at least 1, got {value!r}; give one such as 20"
+        )
     return int(value)
 
 
@@ -102,13 +108,18 @@ def is_whole(value: Any) -> bool:
     """Whether a value is an integer (2.0 is, 2.5, true and "2" are not)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return math.isfinite(value) and value == int(value)
+    try:
+        return float(value).is_integer()
+    except OverflowError:  # an integer beyond the range of floats
+        return False
 
 
 def check_context_lengths(value: Any) -> tuple[int, ...]:
     """A list of context lengths, not empty."""
     if not isinstance(value, list | tuple) or not value:
-        raise AssumptionError(f"context_lengths needs a list of whole numbers, got {value!r}; write [4, 8, 16]")
+        raise AssumptionError(
+            f"context_lengths needs a list of whole numbers, got {value!r}; write [4, 8, 16]"
+        )
     return tuple(check_context_length(item, "each of context_lengths") for item in value)
 
 
@@ -121,7 +132,9 @@ def check_non_negative(value: Any, name: str) -> float:
     """A finite number >= 0."""
     number = check_number(value, name)
     if number < 0:
-        raise AssumptionError(f"{name} needs a number of at least 0, got {number:g}; a variance is not negative")
+        raise AssumptionError(
+            f"{name} needs a number of at least 0, got {number:g}; a variance is not negative"
+        )
     return number
 
 

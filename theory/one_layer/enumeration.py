@@ -93,7 +93,9 @@ def prompt(instance: Instance) -> Prompt:
     w = instance.task_root @ z[d * (n + 1) : d * (n + 2)]
     noise = z[d * (n + 2) :]
     labels = [w @ columns[i] + instance.noise_root * noise[i] for i in range(n)]
-    embedding = np.array([[*x, y] for x, y in zip(columns, [*labels, constant(0)], strict=True)], dtype=object).T
+    embedding = np.array(
+        [[*x, y] for x, y in zip(columns, [*labels, constant(0)], strict=True)], dtype=object
+    ).T
     return Prompt(embedding, w, w @ columns[n])
 
 
@@ -104,6 +106,13 @@ def layer_prediction(instance: Instance, E: Array) -> ComponentPolynomial:
     update: ComponentPolynomial = (W_PV[-1] @ E) @ scores
     result: ComponentPolynomial = E[-1, -1] + update * Fraction(1, instance.context_length)
     return result
+
+
+def context_mean(instance: Instance, E: Array) -> Array:
+    """s = (1/N) sum y_i x_i, shape (d,), in components."""
+    d, n = instance.dimension, instance.context_length
+    total: Array = E[:d, :n] @ E[d, :n] * Fraction(1, n)
+    return total
 
 
 InstanceKey = tuple[int, bool]  # (seed, whether the covariates are uniform)
@@ -120,7 +129,9 @@ def random_instance(key: InstanceKey) -> Instance:
     n = (2, 1, 3)[seed % 3]
 
     def entries(rows: int, cols: int) -> Array:
-        return np.array([[draw.choice((-3, -2, -1, 1, 2, 3)) for _ in range(cols)] for _ in range(rows)], dtype=object)
+        return np.array(
+            [[draw.choice((-3, -2, -1, 1, 2, 3)) for _ in range(cols)] for _ in range(rows)], dtype=object
+        )
 
     root, task_root = (invertible(lambda: entries(d, d)) for _ in range(2))
     if uniform:

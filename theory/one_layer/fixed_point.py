@@ -13,12 +13,14 @@ Assumptions
     Those of `PromptLaw`; Lambda positive definite, Psi positive semi-definite and not zero.
 References
     Psi = I, sigma = 0: [zhang2024trained, Theorem 4.1], [ahn2023transformers, Theorem 1]; Lambda = I with
-    noise: [mahankali2024one, Theorems 1 and 2]; Gamma itself as preconditioner: [wu2024pretraining, Theorem 3.1].
+    noise: [mahankali2024one, Theorems 1 and 2]; Gamma itself as preconditioner: [wu2024pretraining,
+    Theorem 3.1].
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -39,7 +41,7 @@ from ..algebra.trace_polynomials import (
     select,
     substitute,
 )
-from ..symbols import A_STAR, LAM, LAMBDA, PSI_SCALE, ZERO, A, I
+from ..symbols import A_STAR, LAM, LAMBDA, PSI_SCALE, A
 from .assumptions import (
     FloatArray,
     check_context_length,
@@ -47,7 +49,7 @@ from .assumptions import (
     check_non_negative,
     check_task_covariance,
 )
-from .enumeration import Instance, InstanceKey
+from .enumeration import Instance, InstanceKey, context_mean
 from .population_loss import enumerated, reduced_loss, value_at
 from .prompt_law import PromptLaw
 
@@ -76,7 +78,9 @@ def stationary_system(law: PromptLaw) -> StationarySystem:
     second_moment, suffix = strip_from(linear, "A")
     cross_moment = divide_from_the_right(-(slope - linear), suffix)
     inverse = inverse_of_monomial(law.covariance)
-    return StationarySystem(second_moment, cross_moment, suffix, inverse * second_moment, inverse * cross_moment)
+    return StationarySystem(
+        second_moment, cross_moment, suffix, inverse * second_moment, inverse * cross_moment
+    )
 
 
 def strip_from(polynomial: TracePolynomial, name: str) -> tuple[TracePolynomial, TracePolynomial]:
@@ -118,6 +122,7 @@ def minimal_loss(law: PromptLaw) -> TracePolynomial:
 def isotropic_gain(law: PromptLaw) -> sp.Expr:
     """a with A* = a I for Lambda = lam I, Psi = psi I, as a SymPy expression.
 
+    >>> from iclcheck.theory.symbols import ZERO
     >>> isotropic_gain(PromptLaw(noise_variance=ZERO))
     N/(lam*(N + d + 1))
     """
@@ -131,7 +136,9 @@ def isotropic_gain(law: PromptLaw) -> sp.Expr:
         law.random_length,
     )
     system = stationary_system(isotropic)
-    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(coefficient_of_identity(system.left))
+    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(
+        coefficient_of_identity(system.left)
+    )
     return sp.factor(sp.cancel(quotient))
 
 
@@ -199,11 +206,14 @@ def fixed_point(
     return solve_at(values, preconditioner_system())
 
 
-def solve_at(values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]) -> FixedPoint:
+def solve_at(
+    values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]
+) -> FixedPoint:
     """Evaluate left A* = right and the minimal loss."""
     left, right, loss = system
     preconditioner = np.linalg.solve(evaluate(left, values), evaluate(right, values))
-    # A* is symmetric (its inverse is); the solver leaves an asymmetry of the size of its rounding.
+    # A* is symmetric: (c Psi Lambda + rho I)^-1 Psi = Psi (c Lambda Psi + rho I)^-1 even for singular Psi. The
+    # solver leaves an asymmetry of the size of its rounding.
     preconditioner = (preconditioner + preconditioner.T) / 2
     minimum = float(evaluate(loss, {**values, "A_*": preconditioner}))
     return FixedPoint(preconditioner, minimum, *balanced_weights(preconditioner))
@@ -224,8 +234,9 @@ STATEMENT = Statement(
     title="Fixed point of one layer of linear attention: the global minimum over all parameters",
     latex="",  # the derived formula, filled in by `derivation`
     text=(
-        "The population loss has a global minimum over all parameters where u U = A* and u12 = u21 = 0, with A* in "
-        "closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to scale. Training from random U, u with u12 = u21 = 0 converges to it."
+        "The population loss has a global minimum over all parameters where u U = A* and u12 = u21 = 0, with "
+        "A* in closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to scale. "
+        "Training from random U, u with u12 = u21 = 0 converges to it."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, Lambda), Lambda positive definite",
@@ -266,25 +277,21 @@ def random_direction(instance: Instance) -> Array:
 
 def enumerated_slope(key: InstanceKey) -> Any:
     """d/dt of the enumerated reduced loss at A + t V: the difference quotient of a quadratic is exact."""
-    found = enumerated(key)
-    instance, drawn = found["instance"], found["prompt"]
-    base, direction = instance.values()["A"], random_direction(instance)
+    base, direction = instance_of(key).values()["A"], random_direction(instance_of(key))
+    return (enumerated_loss(key, base + direction) - enumerated_loss(key, base - direction)) / 2
 
-    def loss(matrix: Array) -> Fraction:
-        d, n = instance.dimension, instance.context_length
-        E = drawn.embedding
-        s = sum((E[d, i] * E[:d, i] for i in range(n)), start=0 * E[:d, 0])
-        error = (s @ matrix @ E[:d, n]) * Fraction(1, n) - drawn.target
-        return instance.mean(error * error) / 2
 
-    return (loss(base + direction) - loss(base - direction)) / 2
+def enumerated_loss(key: InstanceKey, preconditioner: Array) -> Fraction:
+    """1/2 E (s^T A x_q - w.x_q)^2 from the components of the prompt."""
+    instance, drawn = instance_of(key), enumerated(key)["prompt"]
+    s = context_mean(instance, drawn.embedding)
+    error = s @ preconditioner @ drawn.embedding[: instance.dimension, -1] - drawn.target
+    return instance.mean(error * error) / 2
 
 
 def slope_from_the_system(system: StationarySystem, instance: Instance) -> Any:
     """tr(V^T (M A - C) suffix) at the instance."""
-    M, C, Q = (
-        value_at(p, instance) for p in (system.second_moment, system.cross_moment, system.suffix)
-    )
+    M, C, Q = (value_at(p, instance) for p in (system.second_moment, system.cross_moment, system.suffix))
     return np.trace(random_direction(instance).T @ (M @ instance.values()["A"] - C) @ Q)
 
 
@@ -295,6 +302,42 @@ def completed_square(system: StationarySystem, minimum: TracePolynomial, instanc
     M, Q = value_at(system.second_moment, instance), value_at(system.suffix, instance)
     gap = values["A"] - star
     return evaluate(minimum, {**values, "A_*": star}) + np.trace(gap.T @ M @ gap @ Q) / 2
+
+
+def loss_at_the_fixed_point(
+    system: StationarySystem, minimum: TracePolynomial, key: InstanceKey
+) -> tuple[Any, Any]:
+    """The enumerated loss at A*, and min L."""
+    star = exact_fixed_point(system, instance_of(key))
+    return enumerated_loss(key, star), evaluate(minimum, {**instance_of(key).values(), "A_*": star})
+
+
+def isotropic_check(inverse: TracePolynomial, gain: sp.Expr, values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The closed form at Lambda = 2 I, Psi = 3 I against the gain."""
+    eye = evaluate(identity(), values)
+    isotropic = {**values, "Lambda": 2 * eye, "Psi": 3 * eye}
+    numbers = {**values, "lam": 2, "psi": 3, "d": len(eye)}
+    return exact_inverse(evaluate(inverse, isotropic)), exact_value(gain, numbers) * eye
+
+
+def exact_value(expression: sp.Expr, values: Mapping[str, Any]) -> Fraction:
+    """A SymPy expression at rational values given by the names of its symbols."""
+    import sympy as sp
+
+    value = expression.subs({s: sp.Rational(values[s.name]) for s in expression.free_symbols})
+    return Fraction(int(value.p), int(value.q))
+
+
+def infinite_context_check(
+    inverse: TracePolynomial, limit: TracePolynomial, values: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """N (A*^-1 - limit^-1) is the same at every N, so A*^-1 -> limit^-1 at the rate 1/N."""
+
+    def scaled_gap(n: Fraction) -> Any:
+        at_n = {**values, "N": n}
+        return n * (evaluate(inverse, at_n) - exact_inverse(evaluate(limit, at_n)))
+
+    return scaled_gap(values["N"]), scaled_gap(1000 * values["N"])
 
 
 @cache
@@ -342,7 +385,8 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
             rf"\bigl({to_latex(system.left)}\bigr) A^* = {to_latex(system.right)}",
             "M A* = C multiplied by the inverse covariance from the left; both factors are positive definite",
             lambda key: (
-                value_at(system.second_moment, instance_of(key)) @ exact_fixed_point(system, instance_of(key)),
+                value_at(system.second_moment, instance_of(key))
+                @ exact_fixed_point(system, instance_of(key)),
                 value_at(system.cross_moment, instance_of(key)),
             ),
         ),
@@ -368,6 +412,7 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
             ("min L", r"\min L"),
             minimum,
             "a quadratic c + l(A) + q(A) has the value c + l(A*)/2 at its stationary point",
+            lambda key: loss_at_the_fixed_point(system, minimum, key),
         ),
         Step(
             "completing the square",
@@ -392,8 +437,9 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
                 completed_square(system, minimum, instance_of(key)) + enumerated(key)["even loss"],
             ),
             proof=(
-                "M = E[s s^T] and Lambda are positive definite, so the sum is zero exactly where A = A* and yhat_even = 0 "
-                "almost surely; u U = A*, u12 = u21 = 0 does both."
+                "M = E[s s^T] is positive definite, since v.s is a polynomial in the prompt that is not zero for "
+                "v != 0 (Lambda positive definite, Psi != 0); so is Lambda. The sum is zero exactly where A = A* and "
+                "yhat_even = 0 almost surely; u U = A*, u12 = u21 = 0 does both."
             ),
         ),
         Step(
@@ -404,10 +450,12 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
             "comparing coefficients of the polynomial yhat_even",
             proof=(
                 "yhat_even = u12^T (S + x_q x_q^T/N) U x_q + u v u21^T x_q with v = (1/N) sum y_i^2 vanishes as a "
-                "polynomial. Its part linear in x_q is U^T S u12 + u v u21 = 0; varying w with the x_i fixed changes v "
-                "alone, so u u21 = 0 and U^T S u12 = 0 for every S; with S = x x^T this is (x.u12) U^T x = 0 for all x, "
-                "so u12 = 0 or U = 0. If u12 = 0 then u U = A* is not 0, so u is not 0 and u21 = 0. If U = 0 then "
-                "A* = u12 u21^T has rank 1. For d = 1 that second family is a global minimum too."
+                "polynomial in x_i, x_q, eps_i and w in the range of Psi (these are the support of the law). Its part "
+                "linear in x_q is U^T S u12 + u v u21 = 0; scaling w with the x_i fixed changes v alone, so u u21 = 0 "
+                "and U^T S u12 = 0 for every S; with all x_i = x this is (x.u12) U^T x = 0 for all x, so u12 = 0 or "
+                "U = 0. If u12 = 0 then u U = A* is not 0, so u is not 0 and u21 = 0. If U = 0 then A* = u12 u21^T "
+                "has rank 1. Rank A* = rank Psi: where it is 1 (as for d = 1) the second family u = 0, U = 0, "
+                "u12 u21^T = A* is a global minimum too."
             ),
         ),
     )
@@ -426,13 +474,15 @@ def reading_steps(
             f"({gain}) I",
             rf"A^* = {latex_of(gain)}\, I",
             "substitution; for lam = psi = 1 without noise it is N/(N + d + 1)",
+            lambda key: isotropic_check(inverse, gain, instance_of(key).values()),
         ),
         Step(
             "infinite context",
             "lim A* as N -> oo",
             to_text(limit),
             rf"\lim_{{N\to\infty}} A^* = {to_latex(limit)}",
-            "terms in 1/N vanish and Psi cancels: the prediction tends to x_q^T Lambda^-1 S w = least squares",
+            "terms in 1/N vanish and Psi (invertible) cancels: the prediction tends to least squares",
+            lambda key: infinite_context_check(inverse, limit, instance_of(key).values()),
         ),
         Step(
             "effective ridge",
@@ -443,8 +493,7 @@ def reading_steps(
             "(1 + 1/N) Lambda + rho Psi^-1, so a finite context acts like noise of variance tr(Lambda Psi)",
             lambda key: (
                 value_at(inverse - ridge * inverse_task, instance_of(key)),
-                value_at(LAMBDA, instance_of(key))
-                * (1 + Fraction(1, instance_of(key).context_length)),
+                value_at(LAMBDA, instance_of(key)) * (1 + Fraction(1, instance_of(key).context_length)),
             ),
         ),
     )
@@ -455,4 +504,8 @@ def latex_of(expression: Any) -> str:
     import sympy as sp
 
     names = {"sigma2": r"\sigma^{2}", "lam": r"\lambda", "psi": r"\psi", "m1": r"\mathbb{E}[N^{-1}]"}
-    return str(sp.latex(expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names}))
+    return str(
+        sp.latex(
+            expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names}
+        )
+    )

@@ -23,7 +23,7 @@ from ..algebra.evaluation import evaluate_over_samples
 from ..algebra.matrix_derivatives import gradient
 from ..algebra.trace_polynomials import TracePolynomial, degree, letter, select, sum_over_samples
 from ..algebra.words import LINE, Letter
-from ..symbols import U12, U21, X, X_Q, N, U, u
+from ..symbols import X_Q, N, U, X, u
 from .assumptions import AssumptionError, check_shape, real_array
 from .enumeration import Instance, random_instance
 from .fixed_point import fixed_point
@@ -144,7 +144,13 @@ STATEMENT = Statement(
 
 
 def predict_for(
-    X: Any, y: Any, x_query: Any, covariance: Any, context_length: Any, task_covariance: Any, noise_variance: Any
+    X: Any,
+    y: Any,
+    x_query: Any,
+    covariance: Any,
+    context_length: Any,
+    task_covariance: Any,
+    noise_variance: Any,
 ) -> float:
     """x_q^T A* (1/M) sum_i y_i x_i for one prompt of M examples; A* is that of training at context_length.
 

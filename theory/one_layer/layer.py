@@ -14,7 +14,7 @@ Reference
 from __future__ import annotations
 
 from ..algebra.trace_polynomials import TracePolynomial, degree, select, sum_over_samples
-from ..symbols import EPS, U12, U21, X, X_Q, ZERO, N, U, W, u
+from ..symbols import EPS, U12, U21, X_Q, ZERO, N, U, W, X, u
 from .prompt_law import PromptLaw
 
 Token = tuple[TracePolynomial, TracePolynomial]  # a column (x, y) of E

@@ -23,9 +23,9 @@ from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import evaluate, evaluate_over_samples
 from ..algebra.matrix_derivatives import derivative, gradient
 from ..algebra.trace_polynomials import TracePolynomial, substitute, sum_over_samples
-from ..symbols import U12, U21, X, X_Q, ZERO, A, I, N, U, W, u
+from ..symbols import U12, U21, X_Q, ZERO, A, I, N, U, W, X, u
 from .assumptions import FloatArray, check_context_length, check_covariance, check_shape
-from .enumeration import Instance, InstanceKey, layer_prediction, prompt, random_instance
+from .enumeration import Instance, InstanceKey, context_mean, layer_prediction, prompt, random_instance
 from .layer import label, odd_and_even, prediction, target
 from .prompt_law import PromptLaw
 
@@ -102,8 +102,8 @@ def value_at(polynomial: TracePolynomial, instance: Instance) -> Any:
     return evaluate(polynomial, instance.values())
 
 
-def prediction_check(law: PromptLaw, key: InstanceKey) -> tuple[Any, Any]:
-    """The literal layer against the polynomial, as polynomials in the components of the prompt."""
+def in_components(polynomial: TracePolynomial, key: InstanceKey) -> Any:
+    """The value of a polynomial in the prompt's letters, as a polynomial in the prompt's components."""
     found = enumerated(key)
     instance, E = found["instance"], found["prompt"].embedding
     d, n = instance.dimension, instance.context_length
@@ -113,14 +113,24 @@ def prediction_check(law: PromptLaw, key: InstanceKey) -> tuple[Any, Any]:
         "eps": [np.array([[E[d, i] - w @ E[:d, i]]], dtype=object) for i in range(n)],
     }
     values = {**instance.values(), "x_q": E[:d, n:], "w": w[:, None]}
-    return found["yhat"], evaluate_over_samples(prediction(law), values, samples)
+    return evaluate_over_samples(polynomial, values, samples)
+
+
+def odd_part_check(odd: TracePolynomial, key: InstanceKey) -> tuple[Any, Any]:
+    """The odd part of the literal layer, and s^T A x_q in components, both against the polynomial."""
+    found = enumerated(key)
+    instance, E = found["instance"], found["prompt"].embedding
+    s = context_mean(instance, E)
+    reading = s @ instance.values()["A"] @ E[: instance.dimension, -1]
+    return [found["odd"], reading], [in_components(odd, key)] * 2
 
 
 @cache
 def derivation(law: PromptLaw | None = None) -> Derivation:
-    """From the layer's definition to L on all parameters, in five steps."""
+    """From the layer's definition to L on all parameters, in seven steps."""
     law = law or PromptLaw()
     loss, even, reduced = population_loss(law), even_loss(law), reduced_loss(law)
+    odd, _ = odd_and_even(prediction(law))
     reduced_in_weights = substitute(reduced, {"A": effective_preconditioner()})
 
     steps = (
@@ -129,13 +139,14 @@ def derivation(law: PromptLaw | None = None) -> Derivation:
             ("yhat = f(E)[d, N]", r"\hat y"),
             prediction(law),
             "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column (x_1 stands for the summed sample)",
-            lambda key: prediction_check(law, key),
+            lambda key: (enumerated(key)["yhat"], in_components(prediction(law), key)),
         ),
         equality(
             "the part of yhat odd in (w, eps)",
             ("yhat_odd = s^T A x_q, s = (1/N) sum_i y_i x_i", r"\hat y_{\rm odd}"),
-            odd_and_even(prediction(law))[0],
+            odd,
             "sorting terms by their parity under (w, eps) -> (-w, -eps)",
+            lambda key: odd_part_check(odd, key),
         ),
         Step(
             "the mixed term has mean zero",
@@ -150,7 +161,10 @@ def derivation(law: PromptLaw | None = None) -> Derivation:
             ("1/2 E (yhat_odd - w.x_q)^2 = reduced(A)", r"\ell(A)"),
             reduced,
             "Isserlis' theorem, with A = u U + u12 u21^T",
-            lambda key: (enumerated(key)["odd loss"], value_at(reduced_in_weights, enumerated(key)["instance"])),
+            lambda key: (
+                enumerated(key)["odd loss"],
+                value_at(reduced_in_weights, enumerated(key)["instance"]),
+            ),
         ),
         equality(
             "the even part of the loss",
@@ -224,7 +238,9 @@ class LossOnWeights:
     def gradients(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Weights:
         """dL/dW_PV and dL/dW_KQ."""
         values = numbers(covariance, context_length, weights)
-        return weights_from_blocks({name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights)
+        return weights_from_blocks(
+            {name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights
+        )
 
     def descend(
         self, covariance: FloatArray, context_length: Any, start: Weights, learning_rate: Any, steps: int
@@ -297,6 +313,12 @@ def rounding_factor(polynomial: TracePolynomial, dimension: int) -> float:
 def noiseless_loss() -> LossOnWeights:
     """L for w ~ N(0, I) without label noise."""
     return LossOnWeights(population_loss(NOISELESS))
+
+
+@cache
+def general_loss() -> TracePolynomial:
+    """L on all parameters for any Lambda, Psi and sigma^2."""
+    return population_loss(PromptLaw())
 
 
 def loss_at(covariance: Any, context_length: Any, value_weights: Any, key_query_weights: Any) -> float:

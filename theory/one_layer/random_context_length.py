@@ -47,7 +47,9 @@ def random_length_law() -> PromptLaw:
     return PromptLaw(random_length=True)
 
 
-def average_over_lengths(polynomial: TracePolynomial, lengths: tuple[int, ...], values: dict[str, Any]) -> Any:
+def average_over_lengths(
+    polynomial: TracePolynomial, lengths: tuple[int, ...], values: dict[str, Any]
+) -> Any:
     """The mean of a polynomial's value over equally likely context lengths."""
     total = sum(evaluate(polynomial, {**values, "N": Fraction(n)}) for n in lengths)
     return total * Fraction(1, len(lengths))
@@ -109,7 +111,9 @@ def derivation() -> Derivation:
             "substitution",
         ),
     )
-    return Derivation(replace(STATEMENT, latex=steps[1].latex), steps, {"inverse": inverse}, lambda seed: (seed, False))
+    return Derivation(
+        replace(STATEMENT, latex=steps[1].latex), steps, {"inverse": inverse}, lambda seed: (seed, False)
+    )
 
 
 STATEMENT = Statement(

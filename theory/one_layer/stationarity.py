@@ -20,7 +20,7 @@ import numpy as np
 
 from ..algebra.evaluation import evaluate
 from ..algebra.trace_polynomials import TracePolynomial, identity, scalar, sum_over_samples
-from ..symbols import X, X_Q, A, N, V, W
+from ..symbols import X_Q, A, N, V, W, X
 from .assumptions import FloatArray
 from .fixed_point import coefficient_of_identity, stationary_system
 from .layer import label
@@ -28,7 +28,9 @@ from .prompt_law import PromptLaw
 from .uniform_covariates import uniform_law
 
 
-def prompt_gradient(law: PromptLaw, weights: TracePolynomial = A, direction: TracePolynomial = V) -> TracePolynomial:
+def prompt_gradient(
+    law: PromptLaw, weights: TracePolynomial = A, direction: TracePolynomial = V
+) -> TracePolynomial:
     """Z = (x_q^T A^T s - w.x_q) (s^T V x_q) for one prompt."""
     s = N**-1 * sum_over_samples(label(law) * X, ("x", "eps"))
     return (s.T * weights * X_Q - W.T * X_Q) * (s.T * direction * X_Q)
@@ -96,6 +98,8 @@ def uniform_plan(gain: float, dimension: int, context_length: int, half_width: f
     return StationarityPlan(step * np.eye(dimension)[None], np.array([moment]))
 
 
-def mean_over_lengths(polynomial: TracePolynomial, values: dict[str, Any], lengths: Sequence[int]) -> FloatArray:
+def mean_over_lengths(
+    polynomial: TracePolynomial, values: dict[str, Any], lengths: Sequence[int]
+) -> FloatArray:
     """The mean of a polynomial's value over equally likely context lengths."""
     return np.mean([evaluate(polynomial, {**values, "N": n}) for n in lengths], axis=0)

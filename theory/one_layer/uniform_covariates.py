@@ -28,7 +28,6 @@ from ..algebra.printing import to_latex, to_sympy, to_text
 from ..algebra.trace_polynomials import identity, scalar, substitute
 from ..symbols import KAPPA, LAM, ZERO, I
 from .assumptions import check_context_length, check_dimension, check_positive
-from .enumeration import InstanceKey
 from .fixed_point import (
     StationarySystem,
     coefficient_of_identity,
@@ -78,7 +77,9 @@ def learning_rate() -> sp.Expr:
     import sympy as sp
 
     system = stationary_system(uniform_law())
-    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(coefficient_of_identity(system.left))
+    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(
+        coefficient_of_identity(system.left)
+    )
     return sp.factor(sp.cancel(quotient))
 
 
@@ -170,7 +171,9 @@ STATEMENT = Statement(
         "context length N >= 1, the same for every prompt",
     ),
     conventions="as fixed-point; prediction x_q^T (eta/N) sum y_i x_i",
-    sources=(Source("vonoswald2023transformers", "Section 3 (data; the rate is found there by line search)"),),
+    sources=(
+        Source("vonoswald2023transformers", "Section 3 (data; the rate is found there by line search)"),
+    ),
     uses=("population-loss", "fixed-point"),
 )
 
@@ -183,7 +186,11 @@ def learning_rate_and_risk(dimension: Any, context_length: Any, half_width: Any 
     (1.666666666667, 0.148148148148)
     """
     width = check_positive(half_width, "half_width")
-    numbers = {"d": check_dimension(dimension), "N": check_context_length(context_length), "lam": width**2 / 3}
+    numbers = {
+        "d": check_dimension(dimension),
+        "N": check_context_length(context_length),
+        "lam": width**2 / 3,
+    }
     return value_of(learning_rate(), numbers), value_of(risk(), numbers)
 
 

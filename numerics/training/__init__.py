@@ -1,0 +1,1 @@
+"""Training of many configurations at once, each on its own stream of random numbers."""

@@ -1,0 +1,114 @@
+"""What the appendix says, gathered from derivations and records, and written in two formats.
+
+Main statement
+    The text depends on the derivations, the stored records and the decision rules only: the same
+    records give the same bytes.
+Status is computed: derivation = derived if every step with a check holds at its instances; evidence = the verdict, or none.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checking import NotMeasuredError, judge_stored
+from ..claims.claim import Budget, Claim, ClaimVerdict
+from ..records.store import Record, RecordStore
+
+if TYPE_CHECKING:
+    from ...theory.algebra.derivations import Derivation
+
+
+@dataclass(frozen=True)
+class ClaimEntry:
+    """One claim with its derivation and, where it was measured, its verdict and records."""
+
+    claim: Claim
+    derivation: Derivation
+    failed_steps: tuple[str, ...]
+    verdict: ClaimVerdict | None
+    records: tuple[Record, ...]
+
+    @property
+    def derivation_status(self) -> str:
+        return "stated" if self.failed_steps else "derived"
+
+    @property
+    def evidence_status(self) -> str:
+        return self.verdict.outcome if self.verdict else "none"
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole appendix."""
+
+    version: str
+    budget: Budget
+    entries: tuple[ClaimEntry, ...]
+
+    @property
+    def identifiers(self) -> list[str]:
+        return [entry.claim.identifier for entry in self.entries]
+
+    @property
+    def environments(self) -> list[str]:
+        """The distinct machines and versions that the records come from, in words."""
+        found = {environment_text(record) for entry in self.entries for record in entry.records}
+        return sorted(found)
+
+
+def environment_text(record: Record) -> str:
+    """Versions, device and commit of one record."""
+    known = record.environment
+    commit = known.get("commit") or "no checkout"
+    changed = " with uncommitted changes" if known.get("uncommitted_changes") else ""
+    return (
+        f"Python {known.get('python')}, torch {known.get('torch')}, NumPy {known.get('numpy')}, {known.get('platform')}, "
+        f"{known.get('device')}, commit {str(commit)[:12]}{changed}"
+    )
+
+
+def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> Document:
+    """Derive every claim anew and judge it from the stored records."""
+    from iclcheck import __version__
+
+    return Document(__version__, budget, tuple(entry_of(claim, budget, store) for claim in claims))
+
+
+def entry_of(claim: Claim, budget: Budget, store: RecordStore) -> ClaimEntry:
+    derivation = claim.derivation()
+    failed = tuple(derivation.failures())
+    try:
+        verdict, records = judge_stored(claim, budget, store)
+    except NotMeasuredError:
+        return ClaimEntry(claim, derivation, failed, None, ())
+    return ClaimEntry(claim, derivation, failed, verdict, tuple(records))
+
+
+def write(document: Document, folder: Path) -> list[Path]:
+    """Write appendix.md and appendix.tex, each whole or not at all; returns their paths."""
+    from .latex import to_latex
+    from .markdown import to_markdown
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {folder / "appendix.md": to_markdown(document), folder / "appendix.tex": to_latex(document)}
+    for path, text in texts.items():
+        write_whole(path, text)
+    return list(texts)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside the target, then rename: a reader never sees half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,109 @@
+"""The appendix as Markdown with LaTeX formulas between dollar signs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..verdicts.verdict import Verdict
+from .document import ClaimEntry, Document
+
+HEADINGS = ("check", "verdict", "measured", "predicted", "allowed", "would have caught", "unit", "what was run", "false alarms", "misses")
+
+
+def to_markdown(document: Document) -> str:
+    """The whole document."""
+    return "\n".join(lines(document)) + "\n"
+
+
+def lines(document: Document) -> Iterator[str]:
+    yield "# Verification appendix"
+    yield ""
+    yield (
+        f"Written by iclcheck {document.version} from the records of the {document.budget.profile} profile, seed "
+        f"{document.budget.seed}, device {document.budget.device}. To check it: `iclcheck check --profile "
+        f"{document.budget.profile} --seed {document.budget.seed}`."
+    )
+    yield ""
+    yield "| claim | derivation | evidence |"
+    yield "|---|---|---|"
+    for entry in document.entries:
+        yield f"| [{entry.claim.identifier}](#{entry.claim.identifier}) | {entry.derivation_status} | {entry.evidence_status} |"
+    yield ""
+    yield (
+        "*derived*: every step that has a check holds exactly at random rational instances, where the layer is multiplied "
+        "out in components. *agrees*: each check holds at its stated rate of false alarms and would have caught a gap of the "
+        "stated size; smaller gaps it may have missed."
+    )
+    for entry in document.entries:
+        yield from claim_lines(entry)
+    yield ""
+    yield "## Environment"
+    yield ""
+    for text in document.environments or ["no records"]:
+        yield f"- {text}"
+
+
+def claim_lines(entry: ClaimEntry) -> Iterator[str]:
+    statement = entry.derivation.statement
+    yield ""
+    yield f'## {statement.title} <a id="{entry.claim.identifier}"></a>'
+    yield ""
+    yield statement.text
+    yield ""
+    yield f"$$ {statement.latex} $$"
+    yield ""
+    for heading, items in (("Assumptions", statement.assumptions), ("Sources", [str(s) for s in statement.sources])):
+        yield f"{heading}: " + "; ".join(items) + "."
+        yield ""
+    yield f"Conventions: {statement.conventions}."
+    yield ""
+    yield f"Domain of the checks: {entry.claim.domain}."
+    yield ""
+    yield "### Derivation"
+    yield ""
+    for number, step in enumerate(entry.derivation.steps, start=1):
+        yield f"{number}. **{step.name}.** {sentence(step.rule)}{how_checked(entry, step.name, step.check is not None)}"
+        yield ""
+        yield f"   $$ {step.latex} $$"
+        yield ""
+        if step.proof:
+            yield f"   {step.proof}"
+            yield ""
+    yield "### Evidence"
+    yield ""
+    if entry.verdict is None:
+        yield "Not measured."
+        return
+    yield "| " + " | ".join(HEADINGS) + " |"
+    yield "|" + "---|" * len(HEADINGS)
+    for verdict in entry.verdict.verdicts:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
+    yield ""
+    yield f"Records: {len(entry.records)}, " + ", ".join(record.key[:12] for record in entry.records[:4]) + (
+        ", ..." if len(entry.records) > 4 else ""
+    )
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def how_checked(entry: ClaimEntry, step: str, has_check: bool) -> str:
+    if not has_check:
+        return ""
+    return " (FAILED)" if step in entry.failed_steps else " (checked exactly)"
+
+
+def cells(verdict: Verdict) -> list[str]:
+    return [
+        verdict.check,
+        verdict.outcome,
+        f"{verdict.measured:.3g}",
+        f"{verdict.predicted:.3g}",
+        f"{verdict.allowed:.2g}",
+        f"{verdict.detectable:.2g}",
+        verdict.unit,
+        verdict.ran,
+        f"{verdict.false_alarm:.0e}" if verdict.false_alarm else "none (no sampling)",
+        f"{verdict.miss:.0e}" if verdict.miss else "none",
+    ]

@@ -1,0 +1,173 @@
+r"""The verdict on weights that a user brings: distance, leak, excess risk, and which convention would fit.
+
+Main statements
+    agrees      |A - A*|_F <= r |A*|_F with A = u U + u12 u21^T and, for d > 1, |u12| |u21| <= r |A*|_F
+    conventions a layer written in another convention computes the same map at other weights. For each convention
+                below the weights that it would need are A* times a known factor (or the A* of scaled inputs), and the
+                distance to that is reported. No scale is ever fitted.
+What cannot be told from weights
+    With u12 = u21 = 0 a query masked from keys and values gives the same map, and so does a loss without its 1/2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .parameters import UsageError, complete
+from .settings import FloatArray
+
+CLAIM = "fixed-point"
+NOT_IDENTIFIABLE = (
+    "query masked from keys and values or not (same map at u12 = u21 = 0)",
+    "factor 1/2 in the loss (same minimum)",
+    "scale between W_PV and W_KQ (same map)",
+)
+
+
+@dataclass(frozen=True)
+class ConventionFit:
+    """A convention, and how far the weights are from the fixed point written in it (relative to its size)."""
+
+    convention: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """How given weights compare with the fixed point of a law.
+
+    distance        |A - A*|_F / |A*|_F
+    leak            |u12| |u21| / |A*|_F
+    excess_risk     E (yhat - w.x_q)^2 minus its minimum;  minimal_risk: that minimum (both without the 1/2)
+    better_fit      conventions under which the weights are closer, nearest first
+    """
+
+    outcome: str
+    within: float
+    dimension: int
+    distance: float
+    leak: float
+    balance: float
+    excess_risk: float
+    minimal_risk: float
+    better_fit: tuple[ConventionFit, ...]
+    preconditioner: list[list[float]]
+    predicted: list[list[float]]
+
+    @property
+    def exit_status(self) -> int:
+        return 0 if self.outcome == "agrees" else 1
+
+    def as_plain(self) -> dict[str, Any]:
+        """Strict JSON data."""
+        return {"claim": CLAIM, **asdict(self), "not_identifiable": list(NOT_IDENTIFIABLE)}
+
+    def __str__(self) -> str:
+        verb = "agrees with" if self.outcome == "agrees" else "contradicts"
+        lines = [
+            f"{CLAIM}: the weights' preconditioner {verb} the prediction: |A - A*|_F = {self.distance:.3g} |A*|_F, "
+            f"allowed {self.within:g}",
+            f"leak |u12| |u21| = {self.leak:.3g} |A*|_F"
+            + (", allowed the same" if self.dimension > 1 else " (part of A for d = 1)"),
+            f"excess risk {self.excess_risk:.4g} over the minimal risk {self.minimal_risk:.4g}",
+        ]
+        lines += [f"closer under another convention: {fit.convention} (distance {fit.distance:.3g})" for fit in self.better_fit]
+        return "\n".join(lines)
+
+
+def judge_weights(weights: Mapping[str, Any], parameters: Mapping[str, Any], *, within: float) -> WeightsReport:
+    """Compare W_PV and W_KQ, both (d+1, d+1), with the fixed point for the law given by `parameters`.
+
+    Raises AssumptionError, WeightsShapeError or UsageError, each a ValueError of one sentence.
+    """
+    from ...theory.one_layer.assumptions import check_shape
+    from ...theory.one_layer.fixed_point import fixed_point
+    from .one_layer import LAW
+
+    if not (np.isfinite(within) and within > 0):
+        raise UsageError(f"--within needs a number above 0, got {within}; 0.05 allows 5 %")
+    law = complete(CLAIM, LAW, parameters)
+    found = fixed_point(**law)
+    d = found.preconditioner.shape[0]
+    arrays = {name: np.asarray(weights[name], dtype=float) for name in ("W_PV", "W_KQ")}
+    judge_shapes(arrays, d)
+    for name, array in arrays.items():
+        check_shape(array, (d + 1, d + 1), name)
+    u12, u, U, u21 = blocks_of(arrays["W_PV"], arrays["W_KQ"])
+    A, size = u * U + np.outer(u12, u21), float(np.linalg.norm(found.preconditioner))
+    distance = float(np.linalg.norm(A - found.preconditioner)) / size
+    leak = float(np.linalg.norm(u12) * np.linalg.norm(u21)) / size
+    return WeightsReport(
+        outcome="agrees" if distance <= within and (d == 1 or leak <= within) else "contradicts",
+        within=within,
+        dimension=d,
+        distance=distance,
+        leak=leak,
+        balance=float(u**2 + u12 @ u12 - np.sum(U**2) - u21 @ u21),
+        excess_risk=2 * (loss_of(arrays, law) - found.loss),
+        minimal_risk=2 * found.loss,
+        better_fit=better_conventions(A, found.preconditioner, law, distance),
+        preconditioner=A.tolist(),
+        predicted=found.preconditioner.tolist(),
+    )
+
+
+def judge_shapes(weights: Mapping[str, FloatArray], dimension: int) -> None:
+    """Refuse weights of another dimension, with the mend."""
+    from ...numerics.users_models.blocks import split_weights
+
+    split_weights(weights, dimension)
+
+
+def blocks_of(W_PV: FloatArray, W_KQ: FloatArray) -> tuple[FloatArray, float, FloatArray, FloatArray]:
+    """(u12, u, U, u21)."""
+    return W_PV[-1, :-1], float(W_PV[-1, -1]), W_KQ[:-1, :-1], W_KQ[-1, :-1]
+
+
+def loss_of(weights: Mapping[str, FloatArray], law: Mapping[str, Any]) -> float:
+    """L of the weights under the law, from the exact loss on all parameters."""
+    from ...theory.algebra.evaluation import evaluate
+    from ...theory.one_layer.population_loss import general_loss, numbers
+
+    covariance = np.asarray(law["covariance"], dtype=float)
+    task = law["task_covariance"]
+    values = {
+        **numbers(covariance, law["context_length"], (weights["W_PV"], weights["W_KQ"])),
+        "Psi": np.eye(len(covariance)) if task is None else np.asarray(task, dtype=float),
+        "sigma2": float(law["noise_variance"]),
+    }
+    return float(evaluate(general_loss(), values))
+
+
+def better_conventions(
+    A: FloatArray, predicted: FloatArray, law: Mapping[str, Any], distance: float
+) -> tuple[ConventionFit, ...]:
+    """The conventions under which the weights are at most half as far from the fixed point, nearest first."""
+    fits = [
+        ConventionFit(name, float(np.linalg.norm(A - needed) / np.linalg.norm(needed)))
+        for name, needed in needed_preconditioners(predicted, law)
+    ]
+    return tuple(sorted((fit for fit in fits if fit.distance <= distance / 2), key=lambda fit: fit.distance)[:3])
+
+
+def needed_preconditioners(predicted: FloatArray, law: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
+    """Each convention with the A that a layer written in it needs to be the same fixed point."""
+    from ...theory.one_layer.fixed_point import fixed_point
+
+    N, d = int(law["context_length"]), predicted.shape[0]
+    norms = {"1/N over the context": 1.0, "no 1/N": 1 / N, "1/(N+1) in place of 1/N": (N + 1) / N}
+    signs = {"": 1.0, " and the opposite sign": -1.0}
+    for norm, factor in norms.items():
+        for sign, turn in signs.items():
+            if factor * turn != 1.0:
+                yield norm + sign, factor * turn * predicted
+    scales = {"2 x": 2.0, "x / 2": 0.5, "sqrt(d) x": d**0.5, "x / sqrt(d)": d**-0.5}
+    for name, scale in scales.items():
+        if scale != 1.0:
+            covariance = scale**2 * np.asarray(law["covariance"], dtype=float)
+            yield f"trained on inputs {name}", fixed_point(**{**law, "covariance": covariance}).preconditioner
+    yield "the inverse (Gamma itself called the preconditioner)", np.linalg.pinv(predicted)

@@ -1,0 +1,156 @@
+"""The verbs and their options. Each body loads what it needs when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exit_status import guarded
+
+app = typer.Typer(
+    name="iclcheck",
+    help="Checks the theory of in-context learning against trained weights.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Strict JSON on stdout, progress on stderr.")]
+ClaimName = Annotated[str, typer.Argument(metavar="CLAIM", help="A claim's identifier (see iclcheck list).")]
+ClaimNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Identifiers; all claims if none is given.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter as JSON; NAME=@FILE reads it from a file."),
+]
+ParametersFile = Annotated[
+    str | None, typer.Option("--parameters", metavar="FILE", help="All parameters as one JSON object; - is stdin.")
+]
+Profile = Annotated[str, typer.Option("--profile", metavar="quick|full", help="How much to measure.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of settings, starts and prompts.")]
+Record = Annotated[
+    Path | None, typer.Option("--record", metavar="DIR", help="Write records.sqlite and records.json there.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> int:
+    """Checks the theory of in-context learning against trained weights."""
+    if version:
+        from iclcheck import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit(0)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+    return 0
+
+
+@app.command("list")
+def list_claims(as_json: AsJson = False) -> int:
+    """List the claims."""
+    from .reading import list_claims
+
+    return list_claims(as_json)
+
+
+@app.command()
+def show(claim: ClaimName, as_json: AsJson = False) -> int:
+    """Show a claim: statement, assumptions, conventions, sources, parameters."""
+    from .reading import show
+
+    return show(claim, as_json)
+
+
+@app.command()
+def derive(
+    claim: ClaimName,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the steps as LaTeX.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Derive a claim step by step; every step is checked at random rational instances."""
+    from .reading import derive
+
+    return derive(claim, latex, as_json)
+
+
+@app.command()
+def predict(
+    claim: ClaimName, settings: Settings = None, parameters: ParametersFile = None, as_json: AsJson = False
+) -> int:
+    """Print the numbers of a claim for your setting."""
+    from .reading import predict
+
+    return predict(claim, settings or [], parameters, as_json)
+
+
+@app.command()
+def check(
+    claims: ClaimNames = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    seed: Seed = 0,
+    record: Record = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the records in --record DIR.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes; one per core on the CPU if not given.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="FILE", help="Judge W_PV and W_KQ in a safetensors, npz or torch file."),
+    ] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", metavar="W_PV=NAME", help="What W_PV or W_KQ is called in the file.")
+    ] = None,
+    within: Annotated[
+        float | None, typer.Option("--within", metavar="R", help="Allowed |A - A*|/|A*| of --model (0.05).")
+    ] = None,
+    settings: Settings = None,
+    parameters: ParametersFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check claims against trained weights, or your own weights against a claim (--model)."""
+    if model is not None:
+        from .checking import check_model
+
+        return check_model(claims or [], model, names or [], within, settings or [], parameters, as_json)
+    from .checking import RunOptions, check_all, refuse_model_options
+
+    refuse_model_options(names, within, settings, parameters)
+    return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers), as_json)
+
+
+@app.command()
+def appendix(
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where to write it.")] = Path("appendix"),
+    records: Annotated[
+        Path | None, typer.Argument(metavar="[RECORDS]", help="Store to read; .iclcheck/records.sqlite if not given.")
+    ] = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Write the verification appendix (Markdown and LaTeX) from records."""
+    from .writing import write_appendix
+
+    return write_appendix(records, output, profile, device, seed, as_json)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run and return the exit status."""
+
+    def work() -> int:
+        status = app(args=None if arguments is None else list(arguments), prog_name="iclcheck", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+
+    return guarded(work)

@@ -1,0 +1,169 @@
+"""The verb check: claims against trained weights, or a user's weights against a claim."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..claims.claim import Budget, Claim, budget_for
+from ..claims.parameters import UsageError, read_settings
+from ..claims.registry import all_claims, find
+from .printing import print_json, print_verdicts
+
+if TYPE_CHECKING:
+    from ..records.store import RecordStore
+
+DEFAULT_STORE = Path(".iclcheck/records.sqlite")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How and where to measure, as given on the command line."""
+
+    profile: str
+    device: str
+    seed: int
+    record: Path | None
+    resume: bool
+    workers: int | None
+
+    def budget(self) -> Budget:
+        """Raises UsageError for values that cannot be used."""
+        if self.profile not in ("quick", "full"):
+            raise UsageError(f"--profile needs quick or full, got {self.profile!r}; quick takes minutes on 2 cores")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers needs a whole number of at least 1, got {self.workers}; leave it out for one per core")
+        return budget_for(self.profile, usable_device(self.device), self.seed)
+
+    def store_path(self) -> Path:
+        """Where the records go. Raises UsageError where a record folder would be mixed up."""
+        if self.record is None:
+            if self.resume:
+                raise UsageError("--resume goes on from the records in a folder; name it with --record DIR")
+            return DEFAULT_STORE
+        path = self.record / "records.sqlite"
+        if self.record.exists() and not self.record.is_dir():
+            raise UsageError(f"--record needs a folder, {self.record} is a file; name another")
+        if path.exists() and not self.resume:
+            raise UsageError(f"{path} exists already; add --resume to go on from it, or name another folder")
+        return path
+
+
+def usable_device(device: str) -> str:
+    """cpu or cuda; auto takes the GPU if there is one. Raises UsageError."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device needs auto, cpu or cuda, got {device!r}; auto takes the GPU if there is one")
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("--device cuda needs a GPU that torch can use, and there is none; use --device cpu")
+    return "cpu"
+
+
+def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
+    from ..checking import check_claims
+    from ..records.store import RecordStore
+
+    claims = [find(name) for name in dict.fromkeys(names)] or list(all_claims().values())
+    budget, path = options.budget(), options.store_path()
+    with RecordStore(path) as store:
+        announce(claims, budget, store)
+        started = time.perf_counter()
+        found = check_claims(claims, budget, store, workers=options.workers, progress=show_progress)
+        if options.record is not None:
+            store.export_json(options.record / "records.json")
+    if as_json:
+        print_json(found.as_plain())
+    else:
+        print_verdicts(found.verdicts)
+        print(f"\n{time.perf_counter() - started:.0f} s; records in {path}")
+    return found.exit_status
+
+
+def announce(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> None:
+    """Say on stderr what will be measured; for long runs, about how long it takes."""
+    from ..records.tasks import tasks_to_run
+
+    tasks = [task for claim in claims for check in claim.checks for task in check.tasks(budget)]
+    waiting = tasks_to_run(tasks, store)
+    total = len({task.key for task in tasks})
+    say(f"{len(claims)} claims, {total} measurements, {total - len(waiting)} of them recorded already")
+    if budget.profile == "full" and budget.device == "cpu" and waiting:
+        minutes = FULL_PROFILE_CORE_MINUTES * sum(t.cost for t in waiting) / sum(t.cost for t in tasks)
+        say(
+            f"the full profile on a CPU: estimated {minutes:.0f} core-minutes; Ctrl-C loses no finished measurement, "
+            "the same command goes on"
+        )
+
+
+FULL_PROFILE_CORE_MINUTES = 90  # all claims, measured as docs/checks.md says
+
+
+def show_progress(done: int, total: int, seconds_left: float | None) -> None:
+    """One line on stderr, rewritten in place on a terminal."""
+    left = "" if seconds_left is None or done == total else f", about {max(1, round(seconds_left))} s left"
+    text = f"measured {done} of {total}{left}"
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif done % max(1, total // 8) == 0 or done == total:
+        say(text)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def refuse_model_options(
+    names: Any, within: Any, settings: Any, parameters: Any
+) -> None:
+    """Options that only mean something together with --model. Raises UsageError."""
+    given = {"--name": names, "--within": within, "--set": settings, "--parameters": parameters}
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option} describes weights of your own; add --model FILE")
+
+
+def check_model(
+    claims: Sequence[str],
+    model: Path,
+    names: Sequence[str],
+    within: float | None,
+    settings: Sequence[str],
+    parameters: str | None,
+    as_json: bool,
+) -> int:
+    from ...numerics.users_models.weights_files import read_weights
+    from ..claims.users_weights import CLAIM, judge_weights
+
+    for name in claims:
+        find(name)
+    if list(claims) != [CLAIM]:
+        raise UsageError(f"--model judges weights against {CLAIM}; write: iclcheck check {CLAIM} --model {model}")
+    law = read_settings(settings, parameters)
+    report = judge_weights(
+        read_weights(model, name_map(names)), law, within=0.05 if within is None else within
+    )
+    if as_json:
+        print_json({"model": str(model), **report.as_plain()})
+    else:
+        print(report)
+    return report.exit_status
+
+
+def name_map(names: Sequence[str]) -> dict[str, str]:
+    """W_PV and W_KQ to their names in the file. Raises UsageError."""
+    mapped = {"W_PV": "W_PV", "W_KQ": "W_KQ"}
+    for entry in names:
+        own, equals, other = entry.partition("=")
+        if own not in mapped or not equals or not other:
+            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {entry!r}; write --name W_PV=layer.value")
+        mapped[own] = other
+    return mapped

@@ -1,0 +1,113 @@
+"""The verbs that need no measurement: list, show, derive, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..claims.parameters import complete, read_settings
+from ..claims.registry import all_claims, find
+from .printing import paragraph, print_json, quantity_text
+
+if TYPE_CHECKING:
+    from ..claims.claim import Claim
+
+
+def list_claims(as_json: bool) -> int:
+    found = [(claim.identifier, claim.derivation().statement.title) for claim in all_claims().values()]
+    if as_json:
+        print_json({"claims": [{"claim": name, "title": title} for name, title in found]})
+        return 0
+    width = max(len(name) for name, _ in found)
+    for name, title in found:
+        print(f"{name:<{width}}  {title}")
+    return 0
+
+
+def show(identifier: str, as_json: bool) -> int:
+    plain = described(find(identifier))
+    if as_json:
+        print_json(plain)
+        return 0
+    print(plain["title"])
+    print()
+    print(paragraph(plain["statement"]))
+    print(f"\nFormula (LaTeX)\n  {plain['latex']}")
+    for heading in ("assumptions", "sources", "uses", "checks"):
+        if plain[heading]:
+            print(f"\n{heading.capitalize()}")
+            print("\n".join(paragraph(f"- {line}") for line in plain[heading]))
+    print(f"\nConventions\n{paragraph(plain['conventions'])}")
+    print(f"\nDomain of the checks\n{paragraph(plain['domain'])}")
+    print("\nParameters of predict")
+    for one in plain["parameters"]:
+        note = "" if one["required"] else f" (default {default_text(one)})"
+        print(paragraph(f"{one['name']}: {one['description']}{note}"))
+    return 0
+
+
+def default_text(parameter: dict[str, Any]) -> str:
+    return "the identity" if parameter["default"] is None else f"{parameter['default']:g}"
+
+
+def described(claim: Claim) -> dict[str, Any]:
+    """Everything that `show` says, plain data."""
+    statement = claim.derivation().statement
+    return {
+        "claim": claim.identifier,
+        "title": statement.title,
+        "statement": statement.text,
+        "latex": statement.latex,
+        "assumptions": list(statement.assumptions),
+        "conventions": statement.conventions,
+        "sources": [str(source) for source in statement.sources],
+        "uses": list(statement.uses),
+        "checks": [check.name for check in claim.checks],
+        "domain": claim.domain,
+        "parameters": [
+            {"name": p.name, "description": p.description, "required": p.required, "default": p.default}
+            for p in claim.parameters
+        ],
+    }
+
+
+def derive(identifier: str, latex: bool, as_json: bool) -> int:
+    derivation = find(identifier).derivation()
+    failures = derivation.failures()
+    checked = [step for step in derivation.steps if step.check is not None]
+    if as_json:
+        steps = [
+            {
+                "name": step.name,
+                "left": step.left,
+                "right": step.right,
+                "latex": step.latex,
+                "rule": step.rule,
+                "proof": step.proof,
+                "check": "none" if step.check is None else "failed" if step.name in failures else "holds",
+            }
+            for step in derivation.steps
+        ]
+        print_json({"claim": identifier, "title": derivation.statement.title, "steps": steps})
+    else:
+        print(derivation.to_latex() if latex else derivation.to_text())
+        print()
+        print(
+            f"{len(checked) - len(failures)} of {len(checked)} equalities hold exactly at random rational instances, "
+            f"the layer multiplied out in components; {len(derivation.steps) - len(checked)} steps are read off or proved in words."
+        )
+        for name in failures:
+            print(f"FAILED: {name}")
+    return 1 if failures else 0
+
+
+def predict(identifier: str, settings: Sequence[str], parameters: str | None, as_json: bool) -> int:
+    claim = find(identifier)
+    given = complete(identifier, claim.parameters, read_settings(settings, parameters))
+    quantities = claim.predict(given)
+    if as_json:
+        print_json({"claim": identifier, "parameters": given, "quantities": quantities})
+        return 0
+    for name, value in quantities.items():
+        print(f"{name}:{quantity_text(value)}")
+    return 0

@@ -1,0 +1,48 @@
+"""The verb appendix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..claims.parameters import UsageError
+from ..claims.registry import all_claims
+from .checking import DEFAULT_STORE, RunOptions
+from .printing import print_json, print_verdicts
+
+
+def write_appendix(
+    records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool
+) -> int:
+    from ..appendix.document import gather, write
+    from ..checking import EXIT_STATUS
+    from ..records.store import RecordStore
+    from ..verdicts.verdict import combine
+
+    budget = RunOptions(profile, device, seed, None, False, None).budget()
+    path = store_file(records)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output needs a folder, {output} is a file; name another")
+    with RecordStore(path) as store:
+        document = gather(list(all_claims().values()), budget, store)
+        written = write(document, output)
+    judged = [entry.verdict for entry in document.entries if entry.verdict is not None]
+    outcomes = [entry.verdict.outcome if entry.verdict else "inconclusive" for entry in document.entries]
+    if as_json:
+        print_json({"files": [str(file) for file in written], "outcomes": dict(zip(document.identifiers, outcomes, strict=True))})
+    else:
+        print_verdicts(judged)
+        for entry in document.entries:
+            if entry.verdict is None:
+                print(f"{entry.claim.identifier}: not measured in this profile; run iclcheck check {entry.claim.identifier}")
+        print("wrote " + ", ".join(str(file) for file in written))
+    return EXIT_STATUS[combine(outcomes)]
+
+
+def store_file(records: Path | None) -> Path:
+    """The store to read. Raises UsageError where there is none."""
+    path = records or DEFAULT_STORE
+    if path.is_dir():
+        path = path / "records.sqlite"
+    if not path.exists():
+        raise UsageError(f"there are no records in {path}; run iclcheck check first, or name the store")
+    return path

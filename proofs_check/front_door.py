@@ -1,0 +1,78 @@
+"""What `import iclcheck` offers: the verbs of the command line as functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..theory.algebra.derivations import Derivation
+    from .checking import CheckRun
+    from .claims.users_weights import WeightsReport
+
+
+def claims() -> tuple[str, ...]:
+    """The identifiers of all claims."""
+    from .claims.registry import all_claims
+
+    return tuple(all_claims())
+
+
+def derive(claim: str) -> Derivation:
+    """The derivation of a claim. Raises UsageError (a ValueError) for an unknown claim.
+
+    >>> derive("fixed-point").failures()  # every step, at two random rational instances
+    []
+    """
+    from .claims.registry import find
+
+    return find(claim).derivation()
+
+
+def predict(claim: str, **parameters: Any) -> dict[str, Any]:
+    """The quantities of a claim for given parameters, as plain data.
+
+    Raises UsageError for unknown or missing parameters and AssumptionError for values that the claim's
+    assumptions exclude; both are ValueErrors of one sentence.
+
+    >>> predict("uniform-covariates", dimension=1, context_length=4)["eta"]
+    2.5
+    """
+    from .claims.parameters import complete
+    from .claims.registry import find
+
+    found = find(claim)
+    return found.predict(complete(claim, found.parameters, parameters))
+
+
+def check(
+    *claims: str,
+    profile: str = "quick",
+    device: str = "cpu",
+    seed: int = 0,
+    store: str | Path = ".iclcheck/records.sqlite",
+    workers: int = 1,
+) -> CheckRun:
+    """Check the named claims (all, if none is named) and return their verdicts.
+
+    Measurements are kept in `store` and used again. `workers` above 1 starts processes, which needs the caller's
+    script to guard its main part with `if __name__ == "__main__"`.
+    """
+    from .checking import check_claims
+    from .claims.claim import budget_for
+    from .claims.registry import all_claims, find
+    from .records.store import RecordStore
+
+    chosen = [find(name) for name in claims] or list(all_claims().values())
+    with RecordStore(store) as opened:
+        return check_claims(chosen, budget_for(profile, device, seed), opened, workers=workers)
+
+
+def check_weights(W_PV: Any, W_KQ: Any, *, within: float = 0.05, **parameters: Any) -> WeightsReport:
+    """Compare one layer's weights (d+1, d+1 each) with the fixed point for the law given by `parameters`.
+
+    `parameters` are those of `predict("fixed-point", ...)`. Raises ValueErrors of one sentence.
+    """
+    from .claims.users_weights import judge_weights
+
+    return judge_weights({"W_PV": W_PV, "W_KQ": W_KQ}, parameters, within=within)
