@@ -6,14 +6,16 @@ decision rule re-judges them, and only a changed measuring path measures again.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .claims.claim import Budget, Claim, ClaimVerdict, Run, Values, judge
+from .records.measuring_path import measuring_path
 from .records.store import Record, RecordStore
-from .records.tasks import Progress, Task, is_current, run_tasks
+from .records.tasks import Progress, Task, run_tasks
 from .verdicts.verdict import Outcome, combine
 
 EXIT_STATUS: Mapping[Outcome, int] = {"agrees": 0, "contradicts": 1, "inconclusive": 3}
@@ -83,10 +85,12 @@ def judge_stored(claim: Claim, budget: Budget, store: RecordStore) -> tuple[Clai
 def stored_values(store: RecordStore, used: dict[str, Record]) -> Run:
     """A `run` that only reads; the records that it gave are collected in `used`."""
 
+    present_path = functools.cache(measuring_path)  # once per measurement: it reads the sources
+
     def run(tasks: Sequence[Task]) -> list[Values]:
         for task in tasks:
             record = store.newest(task.key)
-            if record is None or not is_current(record):
+            if record is None or record.measuring_path != present_path(task.measurement):
                 raise NotMeasuredError(f"{task.measurement} was not measured, or its code has changed since")
             used[task.key] = record
         return [used[task.key].values for task in tasks]

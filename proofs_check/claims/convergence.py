@@ -81,8 +81,7 @@ class Convergence:
             self.name, count.outcome, float(np.median(errors)), 0.0, self.margin,
             self.margin + float(hits.max(initial=0.0)), "as a relative error of A (median over replicas)",
             self.false_alarm, 0.0,
-            f"{count.hits} of {count.replicas} replicas within {self.margin:.0%}, so p >= {count.lower:.3f}; "
-            f"{prompts:.1e} prompts",
+            f"{count}; {prompts:.1e} prompts",
             {
                 "hits": count.hits, "replicas": count.replicas, "lower": count.lower, "upper": count.upper,
                 "median": float(np.median(errors)), "largest": float(errors.max()),

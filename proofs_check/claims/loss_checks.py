@@ -149,7 +149,7 @@ class DescentPath:
     loss: Loss
     setting: Callable[[int, int], Setting]
     training: dict[str, Any] = field(default_factory=dict)
-    margin: float = 0.1
+    margin: float = 0.15
     required: float = 0.9
     false_alarm: float = 1e-6
     name: str = "path of gradient descent"
@@ -178,8 +178,7 @@ class DescentPath:
             self.margin + float(hits.max(initial=0.0)),
             "as a distance from the predicted end in units of the distance travelled (median over replicas)",
             self.false_alarm, 0.0,
-            f"{count.hits} of {count.replicas} replicas within {self.margin:.0%}, so p >= {count.lower:.3f}; "
-            f"{sum(sum(v['prompts']) for v in found):.1e} prompts",
+            f"{count}; {sum(sum(v['prompts']) for v in found):.1e} prompts",
             {"hits": count.hits, "replicas": count.replicas, "median": float(np.median(errors)),
              "largest": float(errors.max())},
         )  # fmt: skip

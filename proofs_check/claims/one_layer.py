@@ -54,7 +54,7 @@ DESCENT: dict[str, Any] = {
     "batch_size": 8192,
     "schedule": "constant",
     "averaging": 0.0,
-    "steps": 100,
+    "steps": 50,
 }
 
 

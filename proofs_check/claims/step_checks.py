@@ -87,8 +87,7 @@ class TrainedLayerIsStep:
             self.name, count.outcome, float(np.median(errors)), 0.0, self.margin,
             self.margin + float(hits.max(initial=0.0)),
             "as a relative root mean square over prompts (median over replicas)", self.false_alarm, 0.0,
-            f"{count.hits} of {count.replicas} replicas within {self.margin:.0%}, so p >= {count.lower:.3f}; "
-            f"{PROMPTS_PER_CASE} fresh prompts each",
+            f"{count}; {PROMPTS_PER_CASE} prompts each",
             {"hits": count.hits, "replicas": count.replicas, "median": float(np.median(errors)),
              "largest": float(errors.max())},
         )  # fmt: skip

@@ -23,7 +23,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Strict JSON on stdout, progress on stderr.")]
 ClaimName = Annotated[str, typer.Argument(metavar="CLAIM", help="A claim's identifier (see iclcheck list).")]
 ClaimNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Identifiers; all claims if none is given.")
+    list[str] | None, typer.Argument(metavar="CLAIM", help="Identifiers; all claims if none is given.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -65,7 +65,7 @@ def list_claims(as_json: AsJson = False) -> int:
 
 @app.command()
 def show(claim: ClaimName, as_json: AsJson = False) -> int:
-    """Show a claim: statement, assumptions, conventions, sources, parameters."""
+    """Show a claim: statement, assumptions, sources."""
     from .reading import show
 
     return show(claim, as_json)
@@ -77,7 +77,7 @@ def derive(
     latex: Annotated[bool, typer.Option("--latex", help="Print the steps as LaTeX.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Derive a claim step by step; every step is checked at random rational instances."""
+    """Derive a claim, each step checked exactly."""
     from .reading import derive
 
     return derive(claim, latex, as_json)
@@ -118,7 +118,7 @@ def check(
     parameters: ParametersFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check claims against trained weights, or your own weights against a claim (--model)."""
+    """Check claims, or your own weights (--model)."""
     if model is not None:
         from .checking import check_model
 
@@ -133,14 +133,14 @@ def check(
 def appendix(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where to write it.")] = Path("appendix"),
     records: Annotated[
-        Path | None, typer.Argument(metavar="[RECORDS]", help="Store to read; .iclcheck/records.sqlite if not given.")
+        Path | None, typer.Argument(metavar="RECORDS", help="Store to read; .iclcheck/records.sqlite if not given.")
     ] = None,
     profile: Profile = "quick",
     device: Device = "auto",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> int:
-    """Write the verification appendix (Markdown and LaTeX) from records."""
+    """Write the verification appendix from records."""
     from .writing import write_appendix
 
     return write_appendix(records, output, profile, device, seed, as_json)

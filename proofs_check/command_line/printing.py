@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..claims.claim import ClaimVerdict
 
-FILE_WIDTH = 150  # where the output is no terminal
-
-
 def print_json(value: Any) -> None:
     """Strict JSON on stdout: NaN and infinities are refused, not written."""
     print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
@@ -38,42 +35,39 @@ def quantity_text(value: Any) -> str:
 
 
 def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
-    """The table of verdicts: one row a check, then one line a claim."""
+    """The table of verdicts: a heading for each claim, one row for each of its checks."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("claim", "check", "verdict"):
-        table.add_column(heading, no_wrap=heading == "verdict")
-    for heading in ("measured", "predicted", "allowed", "would have caught"):
-        table.add_column(heading, justify="right")
+    console = Console(width=None if sys.stdout.isatty() else NARROWEST, highlight=False)
+    if console.width < NARROWEST:
+        console.width = NARROWEST  # a wrapped line can be read, a cut one cannot
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    for heading in ("claim and check", "verdict"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("measured", "predicted", "allowed", "would catch"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what was run")
     for claim in verdicts:
+        table.add_row(claim.identifier, claim.outcome, style="bold")
         for row in rows_of(claim):
-            table.add_row(*row, style=None)
-        table.add_section()
+            table.add_row(*row)
     console.print(table)
-    for claim in verdicts:
-        console.print(f"{claim.identifier}: {claim.outcome}", markup=False)
+
+
+NARROWEST = 140  # columns; the output of a pipe or a narrow terminal
 
 
 def rows_of(claim: ClaimVerdict) -> Iterable[list[str]]:
-    """The cells of a claim's checks; the identifier stands in the first row only."""
-    for number, verdict in enumerate(claim.verdicts):
+    """The cells of a claim's checks."""
+    for verdict in claim.verdicts:
         yield [
-            claim.identifier if number == 0 else "",
-            verdict.check,
+            f"  {verdict.check}",
             verdict.outcome,
             f"{verdict.measured:.3g}",
             f"{verdict.predicted:.3g}",
             f"{verdict.allowed:.2g}",
             f"{verdict.detectable:.2g}",
-            f"{verdict.ran}, {rate_text(verdict.false_alarm)}",
+            verdict.ran,
         ]
-
-
-def rate_text(false_alarm: float) -> str:
-    """The false-alarm rate in words; 0 means that nothing was sampled."""
-    return f"false alarms {false_alarm:.0e}" if false_alarm else "no sampling"

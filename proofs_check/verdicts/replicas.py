@@ -3,8 +3,8 @@ r"""Counting replicas: a statement about trained weights whose distribution nobo
 Main statement
     Of n independent trainings k end within the margin. Whatever the distribution of trained weights, k is
     binomial(n, p), where p is the probability that a training ends within the margin, and the Clopper-Pearson
-    bounds hold at their stated rate [clopper1934use]. 131 replicas without a miss show p >= 0.9 at 1e-6,
-    since 0.9^131 = 1.01e-6 and 0.9^132 < 1e-6 (one-sided: 132; the classical count 131 rounds it).
+    bounds hold at their stated rate [clopper1934use]. Without a miss it takes 132 replicas to show p >= 0.9 at a
+    rate of 1e-6 (0.9^132 = 0.91e-6; 131 replicas show p >= 0.8999).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class ReplicaCount:
     upper: float
     false_alarm: float
 
+    def __str__(self) -> str:
+        return f"{self.hits} of {self.replicas} replicas, p >= {self.lower:.3f}"
+
     @property
     def outcome(self) -> str:
         """agrees: p >= required is shown;  contradicts: p < required is shown;  else inconclusive."""
@@ -40,10 +43,10 @@ def count_replicas(hits: int, replicas: int, *, required: float = 0.9, false_ala
     >>> count_replicas(132, 132).outcome, count_replicas(100, 100).outcome, count_replicas(60, 132).outcome
     ('agrees', 'inconclusive', 'contradicts')
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the quantile of the beta law
 
     if not 0 <= hits <= replicas or replicas < 1:
         raise ValueError(f"need between 0 and {replicas} hits of at least one replica, got {hits}")
-    lower = float(beta.ppf(false_alarm, hits, replicas - hits + 1)) if hits else 0.0
-    upper = float(beta.isf(false_alarm, hits + 1, replicas - hits)) if hits < replicas else 1.0
+    lower = float(betaincinv(hits, replicas - hits + 1, false_alarm)) if hits else 0.0
+    upper = 1.0 - float(betaincinv(replicas - hits, hits + 1, false_alarm)) if hits < replicas else 1.0
     return ReplicaCount(hits, replicas, required, lower, upper, false_alarm)

@@ -1,0 +1,103 @@
+"""The bound on means: its inequality, its rates on heavy tails, and what it can detect."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, half_width, smallest_excluded_gap
+
+ALARM = 1e-2  # a rate that a simulation can see
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(x=st.floats(-700, 700))
+def test_the_inequality_of_the_proof_holds_for_all_real_x(x):
+    # exp(x - x^2/6) <= 1 + x + x^2/3, compared in logarithms so that nothing overflows; near 0 both sides are
+    # 1 + x + x^2/3 + x^4/36 + ..., so rounding (4 eps of numbers near 1) is all that is allowed.
+    left, right = x - x * x / 6, math.log1p(x + x * x / 3)
+    assert left <= right + 4 * np.finfo(float).eps * max(1.0, abs(left))
+
+
+def draws_of(law: str, runs: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """(runs, count) draws with mean 0 and their exact variance."""
+    if law == "rare giants":  # +a with probability p, else -p a/(1 - p): kurtosis about 1/p
+        p, a = 1e-3, 30.0
+        values = np.where(rng.random((runs, count)) < p, a, -p * a / (1 - p))
+        return values, p * a**2 + (p * a) ** 2 / (1 - p)
+    if law == "product of Gaussians":  # degree 8 in Gaussians, kurtosis 3.4e4
+        z = rng.normal(size=(runs, count, 2))
+        return z[..., 0] ** 3 * z[..., 1] ** 5, 15.0 * 945.0
+    if law == "negative giants":
+        values, variance = draws_of("rare giants", runs, count, rng)
+        return -values, variance
+    return rng.normal(size=(runs, count)), 1.0
+
+
+@pytest.mark.parametrize("law", ["rare giants", "negative giants", "product of Gaussians", "normal"])
+def test_false_alarms_stay_below_their_rate_on_heavy_tails(law):
+    # 4,000 runs. By the proof at most 40 alarms are expected; a bound with twice the rate would show at most 40
+    # with probability below exp(-80 (1/2)^2 / 2) = 4.5e-5 (Chernoff), so this refuses it.
+    rng = np.random.default_rng(12)
+    alarms = runs = 0
+    for _ in range(8):
+        values, variance = draws_of(law, 500, 1000, rng)
+        totals, squares = values.sum(1), (values**2).sum(1)
+        for total, square in zip(totals, squares, strict=True):
+            alarms += not compare_mean(1000, total, square, variance, false_alarm=ALARM).holds
+            runs += 1
+    assert alarms <= ALARM * runs, f"{alarms} alarms in {runs} runs at rate {ALARM}"
+
+
+def test_a_student_t_interval_alarms_far_more_often_on_the_same_draws():
+    # The control: the same simulation refuses the usual test, so it could have refused ours.
+    rng = np.random.default_rng(12)
+    values, _ = draws_of("rare giants", 2000, 200, rng)
+    t = values.mean(1) / (values.std(1, ddof=1) / math.sqrt(200) + 1e-300)
+    assert (np.abs(t) > 2.6).mean() > 10 * ALARM
+
+
+@pytest.mark.parametrize("gap_in_errors", [4.0, 6.0, 9.0, 12.0])
+def test_a_gap_above_the_detectable_one_is_refused(gap_in_errors):
+    rng = np.random.default_rng(5)
+    passed_though_detectable = 0
+    for _ in range(2000):
+        values = rng.normal(size=400) + gap_in_errors / math.sqrt(400)
+        total, squares = values.sum(), (values**2).sum()
+        found = compare_mean(400, total, squares, 1.0 + gap_in_errors**2 / 400, false_alarm=1e-3, miss=1e-2)
+        passed_though_detectable += found.holds and gap_in_errors / math.sqrt(400) >= found.detectable
+    assert passed_though_detectable <= 20  # 2000 runs at miss rate 1e-2; the proof makes it an upper bound
+
+
+def test_the_cost_is_close_to_that_of_a_normal_interval():
+    # sqrt(2 log(2/1e-6)) = 5.387 standard errors when the second moment is as known
+    width = half_width(10**6, 1.0, 1.0, math.log(2 / 1e-6)) * math.sqrt(10**6)
+    assert width == pytest.approx(math.sqrt(2 * math.log(2 / 1e-6)), rel=1e-12)
+
+
+def test_a_monstrous_draw_widens_the_interval_instead_of_alarming():
+    quiet = compare_mean(1000, 0.0, 1000.0, 1.0)
+    monstrous = compare_mean(1000, 300.0, 1000.0 + 300.0**2, 1.0)
+    assert monstrous.allowed > quiet.allowed
+    assert monstrous.holds
+
+
+def test_the_excluded_gap_solves_its_equation():
+    count, spread, variance, L = 5000, 2.0, 2.5, math.log(1e3)
+    gap = smallest_excluded_gap(count, spread, variance, L)
+    assert gap == pytest.approx(half_width(count, spread + gap**2, variance, L), rel=1e-9)  # a root, to rounding
+
+
+def test_too_small_a_sample_excludes_nothing():
+    assert smallest_excluded_gap(3, 1.0, 1.0, math.log(1e3)) == math.inf
+
+
+@pytest.mark.parametrize(
+    "arguments", [dict(count=0), dict(variance=0.0), dict(variance=math.nan), dict(false_alarm=0.0), dict(miss=1.0)]
+)
+def test_what_the_bound_does_not_cover_is_refused(arguments):
+    given_ = {"count": 10, "variance": 1.0, "false_alarm": 1e-6, "miss": 1e-3, **arguments}
+    with pytest.raises(ValueError, match="need"):
+        compare_mean(given_.pop("count"), 0.0, 1.0, given_.pop("variance"), **given_)
