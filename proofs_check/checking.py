@@ -41,7 +41,11 @@ class CheckRun:
             "device": self.budget.device,
             "seed": self.budget.seed,
             "claims": [
-                {"claim": v.identifier, "outcome": v.outcome, "checks": [one.as_plain() for one in v.verdicts]}
+                {
+                    "claim": v.identifier,
+                    "outcome": v.outcome,
+                    "checks": [one.as_plain() for one in v.verdicts],
+                }
                 for v in self.verdicts
             ],
             "records": [record.key for record in self.records],

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..training.threads import one_thread
 from .gauss_rules import Degrees, GaussRule
 from .gradients import directional_derivatives, preconditioner_derivatives, prompt_losses
 from .prompts import PromptDistribution, Prompts
@@ -155,6 +156,7 @@ def expectation(
     return _integrate(mean, distribution, parameters, degrees)
 
 
+@one_thread()
 def _integrate(
     weighted_sum: Callable[..., torch.Tensor],
     distribution: PromptDistribution,

@@ -2,7 +2,8 @@ r"""Derivatives of the per-prompt loss l = (yhat - w.x_q)^2 / 2 of the layer, at
 
 Main statements
     directional_derivatives      d/dt l(W_PV + t dW_PV, W_KQ + t dW_KQ) at t = 0, one number per prompt, for
-                                 any direction; by forward-mode differentiation of the layer
+                                 any direction; what attention adds to E is bilinear in the weights, so the
+                                 layer's own forward at (dW_PV, W_KQ) and (W_PV, dW_KQ) gives it exactly
     preconditioner_derivatives   the same for directions V of the effective preconditioner, W_KQ's block
                                  U moving along V / u; the layer is linear in W_KQ, so this is
                                  (yhat - w.x_q) yhat[V] / u, with one value readout for all V
@@ -17,7 +18,7 @@ from __future__ import annotations
 import torch
 from numpy.typing import ArrayLike
 
-from .layer import fast_prediction, prediction_and_readout, prompts_innermost
+from .layer import attention_part, fast_prediction, prediction_and_readout, prompts_innermost
 from .power_sums import PowerSums, power_sums
 from .prompts import PromptDistribution, Prompts
 
@@ -32,11 +33,13 @@ def directional_derivatives(
 ) -> torch.Tensor:
     """The derivative of each prompt's loss along K directions, (K, B); dW_PV, dW_KQ (K, d + 1, d + 1)."""
 
-    def losses(value: torch.Tensor, key_query: torch.Tensor) -> torch.Tensor:
-        return prompt_losses(prompts, value, key_query)
-
-    pairs = zip(dW_PV, dW_KQ, strict=True)
-    return torch.stack([torch.func.jvp(losses, (W_PV, W_KQ), direction)[1] for direction in pairs])
+    residual = fast_prediction(prompts, W_PV, W_KQ) - prompts.target
+    return torch.stack(
+        [
+            residual * (attention_part(prompts, value, W_KQ) + attention_part(prompts, W_PV, key_query))
+            for value, key_query in zip(dW_PV, dW_KQ, strict=True)
+        ]
+    )
 
 
 def preconditioner_derivatives(

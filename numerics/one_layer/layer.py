@@ -23,7 +23,7 @@ class LinearAttention(nn.Module):
 
     >>> layer = LinearAttention(torch.eye(2), torch.eye(2))
     >>> layer(torch.ones(1, 2, 3), torch.tensor([2.0]))[0, :, -1]
-    tensor([7., 7.], grad_fn=<SelectBackward0>)
+    tensor([4., 4.], grad_fn=<SelectBackward0>)
     """
 
     def __init__(self, W_PV: torch.Tensor, W_KQ: torch.Tensor) -> None:
@@ -52,7 +52,12 @@ def attend(
 
 def fast_prediction(prompts: Prompts, W_PV: torch.Tensor, W_KQ: torch.Tensor) -> torch.Tensor:
     """yhat (..., B), the bottom-right entry of f(E), without the other entries."""
-    return _readout_prediction(prompts, value_readout(prompts, W_PV), W_KQ)
+    return prompts.embedding[..., -1, -1] + attention_part(prompts, W_PV, W_KQ)
+
+
+def attention_part(prompts: Prompts, W_PV: torch.Tensor, W_KQ: torch.Tensor) -> torch.Tensor:
+    """yhat - E_dN (..., B): what attention adds to that entry; linear in W_PV and in W_KQ."""
+    return _readout_part(prompts, value_readout(prompts, W_PV), W_KQ)
 
 
 def prediction_and_readout(
@@ -60,7 +65,7 @@ def prediction_and_readout(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """yhat (..., B) and the value readout (..., D, B) that it was made from."""
     readout = value_readout(prompts, W_PV)
-    return _readout_prediction(prompts, readout, W_KQ), readout
+    return prompts.embedding[..., -1, -1] + _readout_part(prompts, readout, W_KQ), readout
 
 
 def value_readout(prompts: Prompts, W_PV: torch.Tensor) -> torch.Tensor:
@@ -82,6 +87,6 @@ def prompts_innermost(prompts: Prompts) -> torch.Tensor:
     return prompts.embedding.movedim(-3, -1)
 
 
-def _readout_prediction(prompts: Prompts, readout: torch.Tensor, W_KQ: torch.Tensor) -> torch.Tensor:
-    tokens = prompts_innermost(prompts)
-    return tokens[..., -1, -1, :] + (readout * (W_KQ @ tokens[..., -1, :])).sum(-2)
+def _readout_part(prompts: Prompts, readout: torch.Tensor, W_KQ: torch.Tensor) -> torch.Tensor:
+    query = prompts_innermost(prompts)[..., -1, :]  # (..., D, B)
+    return (readout * (W_KQ @ query)).sum(-2)

@@ -26,6 +26,7 @@ from ..one_layer.gradients import batch_gradient
 from .configurations import TrainingConfiguration, initial_weights
 from .optimisers import SGD, Adam, Optimiser, TailAverage, schedule_factor
 from .prompt_feed import PromptFeed
+from .threads import one_thread
 
 CACHE_NUMBERS = 1 << 17  # numbers of one step's prompts that keep a CPU batch inside the second-level cache
 CURVE_POINTS = 40
@@ -69,6 +70,7 @@ def train(
     return [results[place] for place in range(len(configurations))]
 
 
+@one_thread()
 def train_one_batch(
     configurations: Sequence[TrainingConfiguration],
     device: str | torch.device = "cpu",

@@ -3,7 +3,8 @@
 Main statement
     The text depends on the derivations, the stored records and the decision rules only: the same
     records give the same bytes.
-Status is computed: derivation = derived if every step with a check holds at its instances; evidence = the verdict, or none.
+Status is computed: derivation = derived if every step with a check holds at its instances; evidence = the
+verdict, or none.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def environment_text(record: Record) -> str:
     commit = known.get("commit") or "no checkout"
     changed = " with uncommitted changes" if known.get("uncommitted_changes") else ""
     return (
-        f"Python {known.get('python')}, torch {known.get('torch')}, NumPy {known.get('numpy')}, {known.get('platform')}, "
-        f"{known.get('device')}, commit {str(commit)[:12]}{changed}"
+        f"Python {known.get('python')}, torch {known.get('torch')}, NumPy {known.get('numpy')}, "
+        f"{known.get('platform')}, {known.get('device')}, commit {str(commit)[:12]}{changed}"
     )
 
 

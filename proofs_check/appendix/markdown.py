@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from ..verdicts.verdict import Verdict
 from .document import ClaimEntry, Document
 
-HEADINGS = ("check", "verdict", "measured", "predicted", "allowed", "would have caught", "unit", "what was run", "false alarms", "misses")
+HEADINGS = (
+    "check",
+    "verdict",
+    "measured",
+    "predicted",
+    "allowed",
+    "would have caught",
+    "unit",
+    "what was run",
+    "false alarms",
+    "misses",
+)
 
 
 def to_markdown(document: Document) -> str:
@@ -27,12 +38,13 @@ def lines(document: Document) -> Iterator[str]:
     yield "| claim | derivation | evidence |"
     yield "|---|---|---|"
     for entry in document.entries:
-        yield f"| [{entry.claim.identifier}](#{entry.claim.identifier}) | {entry.derivation_status} | {entry.evidence_status} |"
+        name = entry.claim.identifier
+        yield f"| [{name}](#{name}) | {entry.derivation_status} | {entry.evidence_status} |"
     yield ""
     yield (
-        "*derived*: every step that has a check holds exactly at random rational instances, where the layer is multiplied "
-        "out in components. *agrees*: each check holds at its stated rate of false alarms and would have caught a gap of the "
-        "stated size; smaller gaps it may have missed."
+        "*derived*: every step that has a check holds exactly at random rational instances, where the layer is "
+        "multiplied out in components. *agrees*: each check holds at its stated rate of false alarms and would have "
+        "caught a gap of the stated size; smaller gaps it may have missed."
     )
     for entry in document.entries:
         yield from claim_lines(entry)
@@ -52,7 +64,10 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield ""
     yield f"$$ {statement.latex} $$"
     yield ""
-    for heading, items in (("Assumptions", statement.assumptions), ("Sources", [str(s) for s in statement.sources])):
+    for heading, items in (
+        ("Assumptions", statement.assumptions),
+        ("Sources", [str(s) for s in statement.sources]),
+    ):
         yield f"{heading}: " + "; ".join(items) + "."
         yield ""
     yield f"Conventions: {statement.conventions}."
@@ -79,8 +94,10 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     for verdict in entry.verdict.verdicts:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
     yield ""
-    yield f"Records: {len(entry.records)}, " + ", ".join(record.key[:12] for record in entry.records[:4]) + (
-        ", ..." if len(entry.records) > 4 else ""
+    yield (
+        f"Records: {len(entry.records)}, "
+        + ", ".join(record.key[:12] for record in entry.records[:4])
+        + (", ..." if len(entry.records) > 4 else "")
     )
 
 

@@ -34,7 +34,7 @@ class Budget:
     seed: int = 0
     prompts: int = 12_000_000
     replicas: int = 192
-    training_steps: int = 800
+    training_steps: int = 768
 
 
 def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
@@ -42,7 +42,7 @@ def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
     if profile == "quick":
         return Budget(profile, device, seed)
     if profile == "full":
-        return Budget(profile, device, seed, prompts=192_000_000, replicas=1024, training_steps=3200)
+        return Budget(profile, device, seed, prompts=192_000_000, replicas=1024, training_steps=6144)
     raise ValueError(f"need the profile quick or full, got {profile!r}")
 
 

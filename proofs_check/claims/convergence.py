@@ -73,7 +73,10 @@ class Convergence:
             [error for s, w in zip(settings, by_replica(found), strict=True) for error in [self.error(s, *w)]]
         )
         count = count_replicas(
-            int((errors <= self.margin).sum()), len(errors), required=self.required, false_alarm=self.false_alarm
+            int((errors <= self.margin).sum()),
+            len(errors),
+            required=self.required,
+            false_alarm=self.false_alarm,
         )
         prompts = sum(sum(values["prompts"]) for values in found)
         hits = errors[errors <= self.margin]

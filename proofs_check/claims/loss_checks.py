@@ -3,8 +3,8 @@ r"""Checks of the population loss on all parameters: its value, its gradient, an
 Three checks
     SampledLoss          the mean loss of the real layer over fresh prompts is the predicted L
     EnumeratedLoss       loss and all gradients over Gauss nodes, exact up to rounding, at random weights
-    DescentPath          stochastic gradient descent from a random start of ALL parameters ends where gradient descent on
-                         the predicted L, same rate and number of steps, ends
+    DescentPath          stochastic gradient descent from a random start of ALL parameters ends where gradient descent
+                         on the predicted L, same rate and number of steps, ends
 The predictions come from the trace polynomial and its matrix derivatives, the measurements from the layer.
 """
 
@@ -162,7 +162,9 @@ class DescentPath:
 
     def tasks(self, budget: Budget) -> list[Task]:
         wanted = self.configurations(budget)
-        parts = (wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK))
+        parts = (
+            wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK)
+        )
         return [
             Task(f"{MEASUREMENTS}:trained_weights", {"configurations": part}, budget.device, cost=2.0)
             for part in parts
@@ -185,7 +187,9 @@ class DescentPath:
 
     def errors(self, settings: list[Setting], found: list[Values]) -> FloatArray:
         """Per replica; replicas of one dimension are predicted in one batch."""
-        ends, starts = ([weights_of(found, prefix, k) for k in range(len(settings))] for prefix in ("", "start_"))
+        ends, starts = (
+            [weights_of(found, prefix, k) for k in range(len(settings))] for prefix in ("", "start_")
+        )
         errors = np.zeros(len(settings))
         for d in {dimension_of(setting) for setting in settings}:
             places = [k for k, setting in enumerate(settings) if dimension_of(setting) == d]

@@ -58,12 +58,18 @@ class SampledStationarity:
     def task(self, setting: Setting, budget: Budget) -> Task:
         weights = self.predicted(setting)
         directions = self.plan(setting, weights).directions.tolist()
-        common: dict[str, Any] = {"distribution": setting, "directions": directions, "prompts": budget.prompts}
+        common: dict[str, Any] = {
+            "distribution": setting,
+            "directions": directions,
+            "prompts": budget.prompts,
+        }
         common["stream_key"] = f"{self.name}/{budget.seed}/{content_hash(setting)}"
         if self.through == "step":
             parameters = {**common, "preconditioner": weights.tolist()}
             return Task(f"{MEASUREMENTS}:sampled_step_stationarity", parameters, budget.device, cost=1.5)
-        return Task(f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device)
+        return Task(
+            f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device
+        )
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting, budget) for setting in self.settings(budget.seed)]

@@ -76,7 +76,12 @@ class TrainedLayerIsStep:
         settings = [one["distribution"] for one in self.trained.configurations(budget)]
         weights = [pair for v in found for pair in zip(v["W_PV"], v["W_KQ"], strict=True)]
         cases = [
-            {"distribution": s, "W_PV": W_PV, "W_KQ": W_KQ, "preconditioner": self.trained.predicted(s).tolist()}
+            {
+                "distribution": s,
+                "W_PV": W_PV,
+                "W_KQ": W_KQ,
+                "preconditioner": self.trained.predicted(s).tolist(),
+            }
             for s, (W_PV, W_KQ) in zip(settings, weights, strict=True)
         ]
         (values,) = run([steps_task(cases, PROMPTS_PER_CASE, f"{self.name}/{budget.seed}", budget)])

@@ -2,23 +2,27 @@ r"""The verdict on weights that a user brings: distance, leak, excess risk, and 
 
 Main statements
     agrees      |A - A*|_F <= r |A*|_F with A = u U + u12 u21^T and, for d > 1, |u12| |u21| <= r |A*|_F
-    conventions a layer written in another convention computes the same map at other weights. For each convention
-                below the weights that it would need are A* times a known factor (or the A* of scaled inputs), and the
-                distance to that is reported. No scale is ever fitted.
+    conventions a layer written in another convention computes the same map at other weights. For each
+                convention below the weights that it would need are A* times a known factor (or the A* of
+                scaled inputs), and the distance to that is reported. No scale is ever fitted.
 What cannot be told from weights
-    With u12 = u21 = 0 a query masked from keys and values gives the same map, and so does a loss without its 1/2.
+    With u12 = u21 = 0 a query masked from keys and values gives the same map, and so does a loss without
+    its 1/2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .parameters import UsageError, complete
+from .parameters import UsageError, complete, holds_no_number
 from .settings import FloatArray
+
+if TYPE_CHECKING:
+    from ...theory.one_layer.fixed_point import FixedPoint
 
 CLAIM = "fixed-point"
 NOT_IDENTIFIABLE = (
@@ -69,36 +73,57 @@ class WeightsReport:
     def __str__(self) -> str:
         verb = "agrees with" if self.outcome == "agrees" else "contradicts"
         lines = [
-            f"{CLAIM}: the weights' preconditioner {verb} the prediction: |A - A*|_F = {self.distance:.3g} |A*|_F, "
-            f"allowed {self.within:g}",
+            f"{CLAIM}: the weights' preconditioner {verb} the prediction: "
+            f"|A - A*|_F = {self.distance:.3g} |A*|_F, allowed {self.within:g}",
             f"leak |u12| |u21| = {self.leak:.3g} |A*|_F"
             + (", allowed the same" if self.dimension > 1 else " (part of A for d = 1)"),
             f"excess risk {self.excess_risk:.4g} over the minimal risk {self.minimal_risk:.4g}",
         ]
-        lines += [f"closer under another convention: {fit.convention} (distance {fit.distance:.3g})" for fit in self.better_fit]
+        lines += [
+            f"closer under another convention: {fit.convention} (distance {fit.distance:.3g})"
+            for fit in self.better_fit
+        ]
         return "\n".join(lines)
 
 
-def judge_weights(weights: Mapping[str, Any], parameters: Mapping[str, Any], *, within: float) -> WeightsReport:
+def judge_weights(
+    weights: Mapping[str, Any], parameters: Mapping[str, Any], *, within: float
+) -> WeightsReport:
     """Compare W_PV and W_KQ, both (d+1, d+1), with the fixed point for the law given by `parameters`.
 
     Raises AssumptionError, WeightsShapeError or UsageError, each a ValueError of one sentence.
     """
-    from ...theory.one_layer.assumptions import check_shape
+    from ...theory.one_layer.assumptions import real_array
     from ...theory.one_layer.fixed_point import fixed_point
     from .one_layer import LAW
 
     if not (np.isfinite(within) and within > 0):
-        raise UsageError(f"--within needs a number above 0, got {within}; 0.05 allows 5 %")
+        raise UsageError(f"--within needs a finite number above 0, got {within:g}; 0.05 allows 5 %")
     law = complete(CLAIM, LAW, parameters)
     found = fixed_point(**law)
     d = found.preconditioner.shape[0]
-    arrays = {name: np.asarray(weights[name], dtype=float) for name in ("W_PV", "W_KQ")}
+    arrays = {name: real_array(detached(weights[name]), name) for name in ("W_PV", "W_KQ")}
     judge_shapes(arrays, d)
-    for name, array in arrays.items():
-        check_shape(array, (d + 1, d + 1), name)
+    with np.errstate(all="ignore"):
+        try:
+            report = compared(arrays, law, found, within)
+        except OverflowError:
+            report = None
+    if report is None or holds_no_number(asdict(report)):
+        raise UsageError(
+            "the weights' map or its risk leaves the range of double precision "
+            f"(largest entry {largest(arrays):.3g}); take a checkpoint from before the training diverged"
+        )
+    return report
+
+
+def compared(
+    arrays: Mapping[str, FloatArray], law: Mapping[str, Any], found: FixedPoint, within: float
+) -> WeightsReport:
+    """The report on weights of the right shapes."""
     u12, u, U, u21 = blocks_of(arrays["W_PV"], arrays["W_KQ"])
     A, size = u * U + np.outer(u12, u21), float(np.linalg.norm(found.preconditioner))
+    d = len(A)
     distance = float(np.linalg.norm(A - found.preconditioner)) / size
     leak = float(np.linalg.norm(u12) * np.linalg.norm(u21)) / size
     return WeightsReport(
@@ -114,6 +139,15 @@ def judge_weights(weights: Mapping[str, Any], parameters: Mapping[str, Any], *, 
         preconditioner=A.tolist(),
         predicted=found.preconditioner.tolist(),
     )
+
+
+def detached(weights: Any) -> Any:
+    """A torch tensor, on any device and with or without a gradient, as a NumPy array; all else as it is."""
+    return weights.detach().cpu().double().numpy() if hasattr(weights, "detach") else weights
+
+
+def largest(arrays: Mapping[str, FloatArray]) -> float:
+    return max(float(np.abs(array).max()) for array in arrays.values())
 
 
 def judge_shapes(weights: Mapping[str, FloatArray], dimension: int) -> None:
@@ -151,7 +185,9 @@ def better_conventions(
         ConventionFit(name, float(np.linalg.norm(A - needed) / np.linalg.norm(needed)))
         for name, needed in needed_preconditioners(predicted, law)
     ]
-    return tuple(sorted((fit for fit in fits if fit.distance <= distance / 2), key=lambda fit: fit.distance)[:3])
+    better = [fit for fit in fits if fit.distance <= distance / 2]
+    # Rounded, so that two that are the same for this law (no 1/N and 2 x at N = 4) come in the order above.
+    return tuple(sorted(better, key=lambda fit: round(fit.distance, 9))[:3])
 
 
 def needed_preconditioners(predicted: FloatArray, law: Mapping[str, Any]) -> Iterator[tuple[str, FloatArray]]:
@@ -170,4 +206,4 @@ def needed_preconditioners(predicted: FloatArray, law: Mapping[str, Any]) -> Ite
         if scale != 1.0:
             covariance = scale**2 * np.asarray(law["covariance"], dtype=float)
             yield f"trained on inputs {name}", fixed_point(**{**law, "covariance": covariance}).preconditioner
-    yield "the inverse (Gamma itself called the preconditioner)", np.linalg.pinv(predicted)
+    yield "the inverse (Gamma itself called the preconditioner)", np.asarray(np.linalg.pinv(predicted))

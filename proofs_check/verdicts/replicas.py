@@ -37,7 +37,9 @@ class ReplicaCount:
         return "contradicts" if self.upper < self.required else "inconclusive"
 
 
-def count_replicas(hits: int, replicas: int, *, required: float = 0.9, false_alarm: float = 1e-6) -> ReplicaCount:
+def count_replicas(
+    hits: int, replicas: int, *, required: float = 0.9, false_alarm: float = 1e-6
+) -> ReplicaCount:
     """Clopper-Pearson bounds on the probability of a hit.
 
     >>> count_replicas(132, 132).outcome, count_replicas(100, 100).outcome, count_replicas(60, 132).outcome

@@ -87,7 +87,9 @@ def test_a_monstrous_draw_widens_the_interval_instead_of_alarming():
 def test_the_excluded_gap_solves_its_equation():
     count, spread, variance, L = 5000, 2.0, 2.5, math.log(1e3)
     gap = smallest_excluded_gap(count, spread, variance, L)
-    assert gap == pytest.approx(half_width(count, spread + gap**2, variance, L), rel=1e-9)  # a root, to rounding
+    assert gap == pytest.approx(
+        half_width(count, spread + gap**2, variance, L), rel=1e-9
+    )  # a root, to rounding
 
 
 def test_too_small_a_sample_excludes_nothing():
@@ -95,7 +97,8 @@ def test_too_small_a_sample_excludes_nothing():
 
 
 @pytest.mark.parametrize(
-    "arguments", [dict(count=0), dict(variance=0.0), dict(variance=math.nan), dict(false_alarm=0.0), dict(miss=1.0)]
+    "arguments",
+    [dict(count=0), dict(variance=0.0), dict(variance=math.nan), dict(false_alarm=0.0), dict(miss=1.0)],
 )
 def test_what_the_bound_does_not_cover_is_refused(arguments):
     given_ = {"count": 10, "variance": 1.0, "false_alarm": 1e-6, "miss": 1e-3, **arguments}
