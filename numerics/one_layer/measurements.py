@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ..training.random_streams import stream
+from ..training.threads import one_thread
 from . import cubature
 from .gradient_step import gradient_step_prediction, step_risk_gradient_sums
 from .gradients import directional_gradient_sums, loss_sums
@@ -97,6 +98,7 @@ def sampled_step_stationarity(
     return {**step_risk_gradient_sums(law, preconditioner, directions, prompts, stream_key, device=device)}
 
 
+@one_thread()
 def layers_against_steps(
     cases: Sequence[Plain], prompts: int, stream_key: str, device: str
 ) -> dict[str, Any]:

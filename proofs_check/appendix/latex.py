@@ -2,6 +2,7 @@ r"""The appendix as LaTeX for \input: standard packages only (amsmath, amssymb, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .document import ClaimEntry, Document
@@ -61,7 +62,7 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield ""
     yield rf"\subsection*{{{escape(statement.title)}}}\label{{iclcheck:{entry.claim.identifier}}}"
     yield escape(statement.text)
-    yield rf"\begin{{multline*}} {break_sums(statement.latex)} \end{{multline*}}"
+    yield display(statement.latex)
     yield rf"\textit{{Assumptions.}} {escape('; '.join(statement.assumptions))}."
     yield rf"\textit{{Conventions.}} {escape(statement.conventions)}."
     yield rf"\textit{{Sources.}} {escape('; '.join(str(s) for s in statement.sources))}."
@@ -70,7 +71,7 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     for step in entry.derivation.steps:
         failed = " (FAILED)" if step.name in entry.failed_steps else ""
         yield rf"  \item \textbf{{{escape(step.name)}{failed}.}} {escape(sentence(step.rule))}"
-        yield rf"  \begin{{multline*}} {break_sums(step.latex)} \end{{multline*}}"
+        yield "  " + display(step.latex)
         if step.proof:
             yield "  " + escape(step.proof)
     yield r"\end{enumerate}"
@@ -93,20 +94,38 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
     yield r"\end{itemize}"
 
 
-TERMS_PER_LINE = 3
+LINE_WIDTH = 62  # visible characters that fit a text line of an article
 
 
-def break_sums(formula: str) -> str:
-    r"""Break a long sum into lines of a few terms each, for multline.
+def display(formula: str) -> str:
+    r"""A displayed formula: on one line if it fits, else broken at the signs of its outermost sum.
 
-    Only signs outside braces and brackets are places to break, so that no group is torn.
+    >>> display("a + b")
+    '\\[ a + b \\]'
     """
+    lines = [""]
+    for term in outer_terms(formula):
+        if visible_length(lines[-1] + term) > LINE_WIDTH and lines[-1]:
+            lines.append("")
+        lines[-1] += term
+    if len(lines) == 1:
+        return rf"\[ {formula} \]"
+    return r"\begin{multline*} " + r" \\ ".join(lines) + r" \end{multline*}"
+
+
+def outer_terms(formula: str) -> list[str]:
+    """The formula cut before each sign outside braces and brackets, so that no group is torn."""
     depth, terms, start = 0, [], 0
     for place, character in enumerate(formula):
         depth += (character in "{([") - (character in "})]")
         if depth == 0 and formula[place : place + 3] in (" + ", " - ") and place > start:
             terms.append(formula[start:place])
             start = place
-    terms.append(formula[start:])
-    lines = ["".join(terms[k : k + TERMS_PER_LINE]) for k in range(0, len(terms), TERMS_PER_LINE)]
-    return " \\\\ ".join(lines)
+    return [*terms, formula[start:]]
+
+
+def visible_length(formula: str) -> int:
+    """About how many characters wide a formula is set."""
+    bare = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", lambda m: max(m[1], m[2], key=len), formula)
+    bare = re.sub(r"\\(operatorname|mathbb|rm|Bigl|Bigr|bigl|bigr)", "", bare)
+    return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", re.sub(r"[{}^_ ]", "", bare)))
