@@ -35,14 +35,14 @@ def predict(claim: str, **parameters: Any) -> dict[str, Any]:
     Raises UsageError for unknown or missing parameters and AssumptionError for values that the claim's
     assumptions exclude; both are ValueErrors of one sentence.
 
-    >>> predict("uniform-covariates", dimension=1, context_length=4)["eta"]
+    >>> predict("uniform-covariates", dimension=1, context_length=4)["learning_rate"]
     2.5
     """
-    from .claims.parameters import complete
+    from .claims.parameters import complete, finite_quantities
     from .claims.registry import find
 
     found = find(claim)
-    return found.predict(complete(claim, found.parameters, parameters))
+    return finite_quantities(claim, found.predict, complete(claim, found.parameters, parameters))
 
 
 def check(
@@ -55,8 +55,8 @@ def check(
 ) -> CheckRun:
     """Check the named claims (all, if none is named) and return their verdicts.
 
-    Measurements are kept in `store` and used again. `workers` above 1 starts processes, which needs the caller's
-    script to guard its main part with `if __name__ == "__main__"`.
+    Measurements are kept in `store` and used again. `workers` above 1 starts processes, which needs the
+    caller's script to guard its main part with `if __name__ == "__main__"`.
     """
     from .checking import check_claims
     from .claims.claim import budget_for
@@ -71,7 +71,8 @@ def check(
 def check_weights(W_PV: Any, W_KQ: Any, *, within: float = 0.05, **parameters: Any) -> WeightsReport:
     """Compare one layer's weights (d+1, d+1 each) with the fixed point for the law given by `parameters`.
 
-    `parameters` are those of `predict("fixed-point", ...)`. Raises ValueErrors of one sentence.
+    The weights may be nested lists, NumPy arrays or torch tensors. `parameters` are those of
+    `predict("fixed-point", ...)`. Raises ValueErrors of one sentence.
     """
     from .claims.users_weights import judge_weights
 

@@ -205,7 +205,7 @@ def predict_random_length(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def predict_uniform(parameters: Mapping[str, Any]) -> dict[str, Any]:
     eta, risk = uniform_covariates.learning_rate_and_risk(**parameters)
-    return {"eta": eta, "risk": risk}
+    return {"learning_rate": eta, "risk": risk}
 
 
 def fixed_point_claim(predicted: Predictor = predicted_fixed_point, plan: Planner = gaussian_plan) -> Claim:

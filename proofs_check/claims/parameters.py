@@ -36,9 +36,9 @@ def complete(identifier: str, known: Sequence[Parameter], given: Mapping[str, An
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Which known name was probably meant, and which there are."""
-    listed = ", ".join(names)
-    close = difflib.get_close_matches(name.lower(), list(names), n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {listed}"
+    known, meant = list(names), name.lower()
+    close = difflib.get_close_matches(meant, known, n=1) or [one for one in known if meant and meant in one]
+    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(known)}"
 
 
 def quoted(text: str) -> str:

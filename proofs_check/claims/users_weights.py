@@ -31,6 +31,8 @@ NOT_IDENTIFIABLE = (
     "scale between W_PV and W_KQ (same map)",
 )
 
+NEAR = 0.25  # relative distance; weights further off than this are not explained by a convention
+
 
 @dataclass(frozen=True)
 class ConventionFit:
@@ -47,7 +49,7 @@ class WeightsReport:
     distance        |A - A*|_F / |A*|_F
     leak            |u12| |u21| / |A*|_F
     excess_risk     E (yhat - w.x_q)^2 minus its minimum;  minimal_risk: that minimum (both without the 1/2)
-    better_fit      conventions under which the weights are closer, nearest first
+    better_fit      conventions under which the weights are much closer, and near; nearest first
     """
 
     outcome: str
@@ -86,9 +88,7 @@ class WeightsReport:
         return "\n".join(lines)
 
 
-def judge_weights(
-    weights: Mapping[str, Any], parameters: Mapping[str, Any], *, within: float
-) -> WeightsReport:
+def judge_weights(weights: Mapping[str, Any], parameters: Mapping[str, Any], *, within: float) -> WeightsReport:
     """Compare W_PV and W_KQ, both (d+1, d+1), with the fixed point for the law given by `parameters`.
 
     Raises AssumptionError, WeightsShapeError or UsageError, each a ValueError of one sentence.
@@ -180,12 +180,12 @@ def loss_of(weights: Mapping[str, FloatArray], law: Mapping[str, Any]) -> float:
 def better_conventions(
     A: FloatArray, predicted: FloatArray, law: Mapping[str, Any], distance: float
 ) -> tuple[ConventionFit, ...]:
-    """The conventions under which the weights are at most half as far from the fixed point, nearest first."""
+    """The conventions that explain the weights, nearest first: at most half as far from the fixed point, and near."""
     fits = [
         ConventionFit(name, float(np.linalg.norm(A - needed) / np.linalg.norm(needed)))
         for name, needed in needed_preconditioners(predicted, law)
     ]
-    better = [fit for fit in fits if fit.distance <= distance / 2]
+    better = [fit for fit in fits if fit.distance <= min(distance / 2, NEAR)]
     # Rounded, so that two that are the same for this law (no 1/N and 2 x at N = 4) come in the order above.
     return tuple(sorted(better, key=lambda fit: round(fit.distance, 9))[:3])
 

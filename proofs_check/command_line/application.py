@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.main
 
 from .exit_status import guarded
 
@@ -30,7 +32,8 @@ Settings = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="A parameter as JSON; NAME=@FILE reads it from a file."),
 ]
 ParametersFile = Annotated[
-    str | None, typer.Option("--parameters", metavar="FILE", help="All parameters as one JSON object; - is stdin.")
+    str | None,
+    typer.Option("--parameters", metavar="FILE", help="All parameters as one JSON object; - is stdin."),
 ]
 Profile = Annotated[str, typer.Option("--profile", metavar="quick|full", help="How much to measure.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure.")]
@@ -42,7 +45,8 @@ Record = Annotated[
 
 @app.callback(invoke_without_command=True)
 def start(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> int:
     """Checks the theory of in-context learning against trained weights."""
     if version:
@@ -95,6 +99,7 @@ def predict(
 
 @app.command()
 def check(
+    context: typer.Context,
     claims: ClaimNames = None,
     profile: Profile = "quick",
     device: Device = "auto",
@@ -106,10 +111,11 @@ def check(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="FILE", help="Judge W_PV and W_KQ in a safetensors, npz or torch file."),
+        typer.Option("--model", metavar="FILE", help="Judge W_PV, W_KQ in a safetensors, npz or torch file."),
     ] = None,
     names: Annotated[
-        list[str] | None, typer.Option("--name", metavar="W_PV=NAME", help="What W_PV or W_KQ is called in the file.")
+        list[str] | None,
+        typer.Option("--name", metavar="W_PV=NAME", help="What W_PV or W_KQ is called in the file."),
     ] = None,
     within: Annotated[
         float | None, typer.Option("--within", metavar="R", help="Allowed |A - A*|/|A*| of --model (0.05).")
@@ -120,8 +126,9 @@ def check(
 ) -> int:
     """Check claims, or your own weights (--model)."""
     if model is not None:
-        from .checking import check_model
+        from .checking import check_model, refuse_measuring_options
 
+        refuse_measuring_options(name for name in MEASURING_OPTIONS if is_given(context, name))
         return check_model(claims or [], model, names or [], within, settings or [], parameters, as_json)
     from .checking import RunOptions, check_all, refuse_model_options
 
@@ -129,11 +136,21 @@ def check(
     return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers), as_json)
 
 
+MEASURING_OPTIONS = ("profile", "device", "seed", "record", "resume", "workers")
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line, even with its default value."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @app.command()
 def appendix(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where to write it.")] = Path("appendix"),
     records: Annotated[
-        Path | None, typer.Argument(metavar="RECORDS", help="Store to read; .iclcheck/records.sqlite if not given.")
+        Path | None,
+        typer.Argument(metavar="RECORDS", help="Store to read; .iclcheck/records.sqlite if not given."),
     ] = None,
     profile: Profile = "quick",
     device: Device = "auto",
@@ -150,7 +167,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run and return the exit status."""
 
     def work() -> int:
-        status = app(args=None if arguments is None else list(arguments), prog_name="iclcheck", standalone_mode=False)
+        # Not `app(...)`: that catches Ctrl-C and a reader that went away itself, and exits with 1 then.
+        command = typer.main.get_command(app)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        try:
+            with command.make_context("iclcheck", given) as context:
+                status = command.invoke(context)
+        except typer.Exit as end:
+            return end.exit_code
         return status if isinstance(status, int) else 0
 
     return guarded(work)

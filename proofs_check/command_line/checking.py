@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..claims.claim import Budget, Claim, budget_for
-from ..claims.parameters import UsageError, read_settings
+from ..claims.parameters import UsageError, quoted, read_settings
 from ..claims.registry import all_claims, find
+from .exit_status import reader_may_leave
 from .printing import print_json, print_verdicts
 
 if TYPE_CHECKING:
     from ..records.store import RecordStore
+    from ..records.tasks import Task
 
 DEFAULT_STORE = Path(".iclcheck/records.sqlite")
 
@@ -34,9 +37,13 @@ class RunOptions:
     def budget(self) -> Budget:
         """Raises UsageError for values that cannot be used."""
         if self.profile not in ("quick", "full"):
-            raise UsageError(f"--profile needs quick or full, got {self.profile!r}; quick takes minutes on 2 cores")
+            raise UsageError(
+                f"--profile needs quick or full, got {quoted(self.profile)}; quick takes minutes on 2 cores"
+            )
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers needs a whole number of at least 1, got {self.workers}; leave it out for one per core")
+            raise UsageError(
+                f"--workers needs a whole number of at least 1, got {self.workers}; leave it out for one per core"
+            )
         return budget_for(self.profile, usable_device(self.device), self.seed)
 
     def store_path(self) -> Path:
@@ -56,7 +63,7 @@ class RunOptions:
 def usable_device(device: str) -> str:
     """cpu or cuda; auto takes the GPU if there is one. Raises UsageError."""
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device needs auto, cpu or cuda, got {device!r}; auto takes the GPU if there is one")
+        raise UsageError(f"--device needs auto, cpu or cuda, got {quoted(device)}; auto takes the GPU if there is one")
     if device == "cpu":
         return device
     import torch
@@ -70,38 +77,63 @@ def usable_device(device: str) -> str:
 
 def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
     from ..checking import check_claims
-    from ..records.store import RecordStore
 
     claims = [find(name) for name in dict.fromkeys(names)] or list(all_claims().values())
     budget, path = options.budget(), options.store_path()
-    with RecordStore(path) as store:
+    with opened_store(path) as store:
         announce(claims, budget, store)
         started = time.perf_counter()
         found = check_claims(claims, budget, store, workers=options.workers, progress=show_progress)
         if options.record is not None:
             store.export_json(options.record / "records.json")
-    if as_json:
-        print_json(found.as_plain())
-    else:
-        print_verdicts(found.verdicts)
-        print(f"\n{time.perf_counter() - started:.0f} s; records in {path}")
+    with reader_may_leave():
+        if as_json:
+            print_json(found.as_plain())
+        else:
+            print_verdicts(found.verdicts)
+            print(f"\n{time.perf_counter() - started:.0f} s; records in {path}")
     return found.exit_status
+
+
+def opened_store(path: Path) -> RecordStore:
+    """The store at `path`. Raises UsageError where none can be opened or made."""
+    import sqlite3
+
+    from ..records.store import RecordStore
+
+    try:
+        return RecordStore(path)
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"no records can be kept in {path} ({reason}); name another folder with --record DIR"
+        ) from None
 
 
 def announce(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> None:
     """Say on stderr what will be measured; for long runs, about how long it takes."""
     from ..records.tasks import tasks_to_run
 
-    tasks = [task for claim in claims for check in claim.checks for task in check.tasks(budget)]
-    waiting = tasks_to_run(tasks, store)
-    total = len({task.key for task in tasks})
-    say(f"{len(claims)} claims, {total} measurements, {total - len(waiting)} of them recorded already")
+    tasks = distinct_tasks(claims, budget)
+    waiting = tasks_to_run(list(tasks.values()), store)
+    recorded = len(tasks) - len(waiting)
+    say(f"{counted(len(claims), 'claim')}, {counted(len(tasks), 'measurement')}, {recorded} recorded already")
     if budget.profile == "full" and budget.device == "cpu" and waiting:
-        minutes = FULL_PROFILE_CORE_MINUTES * sum(t.cost for t in waiting) / sum(t.cost for t in tasks)
+        of_all = distinct_tasks(list(all_claims().values()), budget).values()
+        minutes = FULL_PROFILE_CORE_MINUTES * sum(t.cost for t in waiting) / sum(t.cost for t in of_all)
         say(
-            f"the full profile on a CPU: estimated {minutes:.0f} core-minutes; Ctrl-C loses no finished measurement, "
-            "the same command goes on"
+            f"the full profile on a CPU: estimated {minutes:.0f} core-minutes; Ctrl-C loses no finished "
+            "measurement, the same command goes on"
         )
+
+
+def counted(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def distinct_tasks(claims: Sequence[Claim], budget: Budget) -> dict[str, Task]:
+    """What these claims measure, by key: claims share tasks."""
+    return {task.key: task for claim in claims for check in claim.checks for task in check.tasks(budget)}
 
 
 FULL_PROFILE_CORE_MINUTES = 90  # all claims, measured as docs/checks.md says
@@ -118,17 +150,23 @@ def show_progress(done: int, total: int, seconds_left: float | None) -> None:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """A line on stderr; with nobody there to read it (`2>&1 | head`) the work goes on."""
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
-def refuse_model_options(
-    names: Any, within: Any, settings: Any, parameters: Any
-) -> None:
+def refuse_model_options(names: Any, within: Any, settings: Any, parameters: Any) -> None:
     """Options that only mean something together with --model. Raises UsageError."""
     given = {"--name": names, "--within": within, "--set": settings, "--parameters": parameters}
     for option, value in given.items():
-        if value:
+        if value is not None and value != []:  # --within 0 is given, too
             raise UsageError(f"{option} describes weights of your own; add --model FILE")
+
+
+def refuse_measuring_options(given: Iterable[str]) -> None:
+    """Options of a measurement, which weights that are there already do not need. Raises UsageError."""
+    for name in given:
+        raise UsageError(f"--{name} belongs to a measurement, and --model makes none; leave one of the two out")
 
 
 def check_model(
@@ -148,13 +186,13 @@ def check_model(
     if list(claims) != [CLAIM]:
         raise UsageError(f"--model judges weights against {CLAIM}; write: iclcheck check {CLAIM} --model {model}")
     law = read_settings(settings, parameters)
-    report = judge_weights(
-        read_weights(model, name_map(names)), law, within=0.05 if within is None else within
-    )
-    if as_json:
-        print_json({"model": str(model), **report.as_plain()})
-    else:
-        print(report)
+    allowed = 0.05 if within is None else within
+    report = judge_weights(read_weights(model, name_map(names)), law, within=allowed)
+    with reader_may_leave():
+        if as_json:
+            print_json({"model": str(model), **report.as_plain()})
+        else:
+            print(report)
     return report.exit_status
 
 
@@ -164,6 +202,6 @@ def name_map(names: Sequence[str]) -> dict[str, str]:
     for entry in names:
         own, equals, other = entry.partition("=")
         if own not in mapped or not equals or not other:
-            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {entry!r}; write --name W_PV=layer.value")
+            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {quoted(entry)}; write --name W_PV=layer.value")
         mapped[own] = other
     return mapped

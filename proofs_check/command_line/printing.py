@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..claims.claim import ClaimVerdict
 
+
 def print_json(value: Any) -> None:
     """Strict JSON on stdout: NaN and infinities are refused, not written."""
     print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
@@ -27,10 +28,12 @@ def line_width() -> int:
 
 
 def quantity_text(value: Any) -> str:
-    """A number or a matrix, twelve digits."""
+    """A number or a matrix, twelve digits, its columns aligned."""
     if isinstance(value, list):
         rows = value if value and isinstance(value[0], list) else [value]
-        return "\n" + "\n".join("  " + "  ".join(f"{entry: .12g}" for entry in row) for row in rows)
+        texts = [[f"{entry:.12g}" for entry in row] for row in rows]
+        width = max(len(text) for row in texts for text in row)
+        return "\n" + "\n".join("  " + "  ".join(f"{text:>{width}}" for text in row) for row in texts)
     return f" {value:.12g}" if isinstance(value, float) else f" {value}"
 
 
@@ -53,7 +56,9 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
         table.add_row(claim.identifier, claim.outcome, style="bold")
         for row in rows_of(claim):
             table.add_row(*row)
-    console.print(table)
+    with console.capture() as drawn:  # printed by Python: rich exits with 1 where the reader went away
+        console.print(table)
+    print(drawn.get(), end="")
 
 
 NARROWEST = 140  # columns; the output of a pipe or a narrow terminal

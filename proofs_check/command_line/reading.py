@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..claims.parameters import complete, read_settings
+from ..claims.parameters import complete, finite_quantities, read_settings
 from ..claims.registry import all_claims, find
+from .exit_status import reader_may_leave
 from .printing import paragraph, print_json, quantity_text
 
 if TYPE_CHECKING:
+    from ...theory.algebra.derivations import Derivation
     from ..claims.claim import Claim
 
 
@@ -74,37 +76,51 @@ def described(claim: Claim) -> dict[str, Any]:
 def derive(identifier: str, latex: bool, as_json: bool) -> int:
     derivation = find(identifier).derivation()
     failures = derivation.failures()
-    checked = [step for step in derivation.steps if step.check is not None]
-    if as_json:
-        steps = [
-            {
-                "name": step.name,
-                "left": step.left,
-                "right": step.right,
-                "latex": step.latex,
-                "rule": step.rule,
-                "proof": step.proof,
-                "check": "none" if step.check is None else "failed" if step.name in failures else "holds",
-            }
-            for step in derivation.steps
-        ]
-        print_json({"claim": identifier, "title": derivation.statement.title, "steps": steps})
-    else:
-        print(derivation.to_latex() if latex else derivation.to_text())
-        print()
-        print(
-            f"{len(checked) - len(failures)} of {len(checked)} equalities hold exactly at random rational instances, "
-            f"the layer multiplied out in components; {len(derivation.steps) - len(checked)} steps are read off or proved in words."
-        )
-        for name in failures:
-            print(f"FAILED: {name}")
+    with reader_may_leave():
+        if as_json:
+            print_json(derived(identifier, derivation, failures))
+        else:
+            print(derivation.to_latex() if latex else derivation.to_text())
+            print()
+            for line in checked_in_words(derivation, failures):
+                print(f"% {line}" if latex else line)  # what --latex writes stays LaTeX
     return 1 if failures else 0
+
+
+def derived(identifier: str, derivation: Derivation, failures: Sequence[str]) -> dict[str, Any]:
+    """The steps of a derivation, plain data."""
+    steps = [
+        {
+            "name": step.name,
+            "left": step.left,
+            "right": step.right,
+            "latex": step.latex,
+            "rule": step.rule,
+            "proof": step.proof,
+            "check": "none" if step.check is None else "failed" if step.name in failures else "holds",
+        }
+        for step in derivation.steps
+    ]
+    return {"claim": identifier, "title": derivation.statement.title, "steps": steps}
+
+
+def checked_in_words(derivation: Derivation, failures: Sequence[str]) -> list[str]:
+    """How many steps were checked by numbers, and which of them failed."""
+    checked = sum(step.check is not None for step in derivation.steps)
+    others = len(derivation.steps) - checked
+    steps = {0: "", 1: "; 1 step is read off or proved in words"}
+    rest = steps.get(others, f"; {others} steps are read off or proved in words")
+    return [
+        f"{checked - len(failures)} of {checked} equalities hold exactly at random rational instances, "
+        f"the layer multiplied out in components{rest}.",
+        *(f"FAILED: {name}" for name in failures),
+    ]
 
 
 def predict(identifier: str, settings: Sequence[str], parameters: str | None, as_json: bool) -> int:
     claim = find(identifier)
     given = complete(identifier, claim.parameters, read_settings(settings, parameters))
-    quantities = claim.predict(given)
+    quantities = finite_quantities(identifier, claim.predict, given)
     if as_json:
         print_json({"claim": identifier, "parameters": given, "quantities": quantities})
         return 0

@@ -6,35 +6,41 @@ from pathlib import Path
 
 from ..claims.parameters import UsageError
 from ..claims.registry import all_claims
-from .checking import DEFAULT_STORE, RunOptions
+from .checking import DEFAULT_STORE, RunOptions, opened_store
+from .exit_status import reader_may_leave
 from .printing import print_json, print_verdicts
 
 
-def write_appendix(
-    records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool
-) -> int:
+def write_appendix(records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool) -> int:
     from ..appendix.document import gather, write
     from ..checking import EXIT_STATUS
-    from ..records.store import RecordStore
     from ..verdicts.verdict import combine
 
     budget = RunOptions(profile, device, seed, None, False, None).budget()
     path = store_file(records)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output needs a folder, {output} is a file; name another")
-    with RecordStore(path) as store:
+    with opened_store(path) as store:
         document = gather(list(all_claims().values()), budget, store)
+    try:
         written = write(document, output)
+    except OSError as error:
+        reason = error.strerror
+        raise UsageError(f"--output {output} cannot be written ({reason}); name another folder") from None
     judged = [entry.verdict for entry in document.entries if entry.verdict is not None]
     outcomes = [entry.verdict.outcome if entry.verdict else "inconclusive" for entry in document.entries]
-    if as_json:
-        print_json({"files": [str(file) for file in written], "outcomes": dict(zip(document.identifiers, outcomes, strict=True))})
-    else:
-        print_verdicts(judged)
-        for entry in document.entries:
-            if entry.verdict is None:
-                print(f"{entry.claim.identifier}: not measured in this profile; run iclcheck check {entry.claim.identifier}")
-        print("wrote " + ", ".join(str(file) for file in written))
+    with reader_may_leave():
+        if as_json:
+            plain_outcomes = dict(zip(document.identifiers, outcomes, strict=True))
+            print_json({"files": [str(file) for file in written], "outcomes": plain_outcomes})
+        else:
+            if judged:
+                print_verdicts(judged)
+            for entry in document.entries:
+                if entry.verdict is None:
+                    name = entry.claim.identifier
+                    print(f"{name}: not measured in this profile; run iclcheck check {name}")
+            print("wrote " + ", ".join(str(file) for file in written))
     return EXIT_STATUS[combine(outcomes)]
 
 

@@ -1,7 +1,8 @@
 """iclcheck: checks the theory of in-context learning against trained weights.
 
     >>> import iclcheck
-    >>> iclcheck.predict("fixed-point", covariance=[[1.0, 0.0], [0.0, 1.0]], context_length=3)["preconditioner"]
+    >>> numbers = iclcheck.predict("fixed-point", covariance=[[1.0, 0.0], [0.0, 1.0]], context_length=3)
+    >>> numbers["preconditioner"]
     [[0.5, 0.0], [0.0, 0.5]]
 
 Public names (each is loaded when it is first used):

@@ -101,10 +101,7 @@ class Evaluation:
 def exact_inverse(matrix: Array) -> Array:
     """Gauss-Jordan over the rationals. Raises ValueError for a singular matrix."""
     size = matrix.shape[0]
-    rows = [
-        [Fraction(v) for v in row] + [Fraction(int(i == j)) for j in range(size)]
-        for i, row in enumerate(matrix)
-    ]
+    rows = [[Fraction(v) for v in row] + [Fraction(int(i == j)) for j in range(size)] for i, row in enumerate(matrix)]
     for col in range(size):
         pivot = next((r for r in range(col, size) if rows[r][col]), None)
         if pivot is None:

@@ -60,8 +60,7 @@ class RandomVector:
     def __post_init__(self) -> None:
         if len(self.covariance.terms) != 1 or next(iter(self.covariance.terms)).traces:
             raise ValueError(
-                f"need a covariance of one term for {self.name}, got {self.covariance!r}; "
-                "name the sum by a letter"
+                f"need a covariance of one term for {self.name}, got {self.covariance!r}; name the sum by a letter"
             )
         if self.covariance.rows != self.space or self.covariance != self.covariance.T:
             raise ValueError(
@@ -197,9 +196,7 @@ def end_letter(pieces: tuple[Word, ...], end: End) -> Letter:
     return pieces[end[0]][end[1]]
 
 
-def pair(
-    state: Contraction, a: End, b: End, law: RandomVector, laws: Mapping[str, RandomVector]
-) -> Contraction:
+def pair(state: Contraction, a: End, b: End, law: RandomVector, laws: Mapping[str, RandomVector]) -> Contraction:
     """Join two ends through the covariance of their law."""
     pieces = state.open_pieces
     covariance = law.covariance_monomial()
@@ -244,9 +241,7 @@ def block_of_copies(
     assert law.cumulants is not None
     order = len(block)
     if order not in law.cumulants:
-        raise ValueError(
-            f"need the cumulant of order {order} of {law.name} for this expectation; it was not given"
-        )
+        raise ValueError(f"need the cumulant of order {order} of {law.name} for this expectation; it was not given")
     kappa, kappa_value = one_term(law.cumulants[order])
     value = state.value * kappa_value * law.covariance_coefficient() ** (order // 2)
     covariance = law.covariance_monomial()
@@ -294,13 +289,9 @@ def finish(state: Contraction, laws: Mapping[str, RandomVector]) -> Monomial:
 
 def diagonal_letters(laws: Mapping[str, RandomVector]) -> set[str]:
     """The covariances that are diagonal in the basis of independent components."""
-    found = {
-        x.name for law in laws.values() if law.cumulants is not None for x in law.covariance_monomial().word
-    }
+    found = {x.name for law in laws.values() if law.cumulants is not None for x in law.covariance_monomial().word}
     if len(found) > 1:
-        raise ValueError(
-            f"need one diagonal covariance for all laws with independent components, got {sorted(found)}"
-        )
+        raise ValueError(f"need one diagonal covariance for all laws with independent components, got {sorted(found)}")
     return found
 
 

@@ -37,9 +37,7 @@ LATEX_NAMES = {
 
 def letter_text(letter: Letter) -> str:
     mark = {(False, False): "", (True, False): "^T", (False, True): "^-1", (True, True): "^-T"}
-    return (
-        letter.name + (f"_{letter.index}" if letter.index else "") + mark[letter.transposed, letter.inverse]
-    )
+    return letter.name + (f"_{letter.index}" if letter.index else "") + mark[letter.transposed, letter.inverse]
 
 
 def letter_latex(letter: Letter) -> str:
@@ -57,9 +55,7 @@ def word_text(word: Word, one: Callable[[Letter], str], power: str) -> str:
     for letter, run in groupby(word):
         length = len(list(run))
         plain = not letter.transposed and not letter.inverse
-        parts.append(
-            power.format(one(letter), length) if length > 1 and plain else " ".join([one(letter)] * length)
-        )
+        parts.append(power.format(one(letter), length) if length > 1 and plain else " ".join([one(letter)] * length))
     return " ".join(parts)
 
 
@@ -101,9 +97,7 @@ def to_text(polynomial: TracePolynomial) -> str:
         str,
         lambda m: scalars_text(m, str, "{}^{}"),
         lambda w: (
-            word_text(w, letter_text, "{}^{}")
-            if w[0].rows == LINE
-            else f"tr({word_text(w, letter_text, '{}^{}')})"
+            word_text(w, letter_text, "{}^{}") if w[0].rows == LINE else f"tr({word_text(w, letter_text, '{}^{}')})"
         ),
         lambda w: word_text(w, letter_text, "{}^{}"),
     )
@@ -120,16 +114,12 @@ def to_latex(polynomial: TracePolynomial) -> str:
         below = [(s, -e) for s, e in monomial.scalars if e < 0]
 
         def side(powers: list[tuple[str, int]]) -> str:
-            return " ".join(
-                latex_symbol(s) if e == 1 else rf"{{{latex_symbol(s)}}}^{{{e}}}" for s, e in powers
-            )
+            return " ".join(latex_symbol(s) if e == 1 else rf"{{{latex_symbol(s)}}}^{{{e}}}" for s, e in powers)
 
         return rf"\frac{{{side(above) or 1}}}{{{side(below)}}}" if below else side(above)
 
     def latex_number(value: Fraction) -> str:
-        return (
-            str(value) if value.denominator == 1 else rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
-        )
+        return str(value) if value.denominator == 1 else rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
 
     return render(
         polynomial,

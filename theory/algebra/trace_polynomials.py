@@ -10,7 +10,7 @@ differently.) The trace of an identity is the commuting symbol of its space: d s
 
 Main objects
     TracePolynomial      the ring, with products, transposes, traces and substitution
-    matrix, vector, random_vector, scalar, identity      its generators
+    matrix, vector, scalar, identity, number, zero      its generators
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ class TracePolynomial:
 
     def __init__(self, rows: str, cols: str, terms: Mapping[Monomial, Fraction]) -> None:
         self.rows, self.cols = rows, cols
-        self.terms: Mapping[Monomial, Fraction] = {
-            monomial: value for monomial, value in terms.items() if value
-        }
+        self.terms: Mapping[Monomial, Fraction] = {monomial: value for monomial, value in terms.items() if value}
 
     @property
     def is_scalar(self) -> bool:
@@ -120,9 +118,7 @@ class TracePolynomial:
     def __add__(self, other: TracePolynomial | Number) -> TracePolynomial:
         other = as_polynomial(other)
         if (self.rows, self.cols) != (other.rows, other.cols):
-            raise ValueError(
-                f"need equal shapes to add, got {self.rows} x {self.cols} and {other.rows} x {other.cols}"
-            )
+            raise ValueError(f"need equal shapes to add, got {self.rows} x {self.cols} and {other.rows} x {other.cols}")
         terms = defaultdict(Fraction, self.terms)
         for monomial, value in other.terms.items():
             terms[monomial] += value
@@ -250,9 +246,7 @@ def as_polynomial(value: TracePolynomial | Number) -> TracePolynomial:
 def inverse_of_monomial(polynomial: TracePolynomial) -> TracePolynomial:
     """The inverse of a single term without traces: of c u^2 A B it is u^-2 B^-1 A^-1 / c."""
     if len(polynomial.terms) != 1 or (polynomial.rows != polynomial.cols):
-        raise ValueError(
-            f"need one square term to invert, got {polynomial!r}; name the sum by a letter first"
-        )
+        raise ValueError(f"need one square term to invert, got {polynomial!r}; name the sum by a letter first")
     ((scalars, traces, word), value), *_ = polynomial.terms.items()
     if traces:
         raise ValueError(f"need a term without traces to invert, got {polynomial!r}")
@@ -271,9 +265,7 @@ def substitute(
     one term). The polynomial must be free of sample indices: take its expectation first.
     """
     if any(monomial.last_index() for monomial in polynomial.terms):
-        raise ValueError(
-            "need a polynomial without sample indices to substitute in; take its expectation first"
-        )
+        raise ValueError("need a polynomial without sample indices to substitute in; take its expectation first")
     matrices, scalars = matrices or {}, scalars or {}
     result = zero(polynomial.rows, polynomial.cols)
     for monomial, value in polynomial.terms.items():
@@ -295,7 +287,9 @@ def substitute_word(word: Word, matrices: Mapping[str, TracePolynomial], space: 
             result = result * letter(symbol)
             continue
         if symbol.symmetric and replacement != replacement.T:
-            raise ValueError(f"need a symmetric replacement for the symmetric {symbol.name}, got {replacement!r}")
+            raise ValueError(
+                f"need a symmetric replacement for the symmetric letter {symbol.name}, got {replacement!r}"
+            )
         if symbol.inverse:
             replacement = inverse_of_monomial(replacement)
         result = result * (replacement.T if symbol.transposed else replacement)
@@ -328,9 +322,9 @@ def matrix(name: str, *, symmetric: bool = False, rows: str = "d", cols: str = "
     return letter(Letter(name, rows=rows, cols=cols, symmetric=symmetric))
 
 
-def vector(name: str, *, index: int = 0, space: str = "d") -> TracePolynomial:
-    """A column vector letter; `index` k >= 1 makes it the vector of the k-th summed sample."""
-    return letter(Letter(name, index=index, rows=space, cols=LINE))
+def vector(name: str, *, space: str = "d") -> TracePolynomial:
+    """A column vector letter; on the line (space "1") a scalar one."""
+    return letter(Letter(name, rows=space, cols=LINE))
 
 
 def sum_over_samples(polynomial: TracePolynomial, names: tuple[str, ...]) -> TracePolynomial:

@@ -49,9 +49,7 @@ class Letter(NamedTuple):
     def inv(self) -> Letter:
         """The inverse of a square matrix letter."""
         if self.rows != self.cols or self.rows == LINE:
-            raise ValueError(
-                f"need a square matrix letter to invert, got {self.name} ({self.rows} x {self.cols})"
-            )
+            raise ValueError(f"need a square matrix letter to invert, got {self.name} ({self.rows} x {self.cols})")
         return self._replace(inverse=not self.inverse)
 
 
@@ -65,7 +63,7 @@ def transpose(word: Word) -> Word:
 
 def are_inverse(left: Letter, right: Letter) -> bool:
     """Whether left * right is the identity by name: A A^-1 or A^-1 A."""
-    return left.inverse != right.inverse and left.rows != LINE and left == right.inv
+    return left.inverse != right.inverse and left._replace(inverse=right.inverse) == right
 
 
 def join(left: Word, right: Word) -> Word:
@@ -97,7 +95,5 @@ def closed_normal_form(word: Word) -> Word:
         return min(word, transpose(word))
     while len(word) > 1 and are_inverse(word[-1], word[0]):
         word = word[1:-1]
-    if not word:
-        return ()
     mirrored = transpose(word)
     return min(w[k:] + w[:k] for w in (word, mirrored) for k in range(len(word)))

@@ -50,9 +50,7 @@ def check_shape(value: Any, shape: tuple[int, ...], name: str) -> FloatArray:
     """Finite real numbers of one given shape."""
     array = real_array(value, name)
     if array.shape != shape:
-        raise AssumptionError(
-            f"{name} needs shape {shape}, got {array.shape}; check its rows against the dimension"
-        )
+        raise AssumptionError(f"{name} needs shape {shape}, got {array.shape}; check its rows against the dimension")
     return array
 
 
@@ -98,9 +96,7 @@ def check_task_covariance(value: Any, dimension: int) -> FloatArray:
 def check_context_length(value: Any, name: str = "context_length") -> int:
     """A whole number N >= 1."""
     if not is_whole(value) or value < 1:
-        raise AssumptionError(
-            f"{name} needs a whole number of at least 1, got {value!r}; give one such as 20"
-        )
+        raise AssumptionError(f"{name} needs a whole number of at least 1, got {value!r}; give one such as 20")
     return int(value)
 
 
@@ -117,9 +113,7 @@ def is_whole(value: Any) -> bool:
 def check_context_lengths(value: Any) -> tuple[int, ...]:
     """A list of context lengths, not empty."""
     if not isinstance(value, list | tuple) or not value:
-        raise AssumptionError(
-            f"context_lengths needs a list of whole numbers, got {value!r}; write [4, 8, 16]"
-        )
+        raise AssumptionError(f"context_lengths needs a list of whole numbers, got {value!r}; write [4, 8, 16]")
     return tuple(check_context_length(item, "each of context_lengths") for item in value)
 
 
@@ -132,9 +126,7 @@ def check_non_negative(value: Any, name: str) -> float:
     """A finite number >= 0."""
     number = check_number(value, name)
     if number < 0:
-        raise AssumptionError(
-            f"{name} needs a number of at least 0, got {number:g}; a variance is not negative"
-        )
+        raise AssumptionError(f"{name} needs a number of at least 0, got {number:g}; a variance is not negative")
     return number
 
 

@@ -93,9 +93,7 @@ def prompt(instance: Instance) -> Prompt:
     w = instance.task_root @ z[d * (n + 1) : d * (n + 2)]
     noise = z[d * (n + 2) :]
     labels = [w @ columns[i] + instance.noise_root * noise[i] for i in range(n)]
-    embedding = np.array(
-        [[*x, y] for x, y in zip(columns, [*labels, constant(0)], strict=True)], dtype=object
-    ).T
+    embedding = np.array([[*x, y] for x, y in zip(columns, [*labels, constant(0)], strict=True)], dtype=object).T
     return Prompt(embedding, w, w @ columns[n])
 
 
@@ -129,9 +127,7 @@ def random_instance(key: InstanceKey) -> Instance:
     n = (2, 1, 3)[seed % 3]
 
     def entries(rows: int, cols: int) -> Array:
-        return np.array(
-            [[draw.choice((-3, -2, -1, 1, 2, 3)) for _ in range(cols)] for _ in range(rows)], dtype=object
-        )
+        return np.array([[draw.choice((-3, -2, -1, 1, 2, 3)) for _ in range(cols)] for _ in range(rows)], dtype=object)
 
     root, task_root = (invertible(lambda: entries(d, d)) for _ in range(2))
     if uniform:

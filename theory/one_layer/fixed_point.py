@@ -19,7 +19,6 @@ References
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -61,45 +60,34 @@ if TYPE_CHECKING:
 class StationarySystem:
     """Where the gradient of the reduced loss vanishes.
 
-    gradient = (M A - C) suffix;  left A = right after division by the covariance.
+    gradient = (M A - C) covariance;  left A = right after division by the covariance from the left.
     """
 
     second_moment: TracePolynomial
     cross_moment: TracePolynomial
-    suffix: TracePolynomial
+    covariance: TracePolynomial
     left: TracePolynomial
     right: TracePolynomial
 
 
 def stationary_system(law: PromptLaw) -> StationarySystem:
     """Read M and C off the gradient of the reduced loss; raises ValueError if it has another shape."""
-    slope = gradient(reduced_loss(law), A)
-    linear = select(slope, lambda monomial: degree(monomial, "A") == 1)
-    second_moment, suffix = strip_from(linear, "A")
-    cross_moment = divide_from_the_right(-(slope - linear), suffix)
     inverse = inverse_of_monomial(law.covariance)
+    difference = gradient(reduced_loss(law), A) * inverse  # M A - C
+    linear = select(difference, lambda monomial: degree(monomial, "A") == 1)
+    second_moment, cross_moment = factor_before_A(linear), linear - difference
     return StationarySystem(
-        second_moment, cross_moment, suffix, inverse * second_moment, inverse * cross_moment
+        second_moment, cross_moment, law.covariance, inverse * second_moment, inverse * cross_moment
     )
 
 
-def strip_from(polynomial: TracePolynomial, name: str) -> tuple[TracePolynomial, TracePolynomial]:
-    """(P, Q) with polynomial = P A Q, where every term has the same word Q behind the letter `name`."""
-    terms: defaultdict[Monomial, Fraction] = defaultdict(Fraction)
-    suffixes = set()
-    for (scalars, traces, word), value in polynomial.terms.items():
-        (position,) = (k for k, letter in enumerate(word) if letter.name == name and not letter.transposed)
-        terms[Monomial(scalars, traces, word[:position])] += value
-        suffixes.add(word[position + 1 :])
-    if len(suffixes) != 1:
-        raise ValueError(f"need one common word behind {name}, got {len(suffixes)} in {polynomial!r}")
-    suffix = TracePolynomial("d", "d", {Monomial((), (), suffixes.pop()): Fraction(1)})
-    return TracePolynomial("d", "d", terms), suffix
-
-
-def divide_from_the_right(polynomial: TracePolynomial, suffix: TracePolynomial) -> TracePolynomial:
-    """P with polynomial = P suffix (the suffix's letters are invertible)."""
-    return polynomial * inverse_of_monomial(suffix)
+def factor_before_A(polynomial: TracePolynomial) -> TracePolynomial:
+    """P with polynomial = P A."""
+    ((last, _),) = A.terms.items()
+    if any(monomial.word[-1:] != last.word or degree(monomial, "A") != 1 for monomial in polynomial.terms):
+        raise ValueError(f"need a polynomial P A, got {polynomial!r}")
+    terms = {m._replace(word=m.word[:-1]): value for m, value in polynomial.terms.items()}
+    return TracePolynomial("d", "d", terms)
 
 
 def fixed_point_inverse(law: PromptLaw) -> TracePolynomial:
@@ -136,9 +124,7 @@ def isotropic_gain(law: PromptLaw) -> sp.Expr:
         law.random_length,
     )
     system = stationary_system(isotropic)
-    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(
-        coefficient_of_identity(system.left)
-    )
+    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(coefficient_of_identity(system.left))
     return sp.factor(sp.cancel(quotient))
 
 
@@ -206,14 +192,12 @@ def fixed_point(
     return solve_at(values, preconditioner_system())
 
 
-def solve_at(
-    values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]
-) -> FixedPoint:
+def solve_at(values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]) -> FixedPoint:
     """Evaluate left A* = right and the minimal loss."""
     left, right, loss = system
     preconditioner = np.linalg.solve(evaluate(left, values), evaluate(right, values))
-    # A* is symmetric: (c Psi Lambda + rho I)^-1 Psi = Psi (c Lambda Psi + rho I)^-1 even for singular Psi. The
-    # solver leaves an asymmetry of the size of its rounding.
+    # A* is symmetric: (c Psi Lambda + rho I)^-1 Psi = Psi (c Lambda Psi + rho I)^-1, for singular Psi too.
+    # The solver leaves an asymmetry of the size of its rounding.
     preconditioner = (preconditioner + preconditioner.T) / 2
     minimum = float(evaluate(loss, {**values, "A_*": preconditioner}))
     return FixedPoint(preconditioner, minimum, *balanced_weights(preconditioner))
@@ -235,8 +219,8 @@ STATEMENT = Statement(
     latex="",  # the derived formula, filled in by `derivation`
     text=(
         "The population loss has a global minimum over all parameters where u U = A* and u12 = u21 = 0, with "
-        "A* in closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to scale. "
-        "Training from random U, u with u12 = u21 = 0 converges to it."
+        "A* in closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to "
+        "scale. Training from random U, u with u12 = u21 = 0 converges to it."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, Lambda), Lambda positive definite",
@@ -267,7 +251,8 @@ def instance_of(key: InstanceKey) -> Instance:
 
 def exact_fixed_point(system: StationarySystem, instance: Instance) -> Array:
     """A* at an instance, in rational numbers."""
-    return exact_inverse(value_at(system.left, instance)) @ value_at(system.right, instance)
+    star: Array = exact_inverse(value_at(system.left, instance)) @ value_at(system.right, instance)
+    return star
 
 
 def random_direction(instance: Instance) -> Array:
@@ -290,23 +275,21 @@ def enumerated_loss(key: InstanceKey, preconditioner: Array) -> Fraction:
 
 
 def slope_from_the_system(system: StationarySystem, instance: Instance) -> Any:
-    """tr(V^T (M A - C) suffix) at the instance."""
-    M, C, Q = (value_at(p, instance) for p in (system.second_moment, system.cross_moment, system.suffix))
+    """tr(V^T (M A - C) covariance) at the instance."""
+    M, C, Q = (value_at(p, instance) for p in (system.second_moment, system.cross_moment, system.covariance))
     return np.trace(random_direction(instance).T @ (M @ instance.values()["A"] - C) @ Q)
 
 
 def completed_square(system: StationarySystem, minimum: TracePolynomial, instance: Instance) -> Any:
-    """min L + 1/2 tr((A - A*)^T M (A - A*) suffix) at the instance."""
+    """min L + 1/2 tr((A - A*)^T M (A - A*) covariance) at the instance."""
     values = instance.values()
     star = exact_fixed_point(system, instance)
-    M, Q = value_at(system.second_moment, instance), value_at(system.suffix, instance)
+    M, Q = value_at(system.second_moment, instance), value_at(system.covariance, instance)
     gap = values["A"] - star
     return evaluate(minimum, {**values, "A_*": star}) + np.trace(gap.T @ M @ gap @ Q) / 2
 
 
-def loss_at_the_fixed_point(
-    system: StationarySystem, minimum: TracePolynomial, key: InstanceKey
-) -> tuple[Any, Any]:
+def loss_at_the_fixed_point(system: StationarySystem, minimum: TracePolynomial, key: InstanceKey) -> tuple[Any, Any]:
     """The enumerated loss at A*, and min L."""
     star = exact_fixed_point(system, instance_of(key))
     return enumerated_loss(key, star), evaluate(minimum, {**instance_of(key).values(), "A_*": star})
@@ -372,9 +355,9 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
         Step(
             "gradient of the reduced loss",
             "d reduced(A)/dA",
-            f"(M A - C) {system.suffix!r} with M = {system.second_moment!r}, C = {system.cross_moment!r}",
-            rf"\nabla\ell(A) = (M A - C){to_latex(system.suffix)},\; M = {to_latex(system.second_moment)},\;"
-            rf" C = {to_latex(system.cross_moment)}",
+            f"(M A - C) {system.covariance!r} with M = {system.second_moment!r}, C = {system.cross_moment!r}",
+            rf"\nabla\ell(A) = (M A - C){to_latex(system.covariance)},"
+            rf"\; M = {to_latex(system.second_moment)},\; C = {to_latex(system.cross_moment)}",
             "d tr(A W) = tr(dA W), d tr(A^T W) = tr(dA^T W); the words behind A are all equal",
             lambda key: (enumerated_slope(key), slope_from_the_system(system, instance_of(key))),
         ),
@@ -385,8 +368,7 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
             rf"\bigl({to_latex(system.left)}\bigr) A^* = {to_latex(system.right)}",
             "M A* = C multiplied by the inverse covariance from the left; both factors are positive definite",
             lambda key: (
-                value_at(system.second_moment, instance_of(key))
-                @ exact_fixed_point(system, instance_of(key)),
+                value_at(system.second_moment, instance_of(key)) @ exact_fixed_point(system, instance_of(key)),
                 value_at(system.cross_moment, instance_of(key)),
             ),
         ),
@@ -429,33 +411,34 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
             "global optimality over all parameters",
             "L(u12, u, U, u21) - min L",
             "1/2 |M^(1/2) (A - A*) Lambda^(1/2)|_F^2 + 1/2 E yhat_even^2 >= 0",
-            r"L - \min L = \tfrac12\bigl|M^{1/2}(A-A^*)\Lambda^{1/2}\bigr|_F^2 + \tfrac12\mathbb{E}\,\hat y_{\rm even}^2"
-            r"\;\ge\; 0",
+            r"L - \min L = \tfrac12\bigl|M^{1/2}(A-A^*)\Lambda^{1/2}\bigr|_F^2"
+            r" + \tfrac12\mathbb{E}\,\hat y_{\rm even}^2 \;\ge\; 0",
             "the decomposition of population-loss and the completed square",
             lambda key: (
                 enumerated(key)["loss"],
                 completed_square(system, minimum, instance_of(key)) + enumerated(key)["even loss"],
             ),
             proof=(
-                "M = E[s s^T] is positive definite, since v.s is a polynomial in the prompt that is not zero for "
-                "v != 0 (Lambda positive definite, Psi != 0); so is Lambda. The sum is zero exactly where A = A* and "
-                "yhat_even = 0 almost surely; u U = A*, u12 = u21 = 0 does both."
+                "M = E[s s^T] is positive definite, since v.s is a polynomial in the prompt that is not zero "
+                "for v != 0 (Lambda positive definite, Psi != 0); so is Lambda. The sum is zero exactly "
+                "where A = A* and yhat_even = 0 almost surely; u U = A*, u12 = u21 = 0 does both."
             ),
         ),
         Step(
             "uniqueness up to scale for rank A* >= 2",
             "{u U + u12 u21^T = A*, yhat_even = 0}",
             "{u U = A*, u12 = u21 = 0}",
-            r"\{uU + u_{12}u_{21}^\top = A^*,\ \hat y_{\rm even} \equiv 0\} = \{uU = A^*,\ u_{12} = u_{21} = 0\}",
+            r"\{uU + u_{12}u_{21}^\top = A^*,\ \hat y_{\rm even} \equiv 0\}"
+            r" = \{uU = A^*,\ u_{12} = u_{21} = 0\}",
             "comparing coefficients of the polynomial yhat_even",
             proof=(
-                "yhat_even = u12^T (S + x_q x_q^T/N) U x_q + u v u21^T x_q with v = (1/N) sum y_i^2 vanishes as a "
-                "polynomial in x_i, x_q, eps_i and w in the range of Psi (these are the support of the law). Its part "
-                "linear in x_q is U^T S u12 + u v u21 = 0; scaling w with the x_i fixed changes v alone, so u u21 = 0 "
-                "and U^T S u12 = 0 for every S; with all x_i = x this is (x.u12) U^T x = 0 for all x, so u12 = 0 or "
-                "U = 0. If u12 = 0 then u U = A* is not 0, so u is not 0 and u21 = 0. If U = 0 then A* = u12 u21^T "
-                "has rank 1. Rank A* = rank Psi: where it is 1 (as for d = 1) the second family u = 0, U = 0, "
-                "u12 u21^T = A* is a global minimum too."
+                "yhat_even = u12^T (S + x_q x_q^T/N) U x_q + u v u21^T x_q with v = (1/N) sum y_i^2 vanishes "
+                "as a polynomial in x_i, x_q, eps_i and w in the range of Psi (these are the support of the "
+                "law). Its part linear in x_q is U^T S u12 + u v u21 = 0; scaling w with the x_i fixed "
+                "changes v alone, so u u21 = 0 and U^T S u12 = 0 for every S; with all x_i = x this is "
+                "(x.u12) U^T x = 0 for all x, so u12 = 0 or U = 0. If u12 = 0 then u U = A* is not 0, so u "
+                "is not 0 and u21 = 0. If U = 0 then A* = u12 u21^T has rank 1. Rank A* = rank Psi: where it "
+                "is 1 (as for d = 1) the second family u = 0, U = 0, u12 u21^T = A* is a global minimum too."
             ),
         ),
     )
@@ -505,7 +488,5 @@ def latex_of(expression: Any) -> str:
 
     names = {"sigma2": r"\sigma^{2}", "lam": r"\lambda", "psi": r"\psi", "m1": r"\mathbb{E}[N^{-1}]"}
     return str(
-        sp.latex(
-            expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names}
-        )
+        sp.latex(expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names})
     )

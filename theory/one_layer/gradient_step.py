@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -69,6 +70,18 @@ def numbers_at(seed: int) -> tuple[Instance, dict[str, Any], dict[str, list[Any]
     return instance, values, {"x": columns, "y": labels}
 
 
+def risk_gradient(seed: int) -> Any:
+    """grad R(0) by differences of R along the axes, which are exact for a quadratic; shape (d, 1)."""
+    instance, _, samples = numbers_at(seed)
+
+    def risk(beta: Any) -> Any:
+        errors = [(x.T @ beta - y)[0, 0] for x, y in zip(samples["x"], samples["y"], strict=True)]
+        return Fraction(sum(error**2 for error in errors)) / (2 * instance.context_length)
+
+    axes = np.eye(instance.dimension).astype(int).astype(object)[:, :, None]
+    return np.array([[(risk(axis) - risk(-axis)) / 2] for axis in axes], dtype=object)
+
+
 def literal_layer(seed: int) -> Any:
     """f(E)[d, N] at u12 = u21 = 0 by matrix products."""
     instance, values, samples = numbers_at(seed)
@@ -96,6 +109,7 @@ def derivation() -> Derivation:
             ("grad R(0), R(beta) = (1/2N) sum_i (beta.x_i - y_i)^2", r"\nabla R(0)"),
             least_squares_gradient(),
             "d tr(A W) = tr(dA W); the terms free of beta",
+            lambda seed: (risk_gradient(seed), at(least_squares_gradient(), seed)),
         ),
         equality(
             "the layer at u12 = u21 = 0",
@@ -117,8 +131,10 @@ def derivation() -> Derivation:
             "lim w_1 as N -> oo",
             "Lambda^-1 Lambda w = w",
             r"\lim_{N\to\infty} w_1 = \Lambda^{-1}\Lambda w = w",
-            "A* -> Lambda^-1 (fixed-point) and s -> E[x y] = Lambda w by the law of large numbers",
-            proof="The least squares solution S^-1 s has the same limit; at finite N they differ by A* - S^-1 on s.",
+            "A* -> Lambda^-1 (fixed-point, Psi invertible) and s -> E[x y] = Lambda w, law of large numbers",
+            proof=(
+                "The least squares solution S^-1 s has the same limit; at finite N the two differ by (A* - S^-1) s."
+            ),
         ),
     )
     return Derivation(STATEMENT, steps, {"gradient": least_squares_gradient()}, lambda seed: seed)
@@ -130,8 +146,8 @@ STATEMENT = Statement(
     latex=r"\hat y = x_q^\top w_1,\quad w_1 = 0 - A^*\,\nabla R(0),\quad "
     r"R(w) = \tfrac{1}{2N}\sum_i (w^\top x_i - y_i)^2",
     text=(
-        "At the fixed point the layer predicts x_q^T w_1, where w_1 is one step of gradient descent from 0 on the "
-        "prompt's squared loss R(w) = (1/2N) sum (w.x_i - y_i)^2, preconditioned with A*."
+        "At the fixed point the layer predicts x_q^T w_1, where w_1 is one step of gradient descent from 0 "
+        "on the prompt's squared loss R(w) = (1/2N) sum (w.x_i - y_i)^2, preconditioned with A*."
     ),
     assumptions=("as fixed-point; the identity of layer and step holds for every prompt",),
     conventions="as fixed-point; the step is normalised by the number of the prompt's own examples",

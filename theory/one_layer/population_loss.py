@@ -53,10 +53,7 @@ def reduced_loss(law: PromptLaw) -> TracePolynomial:
 
 def weight_gradients(loss: TracePolynomial) -> dict[str, TracePolynomial]:
     """dL/du12, dL/du, dL/dU, dL/du21."""
-    return {
-        name: derivative(loss, name) if name == "u" else gradient(loss, letter)
-        for name, letter in WEIGHTS.items()
-    }
+    return {name: derivative(loss, name) if name == "u" else gradient(loss, letter) for name, letter in WEIGHTS.items()}
 
 
 def effective_preconditioner() -> TracePolynomial:
@@ -138,7 +135,7 @@ def derivation(law: PromptLaw | None = None) -> Derivation:
             "the layer's prediction",
             ("yhat = f(E)[d, N]", r"\hat y"),
             prediction(law),
-            "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column (x_1 stands for the summed sample)",
+            "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column (x_1: the summed sample)",
             lambda key: (enumerated(key)["yhat"], in_components(prediction(law), key)),
         ),
         equality(
@@ -210,8 +207,8 @@ STATEMENT = Statement(
         "context length N >= 1, the same for every prompt",
     ),
     conventions=(
-        "E = [[x_1..x_N, x_q],[y_1..y_N, 0]], f(E) = E + W_PV E (E^T W_KQ E)/N, query column included in E E^T, "
-        "1/N over the context, L = 1/2 E(yhat - w.x_q)^2"
+        "E = [[x_1..x_N, x_q],[y_1..y_N, 0]], f(E) = E + W_PV E (E^T W_KQ E)/N, query column included in E "
+        "E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2"
     ),
     sources=(Source("ours", "all parameters"), Source("zhang2024trained", "Lemma 5.1 for u12 = u21 = 0")),
 )
@@ -221,7 +218,7 @@ NOISELESS = PromptLaw(task_covariance=I, noise_variance=ZERO)  # the law of `noi
 
 
 class LossOnWeights:
-    """A loss polynomial in u12, u, U, u21 (with Lambda and N) together with its gradients, evaluated at numbers.
+    """A loss polynomial in u12, u, U, u21 (with Lambda and N) and its gradients, evaluated at numbers.
 
     Weights are W_PV and W_KQ, shapes (..., d+1, d+1); entries that do not enter have gradient 0. The
     polynomial is an argument, so that an altered loss can be put to the same tests.
@@ -238,9 +235,7 @@ class LossOnWeights:
     def gradients(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Weights:
         """dL/dW_PV and dL/dW_KQ."""
         values = numbers(covariance, context_length, weights)
-        return weights_from_blocks(
-            {name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights
-        )
+        return weights_from_blocks({name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights)
 
     def descend(
         self, covariance: FloatArray, context_length: Any, start: Weights, learning_rate: Any, steps: int
@@ -258,8 +253,8 @@ class LossOnWeights:
     ) -> tuple[tuple[float, float], Weights, Weights]:
         """((L, bound), gradients, bounds): values at one set of weights with bounds on their rounding errors.
 
-        A term of k letters is at most k - 1 matrix products of length d, and the terms are added up: the error is
-        at most (k d + number of terms + 4) eps times the sum of the terms' absolute values.
+        A term of k letters is at most k - 1 matrix products of length d, and the terms are added up: the
+        error is at most (k d + number of terms + 4) eps times the sum of the terms' absolute values.
         """
         values = numbers(covariance, context_length, weights)
         sizes = {name: np.abs(value) for name, value in values.items()}

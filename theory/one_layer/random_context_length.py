@@ -32,6 +32,7 @@ from .assumptions import (
 from .fixed_point import (
     fixed_point_inverse,
     instance_of,
+    isotropic_check,
     isotropic_gain,
     latex_of,
     minimal_loss,
@@ -47,9 +48,7 @@ def random_length_law() -> PromptLaw:
     return PromptLaw(random_length=True)
 
 
-def average_over_lengths(
-    polynomial: TracePolynomial, lengths: tuple[int, ...], values: dict[str, Any]
-) -> Any:
+def average_over_lengths(polynomial: TracePolynomial, lengths: tuple[int, ...], values: dict[str, Any]) -> Any:
     """The mean of a polynomial's value over equally likely context lengths."""
     total = sum(evaluate(polynomial, {**values, "N": Fraction(n)}) for n in lengths)
     return total * Fraction(1, len(lengths))
@@ -109,11 +108,10 @@ def derivation() -> Derivation:
             f"({gain}) I",
             rf"A^* = {latex_of(gain)}\, I",
             "substitution",
+            lambda key: isotropic_check(inverse, gain, numbers(key)),
         ),
     )
-    return Derivation(
-        replace(STATEMENT, latex=steps[1].latex), steps, {"inverse": inverse}, lambda seed: (seed, False)
-    )
+    return Derivation(replace(STATEMENT, latex=steps[1].latex), steps, {"inverse": inverse}, lambda seed: (seed, False))
 
 
 STATEMENT = Statement(
@@ -121,11 +119,11 @@ STATEMENT = Statement(
     title="Random context lengths: E[1/N] in the place of 1/N",
     latex="",  # the derived formula, filled in by `derivation`
     text=(
-        "If the context length is random and each prompt is normalised by its own N, the fixed point is that of "
-        "fixed-point with E[1/N] in the place of 1/N, not that of the mean length."
+        "If the context length is random and each prompt is normalised by its own N, the fixed point is that "
+        "of fixed-point with E[1/N] in the place of 1/N, not that of the mean length."
     ),
     assumptions=("as fixed-point, with N random and independent of the rest of the prompt",),
-    conventions="as fixed-point; the lengths of `context_lengths` are equally likely, each prompt has 1/N of its own",
+    conventions=("as fixed-point; the lengths of `context_lengths` are equally likely, each prompt has 1/N of its own"),
     sources=(Source("ours", ""), Source("zhang2024trained", "Theorem 4.1 (fixed N)")),
     uses=("population-loss", "fixed-point"),
 )

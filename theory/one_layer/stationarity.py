@@ -1,8 +1,8 @@
 r"""Mean and second moment of one prompt's gradient: what a sampled gradient may fluctuate by.
 
 Main statements
-    mean            E Z = tr(V^T (M A - C) Lambda) for Z = (x_q^T A^T s - w.x_q) (s^T V x_q), the derivative of one
-                    prompt's loss in the direction V of A
+    mean            E Z = tr(V^T (M A - C) Lambda) for Z = (x_q^T A^T s - w.x_q) (s^T V x_q), the
+                    derivative of one prompt's loss in the direction V of A
     second_moment   E Z^2, a trace polynomial in A, V, Lambda, Psi, sigma^2 and 1/N (eighth moments of the
                     covariates), exact; an error bound that holds for heavy tails needs no more
 Assumptions
@@ -28,9 +28,7 @@ from .prompt_law import PromptLaw
 from .uniform_covariates import uniform_law
 
 
-def prompt_gradient(
-    law: PromptLaw, weights: TracePolynomial = A, direction: TracePolynomial = V
-) -> TracePolynomial:
+def prompt_gradient(law: PromptLaw, weights: TracePolynomial = A, direction: TracePolynomial = V) -> TracePolynomial:
     """Z = (x_q^T A^T s - w.x_q) (s^T V x_q) for one prompt."""
     s = N**-1 * sum_over_samples(label(law) * X, ("x", "eps"))
     return (s.T * weights * X_Q - W.T * X_Q) * (s.T * direction * X_Q)
@@ -63,7 +61,7 @@ class StationarityPlan:
 
 
 def orthonormal_matrices(first: FloatArray) -> FloatArray:
-    """d^2 orthonormal d x d matrices, the first along the given one, shape (d^2, d, d)."""
+    """d^2 orthonormal d x d matrices, the first along the given one (not zero), shape (d^2, d, d)."""
     d = first.shape[0]
     columns = np.concatenate([first.reshape(-1, 1), np.eye(d * d)], axis=1)
     basis, _ = np.linalg.qr(columns)
@@ -98,8 +96,6 @@ def uniform_plan(gain: float, dimension: int, context_length: int, half_width: f
     return StationarityPlan(step * np.eye(dimension)[None], np.array([moment]))
 
 
-def mean_over_lengths(
-    polynomial: TracePolynomial, values: dict[str, Any], lengths: Sequence[int]
-) -> FloatArray:
+def mean_over_lengths(polynomial: TracePolynomial, values: dict[str, Any], lengths: Sequence[int]) -> FloatArray:
     """The mean of a polynomial's value over equally likely context lengths."""
-    return np.mean([evaluate(polynomial, {**values, "N": n}) for n in lengths], axis=0)
+    return np.asarray(np.mean([evaluate(polynomial, {**values, "N": n}) for n in lengths], axis=0))

@@ -10,7 +10,7 @@ Assumptions
     w ~ N(0, I), no noise in `learning_rate` and `risk`; the law is symmetric, so the parity argument of
     population-loss holds and the minimum is global over all parameters.
 References
-    Setting of [vonoswald2023transformers, Section 3] (x ~ U(-1, 1)^d), where the rate is found by line search.
+    Setting of [vonoswald2023transformers, Section 3] (x ~ U(-1, 1)^d); there a line search finds the rate.
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..algebra.component_moments import uniform_moment
 from ..algebra.derivations import Derivation, Source, Statement, Step
+from ..algebra.evaluation import exact_inverse
 from ..algebra.gaussian_moments import cumulants
 from ..algebra.printing import to_latex, to_sympy, to_text
-from ..algebra.trace_polynomials import identity, scalar, substitute
+from ..algebra.trace_polynomials import identity, number, scalar, substitute
 from ..symbols import KAPPA, LAM, ZERO, I
 from .assumptions import check_context_length, check_dimension, check_positive
+from .enumeration import Instance, InstanceKey, context_mean, prompt
 from .fixed_point import (
     StationarySystem,
     coefficient_of_identity,
     completed_square,
     enumerated_slope,
     exact_fixed_point,
+    exact_value,
     fixed_point_inverse,
     instance_of,
     latex_of,
@@ -57,6 +62,9 @@ def excess_kurtosis() -> Fraction:
     return uniform_moment(4) - 3
 
 
+UNIFORM_KURTOSIS = {"kappa": number(excess_kurtosis())}
+
+
 def any_kurtosis() -> PromptLaw:
     """Independent components with excess kurtosis kappa in the eigenbasis of Lambda; Psi = I."""
     return PromptLaw(task_covariance=I, covariate_cumulants=((4, KAPPA),))
@@ -77,9 +85,7 @@ def learning_rate() -> sp.Expr:
     import sympy as sp
 
     system = stationary_system(uniform_law())
-    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(
-        coefficient_of_identity(system.left)
-    )
+    quotient = to_sympy(coefficient_of_identity(system.right)) / to_sympy(coefficient_of_identity(system.left))
     return sp.factor(sp.cancel(quotient))
 
 
@@ -95,9 +101,33 @@ def risk() -> sp.Expr:
 
 def at_uniform(system: StationarySystem) -> StationarySystem:
     """The system with the kurtosis of the uniform law put in for kappa."""
-    kurtosis = {"kappa": scalar("N") ** 0 * excess_kurtosis()}
-    parts = (system.second_moment, system.cross_moment, system.suffix, system.left, system.right)
-    return StationarySystem(*(substitute(part, scalars=kurtosis) for part in parts))
+    parts = (system.second_moment, system.cross_moment, system.covariance, system.left, system.right)
+    return StationarySystem(*(substitute(part, scalars=UNIFORM_KURTOSIS) for part in parts))
+
+
+def isotropic_instance(key: InstanceKey) -> Instance:
+    """The instance with Lambda = lam I and without noise."""
+    instance = instance_of(key)
+    root = instance.covariance_root[0, 0] * np.eye(instance.dimension).astype(int).astype(object)
+    return replace(instance, covariance_root=root, noise_root=0)
+
+
+@cache
+def enumerated_rate_and_risk(key: InstanceKey) -> tuple[Fraction, Fraction]:
+    """The best multiple of x_q^T s as a prediction, and its risk, from the components of the prompt."""
+    instance = isotropic_instance(key)
+    drawn = prompt(instance)
+    similarity = context_mean(instance, drawn.embedding) @ drawn.embedding[: instance.dimension, -1]
+    rate = instance.mean(similarity * drawn.target) / instance.mean(similarity * similarity)
+    error = rate * similarity - drawn.target
+    return rate, instance.mean(error * error)
+
+
+def at_isotropic(expression: sp.Expr, key: InstanceKey) -> Fraction:
+    """A formula in lam, d and N at the same instance."""
+    instance = isotropic_instance(key)
+    lam = instance.covariance_root[0, 0] ** 2
+    return exact_value(expression, {"lam": lam, "d": instance.dimension, "N": instance.context_length})
 
 
 @cache
@@ -112,7 +142,7 @@ def derivation() -> Derivation:
             "M = E[s s^T]",
             to_text(system.second_moment),
             rf"M = \mathbb{{E}}[s s^\top] = {to_latex(system.second_moment)}",
-            "pairs (Isserlis) plus the fourth cumulant kappa sum_a Lambda_aa^2 e_a^(x)4 of independent components",
+            "pairs (Isserlis), and kappa sum_a Lambda_aa^2 e_a^(x)4 of the independent components",
             lambda key: (enumerated_slope(key), slope_from_the_system(uniform, instance_of(key))),
         ),
         Step(
@@ -122,8 +152,8 @@ def derivation() -> Derivation:
             rf"(A^*)^{{-1}} = {to_latex(inverse)}",
             "M A* = C, divided by Lambda from the left (Lambda diagonal, Psi = I)",
             lambda key: (
-                value_at(uniform.left, instance_of(key)) @ exact_fixed_point(uniform, instance_of(key)),
-                value_at(identity(), instance_of(key)),
+                exact_inverse(exact_fixed_point(uniform, instance_of(key))),
+                value_at(substitute(inverse, scalars=UNIFORM_KURTOSIS), instance_of(key)),
             ),
         ),
         Step(
@@ -143,13 +173,16 @@ def derivation() -> Derivation:
             str(learning_rate()),
             rf"\eta = {latex_of(learning_rate())},\quad \lambda = a^2/3",
             "Lambda = lam I, kappa = -6/5, no noise",
+            lambda key: (enumerated_rate_and_risk(key)[0], at_isotropic(learning_rate(), key)),
         ),
         Step(
             "risk at that rate",
             "E (x_q^T (eta/N) sum y_i x_i - w.x_q)^2",
             str(risk()),
-            rf"\mathbb{{E}}\bigl(x_q^\top \tfrac{{\eta}}{{N}}\textstyle\sum_i y_i x_i - w^\top x_q\bigr)^2 = {latex_of(risk())}",
+            r"\mathbb{E}\bigl(x_q^\top \tfrac{\eta}{N}\textstyle\sum_i y_i x_i - w^\top x_q\bigr)^2"
+            rf" = {latex_of(risk())}",
             "twice the minimal loss",
+            lambda key: (enumerated_rate_and_risk(key)[1], at_isotropic(risk(), key)),
         ),
     )
     results = {"inverse": inverse, "learning rate": learning_rate(), "risk": risk()}
@@ -162,8 +195,8 @@ STATEMENT = Statement(
     title="Uniform covariates: the learning rate through fourth moments",
     latex="",  # the derived formula, filled in by `derivation`
     text=(
-        "With covariates uniform on (-a, a)^d and w ~ N(0, I) the global minimum is one plain gradient step; its "
-        "learning rate follows from the fourth moments of the covariates."
+        "With covariates uniform on (-a, a)^d and w ~ N(0, I) the global minimum is one plain gradient step; "
+        "its learning rate follows from the fourth moments of the covariates."
     ),
     assumptions=(
         "x_i, x_q with independent components uniform on (-a, a)",
@@ -171,9 +204,7 @@ STATEMENT = Statement(
         "context length N >= 1, the same for every prompt",
     ),
     conventions="as fixed-point; prediction x_q^T (eta/N) sum y_i x_i",
-    sources=(
-        Source("vonoswald2023transformers", "Section 3 (data; the rate is found there by line search)"),
-    ),
+    sources=(Source("vonoswald2023transformers", "Section 3 (data; the rate is found there by line search)"),),
     uses=("population-loss", "fixed-point"),
 )
 

@@ -1,0 +1,212 @@
+"""The verbs that need no measurement: their JSON, their text, and the functions that they share names with."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import iclcheck
+from iclcheck.proofs_check.claims.registry import all_claims
+from iclcheck.proofs_check.command_line import main
+
+COVARIANCE = [[1.0, 0.3], [0.3, 0.6]]
+LAW: dict[str, Any] = {"covariance": COVARIANCE, "context_length": 5}
+NOISY: dict[str, Any] = {**LAW, "task_covariance": [[2.0, -0.4], [-0.4, 0.5]], "noise_variance": 0.3}
+WEIGHTS = {
+    "value_weights": [[0.0] * 3, [0.0] * 3, [0.1, -0.2, 0.7]],
+    "key_query_weights": [[0.5, 0.1, 0.0], [0.2, 0.4, 0.0], [0.3, 0.0, 0.0]],
+}
+# For every claim: parameters, and the shape of each quantity that DESIGN promises.
+SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
+    "fixed-point": (
+        NOISY,
+        {"preconditioner": (2, 2), "loss": (), "value_weights": (3, 3), "key_query_weights": (3, 3)},
+    ),
+    "population-loss": ({**LAW, **WEIGHTS}, {"loss": ()}),
+    "preconditioned-gradient-step": (
+        {**NOISY, "X": [[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], "y": [1.0, 2.0, 3.0], "x_query": [1.0, -1.0]},
+        {"prediction": ()},
+    ),
+    "random-context-length": (
+        {"covariance": COVARIANCE, "context_lengths": [2, 5, 9]},
+        {"preconditioner": (2, 2)},
+    ),
+    "uniform-covariates": (
+        {"dimension": 2, "context_length": 5, "half_width": 1.5},
+        {"learning_rate": (), "risk": ()},
+    ),
+}
+EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The strict JSON that a verb prints; nothing may be on stderr."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(constant)
+
+    assert main([*arguments, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    found = json.loads(said.out, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
+
+
+def settings(parameters: dict[str, Any]) -> list[str]:
+    return [part for name, value in parameters.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+
+
+def test_every_claim_is_tested_here() -> None:
+    assert set(SHAPES) == set(iclcheck.claims())
+
+
+@EVERY_CLAIM
+def test_predict_prints_claim_parameters_and_quantities(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters, shapes = SHAPES[claim]
+    found = told(capsys, "predict", claim, *settings(parameters))
+    assert list(found) == ["claim", "parameters", "quantities"]
+    assert found["claim"] == claim
+    assert parameters.items() <= found["parameters"].items()
+    assert {name: np.shape(value) for name, value in found["quantities"].items()} == shapes
+    known = {parameter.name for parameter in all_claims()[claim].parameters}
+    assert set(found["parameters"]) == known
+
+
+@EVERY_CLAIM
+def test_predict_and_the_function_of_that_name_give_the_same_numbers(
+    claim: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters, _ = SHAPES[claim]
+    assert told(capsys, "predict", claim, *settings(parameters))["quantities"] == iclcheck.predict(claim, **parameters)
+
+
+@EVERY_CLAIM
+def test_what_predict_prints_can_be_given_back_to_it(
+    claim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = told(capsys, "predict", claim, *settings(SHAPES[claim][0]))
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps(first["parameters"]))
+    assert told(capsys, "predict", claim, "--parameters", str(file)) == first
+
+
+def test_parameters_come_from_files_standard_input_and_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All ways agree, and --set wins over --parameters; a mark at the start of a file is no matter."""
+    (tmp_path / "covariance.json").write_text(json.dumps(COVARIANCE))
+    (tmp_path / "all.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({**LAW, "context_length": 99}).encode())
+    expected = told(capsys, "predict", "fixed-point", *settings(LAW))["quantities"]
+    from_file: tuple[str, ...] = ("--set", f"covariance=@{tmp_path}/covariance.json", "--set", "context_length=5")
+    over_file = ("--parameters", f"{tmp_path}/all.json", "--set", "context_length=5")
+    for given in (from_file, over_file):
+        assert told(capsys, "predict", "fixed-point", *given)["quantities"] == expected
+    from_input: tuple[str, ...] = ("--set", "covariance=@-", "--set", "context_length=5")
+    for given in (("--parameters", "-"), from_input):
+        monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(LAW if given[1] == "-" else COVARIANCE)))
+        assert told(capsys, "predict", "fixed-point", *given)["quantities"] == expected
+
+
+def test_the_text_of_predict_holds_the_numbers_of_its_json(capsys: pytest.CaptureFixture[str]) -> None:
+    quantities = told(capsys, "predict", "fixed-point", *settings(NOISY))["quantities"]
+    assert main(["predict", "fixed-point", *settings(NOISY)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    blocks = {line.partition(":")[0]: place for place, line in enumerate(lines) if ":" in line}
+    assert list(blocks) == list(quantities)
+    assert float(lines[blocks["loss"]].split()[1]) == pytest.approx(quantities["loss"], rel=1e-11)
+    for name in ("preconditioner", "value_weights", "key_query_weights"):
+        first = blocks[name] + 1
+        rows = lines[first : first + len(quantities[name])]
+        numbers = np.array([row.split() for row in rows], dtype=float)
+        np.testing.assert_allclose(numbers, quantities[name], rtol=1e-11, atol=0)
+        assert len({len(row) for row in rows}) == 1  # aligned
+
+
+def test_list_names_every_claim_with_its_title(capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "list")["claims"]
+    assert [entry["claim"] for entry in found] == list(iclcheck.claims())
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [[one["claim"], one["title"]] for one in found]
+
+
+@EVERY_CLAIM
+def test_show_says_all_that_its_json_holds(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "show", claim)
+    assert main(["show", claim]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    told_in_words = [found["title"], found["statement"], found["latex"], found["conventions"], found["domain"]]
+    told_in_words += [*found["assumptions"], *found["sources"], *found["uses"], *found["checks"]]
+    told_in_words += [f"{one['name']}: {one['description']}" for one in found["parameters"]]
+    assert not [part for part in told_in_words if " ".join(part.split()) not in text]
+    assert found["assumptions"]
+    assert found["sources"]
+    assert set(found["uses"]) <= set(iclcheck.claims())
+    required = {one["name"] for one in found["parameters"] if one["required"]}
+    assert required <= set(SHAPES[claim][0])
+
+
+@EVERY_CLAIM
+def test_every_step_of_a_derivation_holds(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = told(capsys, "derive", claim)["steps"]
+    outcomes = [step["check"] for step in steps]
+    assert set(outcomes) <= {"holds", "none"}
+    assert all(step["proof"] for step in steps if step["check"] == "none")
+    assert main(["derive", claim]) == 0
+    text = capsys.readouterr().out
+    held = outcomes.count("holds")
+    assert f"{held} of {held} equalities hold exactly" in text
+    assert all(step["name"] in text for step in steps)
+
+
+@EVERY_CLAIM
+def test_derive_in_latex_prints_nothing_but_latex(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["derive", claim, "--latex"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == r"\begin{enumerate}"
+    after = lines[lines.index(r"\end{enumerate}") + 1 :]
+    assert any("hold exactly" in line for line in after)
+    assert all(line.startswith("%") or not line for line in after)
+
+
+def test_a_derivation_with_a_wrong_step_exits_with_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The control of the test above: a failing step is counted, named and contradicts."""
+    derivation = all_claims()["fixed-point"].derivation()
+    step = next(step.name for step in derivation.steps if step.check is not None)
+    monkeypatch.setattr(type(derivation), "failures", lambda self: [step])
+    assert main(["derive", "fixed-point", "--json"]) == 1
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert [one["name"] for one in steps if one["check"] == "failed"] == [step]
+    assert main(["derive", "fixed-point"]) == 1
+    assert f"FAILED: {step}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("fixedpoint", "fixed-point"),
+        ("Fixed_Point", "fixed-point"),
+        ("fixed-pont", "fixed-point"),
+        ("POPULATION-LOSS", "population-loss"),
+        ("gradient-step", "preconditioned-gradient-step"),
+        ("uniform", "uniform-covariates"),
+    ],
+)
+def test_a_mistyped_claim_is_guessed(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", typed]) == 2
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err
+
+
+def test_the_public_names_are_those_of_the_docstring() -> None:
+    assert dir(iclcheck) == sorted(iclcheck.__all__)
+    assert all(hasattr(iclcheck, name) for name in iclcheck.__all__)
+    with pytest.raises(AttributeError, match="predict"):
+        iclcheck.predictt  # noqa: B018
+    with pytest.raises(ValueError, match="did you mean 'fixed-point'"):
+        iclcheck.derive("fixedpoint")
