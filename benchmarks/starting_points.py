@@ -2,8 +2,9 @@
 
     python benchmarks/starting_points.py [replicas]
 
-Each replica has a law of its own (the domain of fixed-point's convergence check) and 393,000 fresh prompts (768 steps of 512). A run counts as
-stuck if it ends with |A - A*|_F > 0.1 |A*|_F, or for d > 1 with a leak |u12| |u21| of that size.
+Each replica has a law of its own (the domain of fixed-point's convergence check) and 393,000 fresh prompts (768 steps
+of 512). A run counts as stuck if it ends with |A - A*|_F > 0.1 |A*|_F, or for d > 1 with a leak |u12| |u21| of
+that size.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 def module_names() -> list[str]:
     """All modules of the three packages; a new one is covered as soon as its file exists."""
-    files = (
-        file for side in ("theory", "numerics", "proofs_check") for file in (CHECKOUT / side).rglob("*.py")
-    )
+    files = (file for side in ("theory", "numerics", "proofs_check") for file in (CHECKOUT / side).rglob("*.py"))
     names = (".".join(("iclcheck", *file.relative_to(CHECKOUT).with_suffix("").parts)) for file in files)
     return sorted(name.removesuffix(".__init__") for name in names)
 

@@ -97,9 +97,7 @@ def test_imports_within_a_side_are_allowed(statement: str) -> None:
 
 def modules_after_importing(names: list[str]) -> set[str]:
     """`sys.modules` of a fresh interpreter in which these modules were imported."""
-    program = (
-        "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
-    )
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     return set(answer.stdout.split())

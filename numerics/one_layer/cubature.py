@@ -79,18 +79,14 @@ def population_loss(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: Arr
     return expectation(_losses, distribution, (W_PV, W_KQ), residual + residual)
 
 
-def population_loss_moments(
-    distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike
-) -> Expectation:
+def population_loss_moments(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> Expectation:
     """E l and E l^2 of the per-prompt loss l = (yhat - w.x_q)^2 / 2, value (2,)."""
     residual = prediction_degrees(W_PV, W_KQ)
     loss = residual + residual
     return expectation(_with_squares(_losses), distribution, (W_PV, W_KQ), loss + loss)
 
 
-def population_gradient(
-    distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike
-) -> PopulationGradient:
+def population_gradient(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> PopulationGradient:
     """dL/dW_PV and dL/dW_KQ on all entries, by automatic differentiation of the layer at the nodes."""
     degrees = prediction_degrees(W_PV, W_KQ) + LEAKING
     result = _integrate(_loss_gradient, distribution, (W_PV, W_KQ), degrees)
@@ -103,9 +99,7 @@ def preconditioner_derivative_means(
 ) -> Expectation:
     """E Z_k alone, of the Z_k of `preconditioner_derivative_moments`, with far fewer nodes; value (K,)."""
     residual = prediction_degrees(W_PV, W_KQ)
-    return expectation(
-        preconditioner_derivatives, distribution, (W_PV, W_KQ, directions), residual + residual
-    )
+    return expectation(preconditioner_derivatives, distribution, (W_PV, W_KQ, directions), residual + residual)
 
 
 def preconditioner_derivative_moments(
@@ -210,9 +204,7 @@ def _with_squares(quantity: Quantity) -> Quantity:
     return both
 
 
-def _loss_gradient(
-    weights: torch.Tensor, prompts: Prompts, W_PV: torch.Tensor, W_KQ: torch.Tensor
-) -> torch.Tensor:
+def _loss_gradient(weights: torch.Tensor, prompts: Prompts, W_PV: torch.Tensor, W_KQ: torch.Tensor) -> torch.Tensor:
     """The gradient of sum_b weights_b l_b in W_PV and W_KQ, stacked (2, d + 1, d + 1)."""
     value, key_query = W_PV.clone().requires_grad_(), W_KQ.clone().requires_grad_()
     loss = prompt_losses(prompts, value, key_query) @ weights

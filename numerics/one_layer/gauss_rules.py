@@ -158,9 +158,7 @@ def _multisets(kinds: int, size: int) -> tuple[NDArray[np.intp], Array]:
     """All multisets of `size` out of `kinds`, (size, count), and the number of orders of each, (count,)."""
     flat = itertools.chain.from_iterable(itertools.combinations_with_replacement(range(kinds), size))
     chosen = np.fromiter(flat, dtype=np.intp).reshape(-1, size).T
-    run = np.ones(
-        chosen.shape[1]
-    )  # the place of each element in its run of equals; their product is prod mult!
+    run = np.ones(chosen.shape[1])  # the place of each element in its run of equals; their product is prod mult!
     orders = np.full(chosen.shape[1], float(math.factorial(size)))
     for previous, current in itertools.pairwise(chosen):
         run = np.where(previous == current, run + 1, 1.0)

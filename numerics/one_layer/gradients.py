@@ -144,12 +144,8 @@ def _weights(
     return value, key_query
 
 
-def _directions(
-    distribution: PromptDistribution, directions: ArrayLike, device: str | torch.device
-) -> torch.Tensor:
+def _directions(distribution: PromptDistribution, directions: ArrayLike, device: str | torch.device) -> torch.Tensor:
     V, d = _float64(directions, device), distribution.dimension
     if V.ndim != 3 or V.shape[1:] != (d, d):
-        raise ValueError(
-            f"need directions of shape (K, {d}, {d}), got {tuple(V.shape)}; put a single one in a list"
-        )
+        raise ValueError(f"need directions of shape (K, {d}, {d}), got {tuple(V.shape)}; put a single one in a list")
     return V

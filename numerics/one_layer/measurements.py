@@ -99,9 +99,7 @@ def sampled_step_stationarity(
 
 
 @one_thread()
-def layers_against_steps(
-    cases: Sequence[Plain], prompts: int, stream_key: str, device: str
-) -> dict[str, Any]:
+def layers_against_steps(cases: Sequence[Plain], prompts: int, stream_key: str, device: str) -> dict[str, Any]:
     """For each case: how far the layer's predictions are from those of the explicit step, over fresh prompts.
 
     A case has distribution, W_PV, W_KQ and preconditioner (of the step). Per case: `difference` and `step`,
@@ -109,9 +107,7 @@ def layers_against_steps(
     of a single difference to what rounding alone may make of it (at most 1 where layer and step are the
     same function).
     """
-    found = [
-        layer_against_step(case, prompts, f"{stream_key}/{place}", device) for place, case in enumerate(cases)
-    ]
+    found = [layer_against_step(case, prompts, f"{stream_key}/{place}", device) for place, case in enumerate(cases)]
     return {key: [one[key] for one in found] for key in ("difference", "step", "largest_rounding")}
 
 
@@ -120,8 +116,7 @@ def layer_against_step(case: Plain, prompts: int, stream_key: str, device: str) 
     law = PromptDistribution.from_plain(case["distribution"])
     batch = sample_prompts(law, prompts, stream(stream_key, device), torch.float64, device)
     W_PV, W_KQ, P = (
-        torch.as_tensor(case[name], dtype=torch.float64, device=device)
-        for name in ("W_PV", "W_KQ", "preconditioner")
+        torch.as_tensor(case[name], dtype=torch.float64, device=device) for name in ("W_PV", "W_KQ", "preconditioner")
     )
     step = gradient_step_prediction(batch, P)  # differentiates the prompt's loss, so it needs gradients on
     with torch.no_grad():

@@ -89,9 +89,7 @@ def balanced(W_PV: Array, W_KQ: Array) -> tuple[Array, Array]:
 def relative_error(measured: Array, expected: Array) -> Array:
     """|measured - expected|_F / |expected|_F over the last two axes; inf or nan where `expected` is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        error: Array = np.linalg.norm(measured - expected, axis=(-2, -1)) / np.linalg.norm(
-            expected, axis=(-2, -1)
-        )
+        error: Array = np.linalg.norm(measured - expected, axis=(-2, -1)) / np.linalg.norm(expected, axis=(-2, -1))
     return error
 
 

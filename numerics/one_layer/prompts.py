@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,6 +49,17 @@ class PromptDistribution:
     task_covariance: NDArray[np.float64]
     noise_variance: float = 0.0
     covariates: str = "gaussian"
+
+    if TYPE_CHECKING:  # the fields hold arrays, the constructor takes what numpy.asarray reads
+
+        def __init__(
+            self,
+            covariance: ArrayLike,
+            context_lengths: Sequence[int],
+            task_covariance: ArrayLike,
+            noise_variance: float = 0.0,
+            covariates: str = "gaussian",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the class is frozen
@@ -156,9 +167,7 @@ class PromptSampler:
         law = self.distribution
         if law.noise_variance == 0:
             return None
-        return standard_normals((law.longest_context, count), generator, self.dtype).mul_(
-            law.noise_variance**0.5
-        )
+        return standard_normals((law.longest_context, count), generator, self.dtype).mul_(law.noise_variance**0.5)
 
     def _context_lengths(self, count: int, generator: torch.Generator) -> torch.Tensor:
         if len(self.lengths) == 1:
@@ -254,9 +263,7 @@ def _covariance(name: str, given: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"need finite numbers in {name}, got {matrix.tolist()}")
     # products such as Q diag Q^T are symmetric up to rounding only
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-12 * np.abs(matrix).max()):
-        raise ValueError(
-            f"need a symmetric {name}, got {matrix.tolist()}; pass (M + M.T) / 2 if that is meant"
-        )
+        raise ValueError(f"need a symmetric {name}, got {matrix.tolist()}; pass (M + M.T) / 2 if that is meant")
     matrix = (matrix + matrix.T) / 2
     matrix.flags.writeable = False
     return matrix
@@ -278,9 +285,7 @@ def _context_lengths(given: Sequence[int]) -> tuple[int, ...]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"need context_lengths as a list of whole numbers, got {given!r}") from error
     if not lengths or not whole:
-        raise ValueError(
-            f"need context_lengths of at least 1 each, at least one of them, got {list(lengths)}"
-        )
+        raise ValueError(f"need context_lengths of at least 1 each, at least one of them, got {list(lengths)}")
     return tuple(int(length) for length in lengths)
 
 

@@ -119,9 +119,7 @@ def _members_in_cache(one: TrainingConfiguration) -> int:
 class _Run:
     """The state of one padded batch of configurations in training."""
 
-    def __init__(
-        self, configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> None:
         self.configurations = configurations
         self.steps = configurations[0].steps
         self.prompts = PromptFeed(configurations, device, dtype)
@@ -203,9 +201,7 @@ def _optimiser(name: str, parameters: list[torch.Tensor]) -> Optimiser:
     return Adam(parameters) if name == "adam" else SGD(parameters)
 
 
-def _schedules(
-    configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype
-) -> torch.Tensor:
+def _schedules(configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """The learning rate of each step and configuration, (steps, C)."""
     rates = [
         [one.learning_rate * schedule_factor(one.schedule, step / one.steps) for one in configurations]

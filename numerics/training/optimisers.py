@@ -42,9 +42,7 @@ class Adam:
         self.steps += 1
         correction = 1 - self.first**self.steps
         root_correction = math.sqrt(1 - self.second**self.steps)
-        for parameter, gradient, mean, square in zip(
-            self.parameters, gradients, self.means, self.squares, strict=True
-        ):
+        for parameter, gradient, mean, square in zip(self.parameters, gradients, self.means, self.squares, strict=True):
             mean.lerp_(gradient, 1 - self.first)
             square.mul_(self.second).addcmul_(gradient, gradient, value=1 - self.second)
             size = square.sqrt().div_(root_correction).add_(1e-8)

@@ -14,9 +14,7 @@ DRAWN_AT_ONCE = 4096  # prompts per call of a sampler
 class PromptFeed:
     """Batches of prompts for one step of all configurations, each from its own stream."""
 
-    def __init__(
-        self, configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> None:
         laws = [one.distribution for one in configurations]
         self.samplers = [PromptSampler(law, dtype, device) for law in laws]
         self.generators = [stream(one.key + "/prompts", device) for one in configurations]

@@ -17,9 +17,7 @@ import math
 import numpy as np
 import torch
 
-_HEADER_BYTES = (
-    24  # seed, counters: left as manual_seed wrote them, so that the first draw regenerates the words
-)
+_HEADER_BYTES = 24  # seed, counters: left as manual_seed wrote them, so that the first draw regenerates the words
 _WORDS = 624
 _STATE_BYTES = 5056
 

@@ -40,8 +40,7 @@ def split_weights(weights: Mapping[str, Array], d: int) -> Blocks:
 def _judge_shape(name: str, shape: tuple[int, ...], d: int) -> None:
     if shape != (d + 1, d + 1):
         raise WeightsShapeError(
-            f"{name} must have shape (d + 1, d + 1) = ({d + 1}, {d + 1}) for d = {d}, got {shape}; "
-            + _mend(shape, d)
+            f"{name} must have shape (d + 1, d + 1) = ({d + 1}, {d + 1}) for d = {d}, got {shape}; " + _mend(shape, d)
         )
 
 

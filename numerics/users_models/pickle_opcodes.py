@@ -56,6 +56,4 @@ def _globals(program: bytes, source: str) -> Iterator[str]:
                 # Such names can be put together at run time: shown as far as they can be read, never allowed.
                 yield f"{'.'.join(texts) if argument is None else argument} (by {opcode.name})"
     except Exception as error:  # damaged bytes raise many kinds of error in pickletools
-        raise WeightsFileError(
-            f"{source} is no complete pickle ({error}); copy or save the file again"
-        ) from error
+        raise WeightsFileError(f"{source} is no complete pickle ({error}); copy or save the file again") from error

@@ -111,8 +111,7 @@ def _refuse_large_pickle(program: zipfile.ZipInfo, path: Path) -> None:
 
 def _not_as_torch_writes(path: Path, what: str) -> WeightsFileError:
     return WeightsFileError(
-        f"need an archive as torch.save writes it for a state_dict, {path} has {what}; "
-        "save model.state_dict() again"
+        f"need an archive as torch.save writes it for a state_dict, {path} has {what}; save model.state_dict() again"
     )
 
 

@@ -62,9 +62,7 @@ def _opened(path: Path) -> BinaryIO:
 def _from_safetensors(file: BinaryIO, path: Path, names: Mapping[str, str]) -> dict[str, Array]:
     entries = safetensors_files.read_header(file, path)
     _refuse_missing(names, entries, path)
-    return {
-        own: safetensors_files.read_tensor(file, name, entries[name], path) for own, name in names.items()
-    }
+    return {own: safetensors_files.read_tensor(file, name, entries[name], path) for own, name in names.items()}
 
 
 def _from_npz(file: BinaryIO, path: Path, names: Mapping[str, str]) -> dict[str, Array]:

@@ -84,9 +84,7 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
         return
     yield r"\begin{itemize}"
     for verdict in entry.verdict.verdicts:
-        check, outcome, measured, predicted, allowed, caught, unit, ran, alarms, misses = map(
-            escape, cells(verdict)
-        )
+        check, outcome, measured, predicted, allowed, caught, unit, ran, alarms, misses = map(escape, cells(verdict))
         yield (
             rf"  \item \textbf{{{check}: {outcome}.}} Measured {measured}, predicted {predicted} {unit}; "
             rf"allowed {allowed}, would have caught {caught}. Run: {ran}. False alarms: {alarms}; misses: {misses}."

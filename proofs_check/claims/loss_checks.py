@@ -162,12 +162,9 @@ class DescentPath:
 
     def tasks(self, budget: Budget) -> list[Task]:
         wanted = self.configurations(budget)
-        parts = (
-            wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK)
-        )
+        parts = (wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK))
         return [
-            Task(f"{MEASUREMENTS}:trained_weights", {"configurations": part}, budget.device, cost=2.0)
-            for part in parts
+            Task(f"{MEASUREMENTS}:trained_weights", {"configurations": part}, budget.device, cost=2.0) for part in parts
         ]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
@@ -187,9 +184,7 @@ class DescentPath:
 
     def errors(self, settings: list[Setting], found: list[Values]) -> FloatArray:
         """Per replica; replicas of one dimension are predicted in one batch."""
-        ends, starts = (
-            [weights_of(found, prefix, k) for k in range(len(settings))] for prefix in ("", "start_")
-        )
+        ends, starts = ([weights_of(found, prefix, k) for k in range(len(settings))] for prefix in ("", "start_"))
         errors = np.zeros(len(settings))
         for d in {dimension_of(setting) for setting in settings}:
             places = [k for k, setting in enumerate(settings) if dimension_of(setting) == d]

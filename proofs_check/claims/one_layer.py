@@ -92,9 +92,7 @@ def gaussian_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
 
 def uniform_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
     (length,) = setting["context_lengths"]
-    return stationarity.uniform_plan(
-        float(weights[0, 0]), dimension_of(setting), length, half_width_of(setting)
-    )
+    return stationarity.uniform_plan(float(weights[0, 0]), dimension_of(setting), length, half_width_of(setting))
 
 
 def sampled_settings(seed: int) -> list[Setting]:
@@ -249,9 +247,7 @@ def preconditioned_gradient_step_claim(
     )
 
 
-def random_context_length_claim(
-    predicted: Predictor = predicted_random_length, plan: Planner = gaussian_plan
-) -> Claim:
+def random_context_length_claim(predicted: Predictor = predicted_random_length, plan: Planner = gaussian_plan) -> Claim:
     return Claim(
         "random-context-length",
         random_context_length.derivation,

@@ -67,9 +67,7 @@ class SampledStationarity:
         if self.through == "step":
             parameters = {**common, "preconditioner": weights.tolist()}
             return Task(f"{MEASUREMENTS}:sampled_step_stationarity", parameters, budget.device, cost=1.5)
-        return Task(
-            f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device
-        )
+        return Task(f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting, budget) for setting in self.settings(budget.seed)]

@@ -54,9 +54,7 @@ def perform(measurement: str, parameters: Mapping[str, Any], device: str) -> Out
         values = _function(measurement)(**parameters, device=device)
         plain = plain_copy(_mapping(values, measurement), measurement)
         seconds = time.perf_counter() - started
-        return Outcome(
-            plain, describe_device(device), seconds, datetime.now(UTC).isoformat(timespec="seconds")
-        )
+        return Outcome(plain, describe_device(device), seconds, datetime.now(UTC).isoformat(timespec="seconds"))
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
 

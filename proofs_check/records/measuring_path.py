@@ -142,8 +142,4 @@ def _shape(value: object) -> str:
 
 def _is_bare_text(node: object) -> bool:
     """A docstring, or any other string that stands alone: it has no effect."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

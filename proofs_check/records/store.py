@@ -28,13 +28,10 @@ _SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
 _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     "PRAGMA user_version = 1",
-    "CREATE TABLE records"
-    " (position INTEGER PRIMARY KEY, key TEXT NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)",
+    "CREATE TABLE records (position INTEGER PRIMARY KEY, key TEXT NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL)",
     "CREATE INDEX records_by_key ON records (key, position)",
-    "CREATE TRIGGER never_changed BEFORE UPDATE ON records"
-    " BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
-    "CREATE TRIGGER never_removed BEFORE DELETE ON records"
-    " BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
+    "CREATE TRIGGER never_changed BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
+    "CREATE TRIGGER never_removed BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
 )
 
 
@@ -98,9 +95,7 @@ class RecordStore:
         _refuse_what_is_no_database(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # isolation_level=None: transactions begin and end only where this module says so.
-        self._connection = sqlite3.connect(
-            self.path, timeout=_SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None
-        )
+        self._connection = sqlite3.connect(self.path, timeout=_SECONDS_TO_WAIT_FOR_ANOTHER_WRITER, isolation_level=None)
         try:
             self._prepare()
         except BaseException:
@@ -160,8 +155,7 @@ class RecordStore:
     def newest_records(self) -> list[Record]:
         """The newest record of every key, ordered by measurement, parameters and key."""
         rows = self._connection.execute(
-            "SELECT body, sha256 FROM records"
-            " WHERE position IN (SELECT max(position) FROM records GROUP BY key)"
+            "SELECT body, sha256 FROM records WHERE position IN (SELECT max(position) FROM records GROUP BY key)"
         )
         return sorted((self._read(*row) for row in rows), key=_content_order)
 
@@ -201,9 +195,7 @@ class RecordStore:
 
 def write_records_json(records: list[Record], path: str | os.PathLike[str]) -> None:
     """Write records as strict JSON, each with its sha256, in the order of their content."""
-    entries = [
-        {**record.as_plain(), "sha256": record.sha256()} for record in sorted(records, key=_content_order)
-    ]
+    entries = [{**record.as_plain(), "sha256": record.sha256()} for record in sorted(records, key=_content_order)]
     document = {"format": EXPORT_FORMAT, "records": entries}
     _write_whole(Path(path), json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
@@ -217,8 +209,7 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordStoreError(
-            f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); "
-            "export it again"
+            f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); export it again"
         ) from error
     if not isinstance(document, dict) or document.get("format") != EXPORT_FORMAT:
         raise RecordStoreError(

@@ -135,9 +135,7 @@ def _run_in_processes(waiting: Sequence[Task], ledger: "_Ledger", workers: int) 
     if not waiting:
         return
     with _pool(min(workers, len(waiting))) as pool:
-        futures = {
-            pool.submit(perform, task.measurement, task.parameters, task.device): task for task in waiting
-        }
+        futures = {pool.submit(perform, task.measurement, task.parameters, task.device): task for task in waiting}
         try:
             for future in as_completed(futures):
                 ledger.receive(futures[future], _outcome(future))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .verdict import Outcome
+
 
 @dataclass(frozen=True)
 class ReplicaCount:
@@ -30,16 +32,14 @@ class ReplicaCount:
         return f"{self.hits} of {self.replicas} replicas, p >= {self.lower:.3f}"
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> Outcome:
         """agrees: p >= required is shown;  contradicts: p < required is shown;  else inconclusive."""
         if self.lower >= self.required:
             return "agrees"
         return "contradicts" if self.upper < self.required else "inconclusive"
 
 
-def count_replicas(
-    hits: int, replicas: int, *, required: float = 0.9, false_alarm: float = 1e-6
-) -> ReplicaCount:
+def count_replicas(hits: int, replicas: int, *, required: float = 0.9, false_alarm: float = 1e-6) -> ReplicaCount:
     """Clopper-Pearson bounds on the probability of a hit.
 
     >>> count_replicas(132, 132).outcome, count_replicas(100, 100).outcome, count_replicas(60, 132).outcome

@@ -83,5 +83,5 @@ def combine(outcomes: Iterable[Outcome]) -> Outcome:
     found = set(outcomes)
     for strongest in ("contradicts", "inconclusive"):
         if strongest in found:
-            return strongest  # type: ignore[return-value]
+            return strongest
     return "agrees" if found else "inconclusive"

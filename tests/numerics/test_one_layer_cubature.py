@@ -1,6 +1,7 @@
 """Population quantities by cubature: exact up to the rounding that they state."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ MIX = np.array([[1.0, 0.4], [-0.3, 0.7]])
 LAMBDA, PSI = np.eye(2) + MIX @ MIX.T, np.eye(2) + MIX.T @ MIX
 
 
-def leaking(d, seed=0):
+def leaking(d: Any, seed: Any = 0) -> Any:
     return np.random.default_rng(seed).normal(size=(2, d + 1, d + 1))
 
 
-def tight(A, u=1.3):
+def tight(A: Any, u: Any = 1.3) -> Any:
     d = len(A)
     return weights_from_blocks(Blocks(np.zeros(d), np.asarray(u), np.asarray(A) / u, np.zeros(d)))
 
 
-def one_dimensional_loss(lam, psi, noise, N, a, fourth):
+def one_dimensional_loss(lam: Any, psi: Any, noise: Any, N: Any, a: Any, fourth: Any) -> Any:
     """L of yhat = a s x_q by hand: s = w S + mean(eps x), E S = lam, E S^2 = lam^2 (1 + (fourth - 1)/N)."""
     second = lam**2 * (1 + (fourth - 1) / N)
     return lam * (psi * (1 - 2 * a * lam + a**2 * second) + a**2 * noise * lam / N) / 2
@@ -32,7 +33,7 @@ def one_dimensional_loss(lam, psi, noise, N, a, fourth):
 
 @pytest.mark.parametrize("covariates, fourth", [("gaussian", 3.0), ("uniform", 9 / 5)])
 @pytest.mark.parametrize("N, noise", [(1, 0.0), (3, 0.4), (6, 0.4)])
-def test_loss_in_one_dimension_is_the_one_computed_by_hand(covariates, fourth, N, noise):
+def test_loss_in_one_dimension_is_the_one_computed_by_hand(covariates: Any, fourth: Any, N: Any, noise: Any) -> None:
     law = PromptDistribution([[1.7]], (N,), [[0.6]], noise, covariates)
     got = cubature.population_loss(law, *tight([[0.3]]))
     expected = one_dimensional_loss(1.7, 0.6, noise, N, 0.3, fourth)
@@ -41,7 +42,7 @@ def test_loss_in_one_dimension_is_the_one_computed_by_hand(covariates, fourth, N
     assert got.rounding[0] < 1e-11
 
 
-def test_leaking_loss_in_one_dimension_is_the_one_computed_by_hand():
+def test_leaking_loss_in_one_dimension_is_the_one_computed_by_hand() -> None:
     # only u and u21: yhat = u u21 r x_q, r = mean y^2; E[y^2 | w] = w^2 lam + noise, and E r w = 0
     lam, psi, noise, N, gain = 1.7, 0.6, 0.4, 3, 0.8
     law = PromptDistribution([[lam]], (N,), [[psi]], noise)
@@ -52,7 +53,7 @@ def test_leaking_loss_in_one_dimension_is_the_one_computed_by_hand():
     assert abs(got.value[0] - expected) <= got.rounding[0] + 20 * 10 * 2.3e-16
 
 
-def test_random_context_lengths_average_the_losses():
+def test_random_context_lengths_average_the_losses() -> None:
     losses = [
         cubature.population_loss(PromptDistribution(LAMBDA, lengths, PSI, 0.2), *leaking(2)).value[0]
         for lengths in ((1,), (3,), (1, 3))
@@ -62,7 +63,7 @@ def test_random_context_lengths_average_the_losses():
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
-def test_gradient_vanishes_at_the_known_minimum_and_nowhere_near_it(noise):
+def test_gradient_vanishes_at_the_known_minimum_and_nowhere_near_it(noise: Any) -> None:
     N = 3
     C = (1 + 1 / N) * PSI @ LAMBDA + (np.trace(LAMBDA @ PSI) + noise) / N * np.eye(2)
     law = PromptDistribution(LAMBDA, (N,), PSI, noise)
@@ -77,7 +78,7 @@ def test_gradient_vanishes_at_the_known_minimum_and_nowhere_near_it(noise):
     assert np.any(np.abs(other_length.W_KQ) > 1e6 * other_length.rounding_KQ)
 
 
-def test_gradient_is_the_difference_quotient_of_the_loss_in_every_entry():
+def test_gradient_is_the_difference_quotient_of_the_loss_in_every_entry() -> None:
     law = PromptDistribution(LAMBDA, (2,), PSI, 0.2)
     weights = leaking(2)
     gradient = cubature.population_gradient(law, *weights)
@@ -93,7 +94,7 @@ def test_gradient_is_the_difference_quotient_of_the_loss_in_every_entry():
             assert abs(above - below - got[entry]) < 20 * loss.rounding[0]
 
 
-def test_directional_derivatives_are_the_gradients_components():
+def test_directional_derivatives_are_the_gradients_components() -> None:
     law = PromptDistribution(LAMBDA, (2,), PSI)
     W_PV, W_KQ = leaking(2)
     gradient = cubature.population_gradient(law, W_PV, W_KQ)
@@ -113,23 +114,23 @@ def test_directional_derivatives_are_the_gradients_components():
     assert abs(whole.value[0] - inner) <= whole.rounding[0]
 
 
-def losses(prompts, W_PV, W_KQ):
+def losses(prompts: Any, W_PV: Any, W_KQ: Any) -> Any:
     return prompt_losses(prompts, W_PV, W_KQ).unsqueeze(0)
 
 
-def squared_losses(prompts, W_PV, W_KQ):
+def squared_losses(prompts: Any, W_PV: Any, W_KQ: Any) -> Any:
     return losses(prompts, W_PV, W_KQ).square()
 
 
 @pytest.mark.parametrize("quantity, power", [(losses, 2), (squared_losses, 4)])
 @pytest.mark.parametrize("covariates", ["gaussian", "uniform"])
-def test_the_degrees_are_enough_and_none_is_too_many(quantity, power, covariates):
+def test_the_degrees_are_enough_and_none_is_too_many(quantity: Any, power: Any, covariates: Any) -> None:
     law = PromptDistribution([[1.2]], (2,), [[0.7]], 0.3, covariates)
     weights = leaking(1)
     degree = np.array([2, 3, 2, 2]) * power
 
-    def value(change):
-        return cubature.expectation(quantity, law, weights, cubature.Degrees(*(degree + change)))
+    def value(change: Any) -> Any:
+        return cubature.expectation(quantity, law, weights, gauss_rules.Degrees(*(degree + change)))
 
     exact = value(np.zeros(4, int))
     for coordinate in range(4):
@@ -142,32 +143,32 @@ def test_the_degrees_are_enough_and_none_is_too_many(quantity, power, covariates
 
 
 @pytest.mark.parametrize("leak", [False, True])
-def test_degrees_follow_from_the_weights(leak):
+def test_degrees_follow_from_the_weights(leak: Any) -> None:
     weights = leaking(2) if leak else tight(MIX)
     expected = (2, 3, 2, 2) if leak else (2, 1, 1, 1)
-    assert cubature.prediction_degrees(*weights) == cubature.Degrees(*expected)
+    assert cubature.prediction_degrees(*weights) == gauss_rules.Degrees(*expected)
 
 
-def test_unordered_contexts_stand_for_all_ordered_ones():
+def test_unordered_contexts_stand_for_all_ordered_ones() -> None:
     law = PromptDistribution(LAMBDA, (3,), PSI)
     rule = gauss_rules.GaussRule(law, 3, gauss_rules.Degrees(2, 2, 2, 0))
     total = sum(float(weights.sum()) for weights, _, _ in rule.chunks())
     assert total == pytest.approx(1.0, abs=1e-13)  # 3 000 weights that sum to 1
     chosen, orders = gauss_rules._multisets(4, 3)
-    counted = {}
+    counted: dict[tuple[int, ...], int] = {}
     for ordered in itertools.product(range(4), repeat=3):
         key = tuple(sorted(ordered))
         counted[key] = counted.get(key, 0) + 1
     assert {tuple(column): n for column, n in zip(chosen.T.tolist(), orders, strict=True)} == counted
 
 
-def test_too_large_a_rule_is_refused_before_any_work():
+def test_too_large_a_rule_is_refused_before_any_work() -> None:
     law = PromptDistribution(np.eye(3), (8,), np.eye(3), 0.1)
     with pytest.raises(ValueError, match=r"need a rule of at most 5e\+07 nodes, got .* d = 3, N = 8"):
         cubature.population_loss(law, *leaking(3))
 
 
-def test_the_absolute_twin_bounds_every_prompt():
+def test_the_absolute_twin_bounds_every_prompt() -> None:
     law = PromptDistribution(LAMBDA, (2,), PSI, 0.3)
     W_PV, W_KQ = (torch.from_numpy(matrix) for matrix in leaking(2))
     rule = gauss_rules.GaussRule(law, 2, cubature.LEAKING + cubature.LEAKING)

@@ -1,5 +1,7 @@
 """Per-prompt derivatives are those of the real layer, and their sums estimate the exact population values."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,17 +29,17 @@ TIGHT = (
 V = np.random.default_rng(1).normal(size=(3, 2, 2))
 
 
-def tensors():
+def tensors() -> Any:
     return torch.from_numpy(WEIGHTS[0].copy()), torch.from_numpy(WEIGHTS[1].copy())
 
 
-def along_U():
+def along_U() -> Any:
     dW_KQ = torch.zeros(3, 3, 3, dtype=torch.float64)
     dW_KQ[:, :2, :2] = torch.from_numpy(V) / WEIGHTS[0][-1, -1]
     return torch.zeros_like(dW_KQ), dW_KQ
 
 
-def test_each_derivative_is_the_full_layers_autograd_of_that_prompt():
+def test_each_derivative_is_the_full_layers_autograd_of_that_prompt() -> None:
     prompts = sample_prompts(LAW, 5, stream("autograd"))
     W_PV, W_KQ = tensors()
     general = directional_derivatives(prompts, W_PV, W_KQ, *along_U())
@@ -52,7 +54,7 @@ def test_each_derivative_is_the_full_layers_autograd_of_that_prompt():
         torch.testing.assert_close(special[:, b], expected, atol=1e-10, rtol=1e-10)
 
 
-def test_derivatives_along_any_direction_are_difference_quotients():
+def test_derivatives_along_any_direction_are_difference_quotients() -> None:
     prompts = sample_prompts(LAW, 4, stream("difference"))
     (W_PV, W_KQ), t = tensors(), 1e-5
     dW_PV, dW_KQ = torch.from_numpy(np.random.default_rng(2).normal(size=(2, 2, 3, 3)))
@@ -65,7 +67,7 @@ def test_derivatives_along_any_direction_are_difference_quotients():
         torch.testing.assert_close(got[k], (above - below) / (2 * t), atol=2e-6, rtol=1e-6)
 
 
-def within_chebyshev(sums, exact, rate=1e-3):
+def within_chebyshev(sums: Any, exact: Any, rate: Any = 1e-3) -> Any:
     """Are sampled means inside Chebyshev's bound (missed at most at `rate`), and how tight is it."""
     half, n = len(exact.value) // 2, sums["count"]
     mean, second = exact.value[:half], exact.value[half:]
@@ -73,7 +75,7 @@ def within_chebyshev(sums, exact, rate=1e-3):
     return np.abs(np.array(sums["sum"]) / n - mean) <= allowed, allowed / np.sqrt(second)
 
 
-def test_sums_estimate_the_exact_population_derivatives_and_losses():
+def test_sums_estimate_the_exact_population_derivatives_and_losses() -> None:
     count = 300_000
     exact = cubature.preconditioner_derivative_moments(LAW, *TIGHT, V)
     inside, width = within_chebyshev(directional_gradient_sums(LAW, *TIGHT, V, count, "sampled"), exact)
@@ -87,19 +89,19 @@ def test_sums_estimate_the_exact_population_derivatives_and_losses():
 
 
 @pytest.mark.parametrize("covariates", ["gaussian", "uniform"])
-def test_random_lengths_and_uniform_covariates_are_sampled_as_enumerated(covariates):
-    def law(*lengths):
+def test_random_lengths_and_uniform_covariates_are_sampled_as_enumerated(covariates: Any) -> None:
+    def law(*lengths: Any) -> Any:
         return PromptDistribution([[1.3]], lengths, [[0.8]], 0.2, covariates)
 
     # leaks, but not with tails too heavy for Chebyshev to tell the lengths apart
-    weights = np.array([[[0.0, 0.0], [0.2, 1.0]], [[0.6, 0.0], [0.1, 0.0]]])
+    weights = (np.array([[0.0, 0.0], [0.2, 1.0]]), np.array([[0.6, 0.0], [0.1, 0.0]]))
     sums = loss_sums(law(1, 4), *weights, 1_500_000, "lengths")
     assert within_chebyshev(sums, cubature.population_loss_moments(law(1, 4), *weights))[0].all()
     for other in (law(1), law(4), law(2)):
         assert not within_chebyshev(sums, cubature.population_loss_moments(other, *weights))[0].all()
 
 
-def test_sums_are_those_of_the_chunks_prompts():
+def test_sums_are_those_of_the_chunks_prompts() -> None:
     count = CHUNK + 5
     W_PV, W_KQ = tensors()
     generator, draw = stream("chunks"), PromptSampler(LAW)
@@ -107,16 +109,17 @@ def test_sums_are_those_of_the_chunks_prompts():
     values = torch.cat(
         [preconditioner_derivatives(batch, W_PV, W_KQ, torch.from_numpy(V)) for batch in batches], dim=-1
     )
-    sums = directional_gradient_sums(LAW, *WEIGHTS, V, count, "chunks")
+    W = (WEIGHTS[0], WEIGHTS[1])
+    sums = directional_gradient_sums(LAW, *W, V, count, "chunks")
     assert sums["count"] == count
     np.testing.assert_allclose(sums["sum"], values.sum(-1), rtol=1e-10, atol=1e-8)
     np.testing.assert_allclose(sums["sum_of_squares"], values.square().sum(-1), rtol=1e-10)
-    clipped = directional_gradient_sums(LAW, *WEIGHTS, V, count, "chunks", bounds=[0.1, 0.2, 0.3])
+    clipped = directional_gradient_sums(LAW, *W, V, count, "chunks", bounds=[0.1, 0.2, 0.3])
     expected = torch.stack([row.clamp(-b, b).sum() for row, b in zip(values, (0.1, 0.2, 0.3), strict=True)])
     np.testing.assert_allclose(clipped["sum"], expected, rtol=1e-10, atol=1e-8)
 
 
-def test_sums_do_not_lose_small_terms():
+def test_sums_do_not_lose_small_terms() -> None:
     ones = power_sums(lambda prompts: torch.full((1, len(prompts.target)), 0.1).double(), LAW, 100_000, "k")
     # float32 0.1 has 24 bits, so every chunk's sum is exact or off by an ulp of a chunk (1e-13)
     assert ones["sum"][0] == pytest.approx(float(torch.tensor(0.1)) * 100_000, abs=1e-11)
@@ -131,7 +134,7 @@ def test_sums_do_not_lose_small_terms():
         ({"W_PV": np.zeros((3, 3))}, "u different from 0"),
     ],
 )
-def test_unusable_arguments_are_refused(change, message):
+def test_unusable_arguments_are_refused(change: Any, message: Any) -> None:
     given = {"W_PV": WEIGHTS[0], "W_KQ": WEIGHTS[1], "directions": V, "count": 10, **change}
     with pytest.raises(ValueError, match=message):
         directional_gradient_sums(LAW, **given, seed_key="refused")

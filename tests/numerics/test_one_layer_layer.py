@@ -1,5 +1,7 @@
 """The layer's fast path, its closed-form gradient and its plain-loop reference are one function."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,17 +17,17 @@ from iclcheck.numerics.training.random_streams import stream
 ROUNDING = 1e-10
 
 
-def law(d, lengths, noise=0.3, covariates="gaussian"):
+def law(d: Any, lengths: Any, noise: Any = 0.3, covariates: Any = "gaussian") -> Any:
     mix = np.fromfunction(lambda i, j: 1.0 / (1 + i + 2 * j), (d, d))
     return PromptDistribution(np.eye(d) + mix @ mix.T, lengths, np.eye(d) + mix.T @ mix, noise, covariates)
 
 
-def weights(*shape, seed=0):
+def weights(*shape: Any, seed: Any = 0) -> Any:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=(2, *shape)))
 
 
 @pytest.mark.parametrize("d, lengths", [(1, (1,)), (2, (3,)), (3, (2, 5))])
-def test_fast_path_full_layer_and_plain_loops_agree(d, lengths):
+def test_fast_path_full_layer_and_plain_loops_agree(d: Any, lengths: Any) -> None:
     prompts = sample_prompts(law(d, lengths), 6, stream("layer"))
     W_PV, W_KQ = weights(d + 1, d + 1)
     full = LinearAttention(W_PV, W_KQ).prediction(prompts).detach()
@@ -37,12 +39,10 @@ def test_fast_path_full_layer_and_plain_loops_agree(d, lengths):
         expected = reference.attend(E, N, W_PV.numpy(), W_KQ.numpy())
         got = attend(prompts.embedding, prompts.context_length, W_PV, W_KQ)[b].numpy()[:, columns]
         np.testing.assert_allclose(got, expected, atol=ROUNDING, rtol=ROUNDING)
-        assert float(full[b]) == pytest.approx(
-            reference.prediction(E, N, W_PV.numpy(), W_KQ.numpy()), abs=ROUNDING
-        )
+        assert float(full[b]) == pytest.approx(reference.prediction(E, N, W_PV.numpy(), W_KQ.numpy()), abs=ROUNDING)
 
 
-def test_closed_form_batch_gradient_is_the_full_layers_autograd():
+def test_closed_form_batch_gradient_is_the_full_layers_autograd() -> None:
     laws = [law(1, (4,)), law(3, (2, 5)), law(2, (3,), 0.0)]
     prompts = sample_padded_prompts(laws, 7, [stream(f"gradient {c}") for c in range(3)])
     W_PV, W_KQ = weights(3, 4, 4)
@@ -57,7 +57,7 @@ def test_closed_form_batch_gradient_is_the_full_layers_autograd():
     assert not expected_KQ[..., -1].any()  # the query carries no label
 
 
-def test_fast_path_gradients_are_the_full_layers():
+def test_fast_path_gradients_are_the_full_layers() -> None:
     prompts = sample_prompts(law(2, (2, 4)), 9, stream("fast gradients"))
     layer = LinearAttention(*weights(3, 3))
     full = ((layer.prediction(prompts) - prompts.target).square() / 2).sum()
@@ -70,7 +70,7 @@ def test_fast_path_gradients_are_the_full_layers():
         torch.testing.assert_close(one, other, atol=ROUNDING, rtol=ROUNDING)
 
 
-def test_a_configuration_predicts_alike_alone_and_padded():
+def test_a_configuration_predicts_alike_alone_and_padded() -> None:
     laws = [law(1, (4,)), law(3, (2, 5))]
     together = sample_padded_prompts(laws, 5, [stream("pad 0"), stream("pad 1")])
     assert together.embedding.shape == (2, 5, 4, 6)

@@ -1,6 +1,7 @@
 """Prompts have the law that their distribution states."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +17,14 @@ COUNT = 100_000
 RATE = 1e-3
 
 
-def assert_mean(values, expected, variance):
+def assert_mean(values: Any, expected: Any, variance: Any) -> Any:
     allowed = np.sqrt(variance / RATE / len(values))
     assert abs(float(values.mean()) - expected) <= allowed
     return allowed
 
 
 @pytest.mark.parametrize("covariates, fourth, eighth", [("gaussian", 3.0, 105.0), ("uniform", 9 / 5, 9.0)])
-def test_covariates_have_the_stated_covariance_and_fourth_moments(covariates, fourth, eighth):
+def test_covariates_have_the_stated_covariance_and_fourth_moments(covariates: Any, fourth: Any, eighth: Any) -> None:
     law = PromptDistribution(LAMBDA, (3,), PSI, 0.2, covariates)
     prompts = sample_prompts(law, COUNT, stream("moments"))
     values, vectors = np.linalg.eigh(LAMBDA)
@@ -36,7 +37,7 @@ def test_covariates_have_the_stated_covariance_and_fourth_moments(covariates, fo
         assert allowed < 1.2  # the other law's fourth moment would show
 
 
-def test_labels_are_the_task_times_the_covariates_plus_noise():
+def test_labels_are_the_task_times_the_covariates_plus_noise() -> None:
     law = PromptDistribution(LAMBDA, (2,), PSI, 0.2)
     prompts = sample_prompts(law, COUNT, stream("labels"))
     x, y = prompts.embedding[:, :2], prompts.embedding[:, 2]
@@ -54,14 +55,14 @@ def test_labels_are_the_task_times_the_covariates_plus_noise():
     assert_mean((y[:, 0] * prompts.target - cross) / size**2, 0.0, 4.0)
 
 
-def test_noiseless_labels_of_one_dimension_are_exactly_proportional():
+def test_noiseless_labels_of_one_dimension_are_exactly_proportional() -> None:
     prompts = sample_prompts(PromptDistribution([[2.0]], (3,), [[1.0]]), 10, stream("exact"))
     x, y = prompts.embedding[:, 0], prompts.embedding[:, 1]
     slope = prompts.target / x[:, -1]
     torch.testing.assert_close(y[:, :-1], slope[:, None] * x[:, :-1])
 
 
-def test_random_lengths_are_equally_likely_and_leave_empty_columns():
+def test_random_lengths_are_equally_likely_and_leave_empty_columns() -> None:
     prompts = sample_prompts(PromptDistribution(LAMBDA, (1, 4), PSI, 0.5), COUNT, stream("lengths"))
     short = prompts.context_length == 1
     assert set(prompts.context_length.tolist()) == {1.0, 4.0}
@@ -71,7 +72,7 @@ def test_random_lengths_are_equally_likely_and_leave_empty_columns():
     assert prompts.embedding[~short][:, :, :4].all()
 
 
-def test_plain_data_survives_json():
+def test_plain_data_survives_json() -> None:
     law = PromptDistribution(LAMBDA, (2, 5), PSI, 0.1, "uniform")
     again = PromptDistribution.from_plain(json.loads(json.dumps(law.to_plain())))
     assert again == law
@@ -99,12 +100,12 @@ def test_plain_data_survives_json():
         ({"covariates": "cauchy"}, "gaussian"),
     ],
 )
-def test_what_is_no_law_is_refused_with_the_reason(change, message):
+def test_what_is_no_law_is_refused_with_the_reason(change: Any, message: Any) -> None:
     plain = {"covariance": LAMBDA, "context_lengths": (2,), "task_covariance": PSI}
     with pytest.raises(ValueError, match=message):
         PromptDistribution.from_plain({**plain, **change})
 
 
-def test_a_singular_task_covariance_is_a_law():
+def test_a_singular_task_covariance_is_a_law() -> None:
     law = PromptDistribution(LAMBDA, (2,), [[1.0, 0.0], [0.0, 0.0]])
     assert sample_prompts(law, 3, stream("singular")).target.isfinite().all()

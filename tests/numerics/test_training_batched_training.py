@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from iclcheck.numerics.training.random_streams import stream
 from iclcheck.numerics.training.threads import one_thread, use_one_thread
 
 
-def law(d, lengths, noise=0.2):
+def law(d: Any, lengths: Any, noise: Any = 0.2) -> Any:
     mix = np.fromfunction(lambda i, j: 1.0 / (2 + i + 2 * j), (d, d))
     return PromptDistribution(np.eye(d) + mix @ mix.T, lengths, np.eye(d) + mix.T @ mix, noise)
 
@@ -30,18 +31,16 @@ def law(d, lengths, noise=0.2):
 LAWS = [law(1, (4,)), law(3, (3, 5)), law(2, (2,), 0.0)]
 
 
-def configurations(**changes):
+def configurations(**changes: Any) -> Any:
     return [
-        TrainingConfiguration(
-            one, learning_rate=0.01 * (c + 1), steps=60, batch_size=32, replica=c, **changes
-        )
+        TrainingConfiguration(one, learning_rate=0.01 * (c + 1), steps=60, batch_size=32, replica=c, **changes)
         for c, one in enumerate(LAWS)
     ]
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 @pytest.mark.parametrize("start", ["theorem", "no-leak", "all-parameters"])
-def test_a_configuration_trains_alike_alone_and_in_a_padded_batch(optimiser, start):
+def test_a_configuration_trains_alike_alone_and_in_a_padded_batch(optimiser: Any, start: Any) -> None:
     ours = configurations(optimiser=optimiser, start=start)
     together = train_one_batch(ours, dtype=torch.float64)
     for one, padded in zip(ours, together, strict=True):
@@ -58,7 +57,7 @@ def test_a_configuration_trains_alike_alone_and_in_a_padded_batch(optimiser, sta
         assert padded.prompts == 60 * 32 == padded.curve[-1][0]
 
 
-def test_training_starts_at_the_initial_weights():
+def test_training_starts_at_the_initial_weights() -> None:
     ours = [dataclasses.replace(one, learning_rate=1e-12) for one in configurations(start="all-parameters")]
     for one, trained in zip(ours, train_one_batch(ours, dtype=torch.float64), strict=True):
         W_PV, W_KQ = initial_weights(one)
@@ -66,7 +65,7 @@ def test_training_starts_at_the_initial_weights():
         np.testing.assert_allclose(trained.W_KQ, W_KQ, atol=1e-10)
 
 
-def test_padding_stays_exactly_zero():
+def test_padding_stays_exactly_zero() -> None:
     run = _Run(configurations(start="all-parameters"), torch.device("cpu"), torch.float64)
     for _ in range(5):
         run.step()
@@ -80,7 +79,7 @@ def test_padding_stays_exactly_zero():
         assert value[c, 0, -1] != 0
 
 
-def test_a_start_has_the_stated_shape():
+def test_a_start_has_the_stated_shape() -> None:
     for one in configurations(start="theorem", scale=0.3):
         W_PV, W_KQ = initial_weights(one)
         d = one.distribution.dimension
@@ -100,14 +99,15 @@ def test_a_start_has_the_stated_shape():
     assert np.count_nonzero(W_KQ) == 12
 
 
-def test_the_key_names_every_field_and_survives_json():
+NINE = cast(int, np.int64(9))  # what a user's arithmetic may hand over
+
+
+def test_the_key_names_every_field_and_survives_json() -> None:
     one = configurations()[0]
     again = TrainingConfiguration.from_plain(json.loads(json.dumps(one.to_plain())))
     assert again == one
     assert again.key == one.key
-    assert (
-        TrainingConfiguration(LAWS[0], steps=np.int64(9)).key == TrainingConfiguration(LAWS[0], steps=9).key
-    )
+    assert TrainingConfiguration(LAWS[0], steps=NINE).key == TrainingConfiguration(LAWS[0], steps=9).key
     changed = {
         "distribution": LAWS[1],
         "start": "no-leak",
@@ -132,20 +132,18 @@ def test_the_key_names_every_field_and_survives_json():
         ({"batch_size": "many"}, "batch_size as a number"),
     ],
 )
-def test_what_is_no_configuration_is_refused(change, message):
+def test_what_is_no_configuration_is_refused(change: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingConfiguration(LAWS[0], **change)
 
 
-def test_divergence_is_named():
-    wild = TrainingConfiguration(
-        LAWS[1], optimiser="sgd", learning_rate=1e4, steps=50, batch_size=16, replica=5
-    )
+def test_divergence_is_named() -> None:
+    wild = TrainingConfiguration(LAWS[1], optimiser="sgd", learning_rate=1e4, steps=50, batch_size=16, replica=5)
     with pytest.raises(DivergedTrainingError, match=f"1 of 2 .* key {wild.key[:12]}.* replica 5"):
         train_one_batch([dataclasses.replace(wild, learning_rate=1e-3), wild])
 
 
-def test_runs_of_different_length_do_not_share_a_padded_batch():
+def test_runs_of_different_length_do_not_share_a_padded_batch() -> None:
     short = TrainingConfiguration(LAWS[0], steps=3, batch_size=8)
     long = dataclasses.replace(short, steps=4)
     with pytest.raises(ValueError, match="share steps, batch_size and optimiser"):
@@ -153,14 +151,14 @@ def test_runs_of_different_length_do_not_share_a_padded_batch():
     assert [one.prompts for one in train([long, short])] == [32, 24]
 
 
-def test_adam_and_sgd_are_torchs():
+def test_adam_and_sgd_are_torchs() -> None:
     gradients = np.random.default_rng(0).normal(size=(20, 2, 3))
     for ours, theirs in ((Adam, torch.optim.Adam), (SGD, torch.optim.SGD)):
         parameter = torch.ones(2, 3, dtype=torch.float64)
         optimiser = ours([parameter])
         reference = [torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2)]
         rates = [0.1, 0.3]
-        options = {"betas": (0.9, 0.99), "eps": 1e-8} if theirs is torch.optim.Adam else {}
+        options: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-8} if theirs is torch.optim.Adam else {}
         steppers = [theirs([row], lr=rate, **options) for row, rate in zip(reference, rates, strict=True)]
         for gradient in torch.from_numpy(gradients):
             optimiser.step([gradient], torch.tensor(rates, dtype=torch.float64))
@@ -170,7 +168,7 @@ def test_adam_and_sgd_are_torchs():
         torch.testing.assert_close(parameter, torch.stack([row.detach() for row in reference]))
 
 
-def test_the_tail_average_is_the_mean_of_the_last_steps():
+def test_the_tail_average_is_the_mean_of_the_last_steps() -> None:
     parameter = torch.zeros(2, 1, dtype=torch.float64)
     average = TailAverage([parameter], steps=10, fractions=[0.3, 0.0])
     for step in range(10):
@@ -179,13 +177,13 @@ def test_the_tail_average_is_the_mean_of_the_last_steps():
     torch.testing.assert_close(average.means()[0], torch.tensor([[8.0], [9.0]], dtype=torch.float64))
 
 
-def best_preconditioner(one):
+def best_preconditioner(one: Any) -> Any:
     (N,), Lambda, Psi = one.context_lengths, one.covariance, one.task_covariance
     d, trace = one.dimension, np.trace(Lambda @ Psi)
     return np.linalg.solve((1 + 1 / N) * Psi @ Lambda + (trace + one.noise_variance) / N * np.eye(d), Psi)
 
 
-def least_squares_variance(one, A):
+def least_squares_variance(one: Any, A: Any) -> Any:
     """E |A_hat - A|_F^2 of least squares of w.x_q on the features s x_q^T, times the number of prompts.
 
     The sandwich H^-1 E[(r f)(r f)^T] H^-1 with H = E[f f^T], estimated on 60 000 fresh prompts.
@@ -200,7 +198,7 @@ def least_squares_variance(one, A):
     return np.trace(inverse @ (slopes.T @ slopes / len(features)) @ inverse)
 
 
-def test_training_comes_near_the_statistical_limit_and_not_near_wrong_answers():
+def test_training_comes_near_the_statistical_limit_and_not_near_wrong_answers() -> None:
     laws = [law(1, (3,)), law(2, (2,), 0.0), law(2, (6,)), law(3, (4,))]
     runs = train([TrainingConfiguration(one, steps=512, batch_size=256) for one in laws])
     for one, run in zip(laws, runs, strict=True):
@@ -221,16 +219,14 @@ def test_training_comes_near_the_statistical_limit_and_not_near_wrong_answers():
         assert np.sum((effective_preconditioner(run.W_PV, run.W_KQ) - without_1_N) ** 2) > allowed
 
 
-@pytest.mark.parametrize(
-    "schedule, second", [("constant", 1.0), ("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)]
-)
-def test_the_learning_rate_follows_the_schedule(schedule, second):
+@pytest.mark.parametrize("schedule, second", [("constant", 1.0), ("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)])
+def test_the_learning_rate_follows_the_schedule(schedule: Any, second: Any) -> None:
     one = TrainingConfiguration(LAWS[0], steps=4, batch_size=8, learning_rate=0.5, schedule=schedule)
     rates = _Run([one], torch.device("cpu"), torch.float64).rates[:, 0].tolist()
     assert rates[:2] == pytest.approx([0.5, 0.5 * second])
 
 
-def test_one_thread_computes_and_the_callers_number_comes_back():
+def test_one_thread_computes_and_the_callers_number_comes_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -244,7 +240,7 @@ def test_one_thread_computes_and_the_callers_number_comes_back():
         torch.set_num_threads(before)
 
 
-def test_each_replica_draws_from_the_stream_of_its_own_key():
+def test_each_replica_draws_from_the_stream_of_its_own_key() -> None:
     ours = [TrainingConfiguration(LAWS[1], steps=4, batch_size=8, replica=replica) for replica in (0, 1)]
     feed = PromptFeed(ours, torch.device("cpu"), torch.float64)
     drawn = feed.next().embedding

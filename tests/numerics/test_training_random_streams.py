@@ -1,6 +1,7 @@
 """Streams are named by their keys, all 256 bits of them."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +10,13 @@ import torch
 from iclcheck.numerics.training.random_streams import centred_uniforms, standard_normals, stream
 
 
-def test_a_key_names_one_stream():
+def test_a_key_names_one_stream() -> None:
     first, again, other = (torch.rand(4, generator=stream(key)) for key in ("a", "a", "a/b"))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_the_stream_is_numpys_twister_at_the_digests_words():
+def test_the_stream_is_numpys_twister_at_the_digests_words() -> None:
     entropy = int.from_bytes(hashlib.sha256(b"twister").digest(), "big")
     words = np.random.MT19937(np.random.SeedSequence(entropy)).state["state"]["key"]
     twister = np.random.MT19937()
@@ -26,7 +27,7 @@ def test_the_stream_is_numpys_twister_at_the_digests_words():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_numbers_have_their_laws_moments(dtype):
+def test_numbers_have_their_laws_moments(dtype: Any) -> None:
     n = 200_000
     z = standard_normals((n,), stream("normals"), dtype)
     uniform = centred_uniforms((n,), stream("uniforms"), dtype)
@@ -38,7 +39,7 @@ def test_numbers_have_their_laws_moments(dtype):
     assert uniform.abs().max() <= 3**0.5 * (1 + 1e-6)
 
 
-def test_normals_of_both_halves_are_uncorrelated_and_odd_counts_fill():
+def test_normals_of_both_halves_are_uncorrelated_and_odd_counts_fill() -> None:
     z = standard_normals((100_000,), stream("halves"), torch.float64)
     cosine, sine = z[:50_000], z[50_000:]
     assert abs(float((cosine * sine).mean())) < np.sqrt(1 / (1e-3 * 50_000))

@@ -27,7 +27,5 @@ def test_the_blocks_are_the_last_row_and_the_first_columns() -> None:
 )
 def test_a_wrong_shape_is_named_with_the_shape_needed(name: str, shape: tuple[int, ...], mend: str) -> None:
     weights = {"W_PV": np.eye(3), "W_KQ": np.eye(3), name: np.zeros(shape)}
-    with pytest.raises(
-        WeightsShapeError, match=rf"{name} must have shape \(d \+ 1, d \+ 1\) = \(3, 3\).*{mend}"
-    ):
+    with pytest.raises(WeightsShapeError, match=rf"{name} must have shape \(d \+ 1, d \+ 1\) = \(3, 3\).*{mend}"):
         split_weights(weights, d=2)

@@ -75,9 +75,7 @@ def test_shorter_floats_are_converted_exactly(tmp_path: Path, extension: str, dt
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool])
-def test_weights_that_are_no_real_numbers_are_refused(
-    tmp_path: Path, extension: str, dtype: torch.dtype
-) -> None:
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path: Path, extension: str, dtype: torch.dtype) -> None:
     with pytest.raises(WeightsFileError, match=r"W_PV.* must be .*got .*; convert it"):
         read_weights(saved(tmp_path, extension, W_PV=W_PV.to(dtype)))
 
@@ -111,9 +109,7 @@ def test_the_tensors_of_a_training_checkpoint_are_found_by_their_path(tmp_path: 
     }
     torch.save(checkpoint, tmp_path / "checkpoint.pt")
     for part in ("model", "parameters"):
-        weights = read_weights(
-            tmp_path / "checkpoint.pt", {name: f"{part}.{name}" for name in ("W_PV", "W_KQ")}
-        )
+        weights = read_weights(tmp_path / "checkpoint.pt", {name: f"{part}.{name}" for name in ("W_PV", "W_KQ")})
         np.testing.assert_array_equal(weights["W_KQ"], W_KQ.mT.numpy())
 
 
@@ -133,9 +129,7 @@ def test_content_that_belies_the_extension_is_named(tmp_path: Path, extension: s
     if FORMATS[extension] is FORMATS[wrong]:
         read_weights(renamed)
         return
-    with pytest.raises(
-        WeightsFileError, match=r"by its extension, but its content is \w+; rename it to renamed"
-    ):
+    with pytest.raises(WeightsFileError, match=r"by its extension, but its content is \w+; rename it to renamed"):
         read_weights(renamed)
 
 
@@ -183,9 +177,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, extension: str) -> N
             read_weights(path)
 
 
-def test_damaged_files_are_refused_or_read_but_never_raise_anything_else(
-    tmp_path: Path, extension: str
-) -> None:
+def test_damaged_files_are_refused_or_read_but_never_raise_anything_else(tmp_path: Path, extension: str) -> None:
     whole = saved(tmp_path, extension).read_bytes()
     path = tmp_path / f"damaged{extension}"
     chance = random.Random(extension)
@@ -280,9 +272,7 @@ def test_every_opcode_that_imports_is_seen(program: bytes, foreign: str) -> None
         refuse_foreign_globals(program, "a pickle")
 
 
-def test_without_the_first_guard_the_second_still_runs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_first_guard_the_second_still_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = tmp_path / "trace"
     monkeypatch.setattr(torch_archives, "refuse_foreign_globals", lambda *_: None)
     with (

@@ -5,6 +5,7 @@ The altered predictions are written here from the statement, not from the deriva
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.records.store import RecordStore
 
 
-def formula(setting, *, one_over_n_in_gamma=True, trace=True, shift=0, trace_over_n=True, factor=1.0):
+def formula(
+    setting: Any,
+    *,
+    one_over_n_in_gamma: Any = True,
+    trace: Any = True,
+    shift: Any = 0,
+    trace_over_n: Any = True,
+    factor: Any = 1.0,
+) -> Any:
     """((1 + 1/N) Lambda + ((tr(Lambda Psi) + sigma^2)/N) Psi^-1)^-1 with parts left out, N + shift for N."""
     Lambda, Psi = np.array(setting["covariance"]), np.array(setting["task_covariance"])
     inverse_n = np.mean([1 / (n + shift) for n in setting["context_lengths"]])
@@ -29,7 +38,7 @@ def formula(setting, *, one_over_n_in_gamma=True, trace=True, shift=0, trace_ove
     return factor * np.linalg.inv(inverse)
 
 
-def at_mean_length(setting):
+def at_mean_length(setting: Any) -> Any:
     """1/E[N] in the place of E[1/N]."""
     return formula({**setting, "context_lengths": [float(np.mean(setting["context_lengths"]))]})
 
@@ -51,20 +60,20 @@ MAKERS = {
 }
 
 
-def relative_difference(altered, predicted, settings):
+def relative_difference(altered: Any, predicted: Any, settings: Any) -> Any:
     """The largest relative difference of two predictors over settings."""
     pairs = [(altered(s), predicted(s)) for s in settings]
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory: Any) -> Any:
     """One store for the module, so that trainings are done once."""
     with RecordStore(tmp_path_factory.mktemp("records") / "records.sqlite") as opened:
         yield opened
 
 
-def checks_by_kind(claim, store, budget):
+def checks_by_kind(claim: Any, store: Any, budget: Any) -> Any:
     """Verdicts of a claim by the name of the check."""
     (found,) = check_claims([claim], budget, store, workers=2).verdicts
     return {verdict.check: verdict for verdict in found.verdicts}
@@ -74,42 +83,41 @@ SMALL = Budget(prompts=600_000, replicas=132, training_steps=300)
 
 
 @pytest.mark.parametrize("identifier", MAKERS)
-def test_the_independent_formula_of_this_module_is_the_prediction(identifier):
+def test_the_independent_formula_of_this_module_is_the_prediction(identifier: Any) -> None:
     # Both are solves of systems with condition numbers below 100: 1e-12 is 1e4 eps.
-    check = all_claims()[identifier].checks[0]
+    check: Any = all_claims()[identifier].checks[0]
     for setting in check.settings(0):
         np.testing.assert_allclose(formula(setting), check.predicted(setting), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 @pytest.mark.parametrize("identifier", ["fixed-point", "uniform-covariates", "random-context-length"])
-def test_the_enumerated_check_refuses_every_alteration(identifier, alteration, store):
+def test_the_enumerated_check_refuses_every_alteration(identifier: str, alteration: str, store: RecordStore) -> None:
     claim = MAKERS[identifier](ALTERATIONS[alteration])
     verdict = claim.checks[1].judge(runner(store), SMALL)
     assert verdict.outcome == "contradicts", verdict
 
 
-@pytest.mark.parametrize(
-    "alteration", ["no 1/N before Lambda", "no 1/N before the trace", "no trace", "N + 1 for N"]
-)
+@pytest.mark.parametrize("alteration", ["no 1/N before Lambda", "no 1/N before the trace", "no trace", "N + 1 for N"])
 @pytest.mark.parametrize("identifier", MAKERS)
-def test_the_sampled_check_refuses_what_it_says_that_it_would_catch(identifier, alteration, store):
+def test_the_sampled_check_refuses_what_it_says_that_it_would_catch(
+    identifier: Any, alteration: Any, store: Any
+) -> None:
     altered, right = MAKERS[identifier](ALTERATIONS[alteration]), MAKERS[identifier]()
+    mine: Any = right.checks[0]
     verdict = altered.checks[0].judge(runner(store), SMALL)
     gap = right.checks[0].judge(runner(store), SMALL).detectable
-    difference = relative_difference(
-        ALTERATIONS[alteration], right.checks[0].predicted, right.checks[0].settings(0)
-    )
+    difference = relative_difference(ALTERATIONS[alteration], mine.predicted, mine.settings(0))
     assert verdict.outcome == "contradicts" or difference < gap, (verdict, difference, gap)
     if alteration != "no 1/N before Lambda":  # the uniform law has only -1/5 of it
         assert verdict.outcome == "contradicts", verdict
 
 
-def runner(store):
+def runner(store: Any) -> Any:
     """A `run` for `judge` that measures what the store lacks, in this process."""
     from iclcheck.proofs_check.records.tasks import run_tasks
 
-    def run(tasks):
+    def run(tasks: Any) -> Any:
         found = run_tasks(tasks, store)
         return [found[task.key].values for task in tasks]
 
@@ -117,20 +125,20 @@ def runner(store):
 
 
 @pytest.mark.parametrize("alteration", ["no 1/N before the trace", "no trace", "N + 1 for N"])
-def test_trained_weights_refuse_a_wrong_formula(alteration, store):
+def test_trained_weights_refuse_a_wrong_formula(alteration: Any, store: Any) -> None:
     right = MAKERS["fixed-point"]().checks[2].judge(runner(store), SMALL)
     wrong = MAKERS["fixed-point"](ALTERATIONS[alteration]).checks[2].judge(runner(store), SMALL)
     assert right.details["largest"] < wrong.details["largest"]
     assert wrong.outcome == "contradicts", wrong
 
 
-def test_the_mean_length_in_place_of_the_mean_inverse_length_is_refused(store):
+def test_the_mean_length_in_place_of_the_mean_inverse_length_is_refused(store: Any) -> None:
     claim = one_layer.random_context_length_claim(at_mean_length)
     sampled, enumerated = (check.judge(runner(store), SMALL) for check in claim.checks[:2])
     assert sampled.outcome == enumerated.outcome == "contradicts", (sampled, enumerated)
 
 
-def altered_loss(change):
+def altered_loss(change: Any) -> Any:
     """The exact loss with one coefficient changed, and the gradients and paths that follow from it."""
     from iclcheck.theory.algebra.trace_polynomials import TracePolynomial
     from iclcheck.theory.one_layer.population_loss import LossOnWeights, noiseless_loss
@@ -141,14 +149,14 @@ def altered_loss(change):
 
 
 @pytest.mark.parametrize("term", range(31))
-def test_every_coefficient_of_the_population_loss_is_seen_by_the_enumerated_check(term, store):
+def test_every_coefficient_of_the_population_loss_is_seen_by_the_enumerated_check(term: Any, store: Any) -> None:
     altered = altered_loss(lambda k: 1 + 1e-6 * (k == term))
     claim = one_layer.population_loss_claim(lambda: altered)
     assert claim.checks[1].judge(runner(store), SMALL).outcome == "contradicts"
 
 
 @pytest.mark.parametrize("change", ["a loss without its 1/2", "a loss without its linear terms"])
-def test_the_path_of_descent_refuses(change, store):
+def test_the_path_of_descent_refuses(change: Any, store: Any) -> None:
     from iclcheck.theory.one_layer.population_loss import noiseless_loss
 
     # The terms that pull towards the target: -u tr(Lambda^2 U) and -u12^T Lambda^2 u21.
@@ -164,7 +172,7 @@ def test_the_path_of_descent_refuses(change, store):
     assert wrong.checks[2].judge(runner(store), SMALL).outcome == "contradicts"
 
 
-def test_a_sampled_check_that_could_miss_too_much_is_inconclusive(store):
+def test_a_sampled_check_that_could_miss_too_much_is_inconclusive(store: Any) -> None:
     few = Budget(prompts=2_000)
     verdict = MAKERS["fixed-point"]().checks[0].judge(runner(store), few)
     assert verdict.outcome == "inconclusive"
@@ -172,10 +180,10 @@ def test_a_sampled_check_that_could_miss_too_much_is_inconclusive(store):
     assert math.isfinite(verdict.allowed)
 
 
-def test_too_few_replicas_are_inconclusive(store):
-    assert MAKERS["fixed-point"]().checks[2].judge(
-        runner(store), Budget(replicas=16, training_steps=400)
-    ).outcome == ("inconclusive")
+def test_too_few_replicas_are_inconclusive(store: Any) -> None:
+    assert MAKERS["fixed-point"]().checks[2].judge(runner(store), Budget(replicas=16, training_steps=400)).outcome == (
+        "inconclusive"
+    )
 
 
 QUICK = budget_for("quick")
@@ -184,7 +192,9 @@ QUICK = budget_for("quick")
 @pytest.mark.slow
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 @pytest.mark.parametrize("identifier", MAKERS)
-def test_in_the_quick_profile_an_alteration_is_refused_or_below_the_stated_gap(identifier, alteration, store):
+def test_in_the_quick_profile_an_alteration_is_refused_or_below_the_stated_gap(
+    identifier: Any, alteration: Any, store: Any
+) -> None:
     """Sampled stationarity and trained weights, each on its own; the table of docs/verdicts.md comes from here."""
     right, altered = MAKERS[identifier](), MAKERS[identifier](ALTERATIONS[alteration])
     for mine, wrong in ((right.checks[0], altered.checks[0]), (right.checks[2], altered.checks[2])):
@@ -200,12 +210,12 @@ def test_in_the_quick_profile_an_alteration_is_refused_or_below_the_stated_gap(i
         assert verdict.outcome != "agrees" or difference < stated.detectable, verdict
 
 
-def predictor_of(check):
+def predictor_of(check: Any) -> Any:
     """The prediction that a check compares with."""
     return check.predicted if hasattr(check, "predicted") else check.trained.predicted
 
 
-def settings_of(check, budget):
+def settings_of(check: Any, budget: Any) -> Any:
     """The laws that a check is made at."""
     if hasattr(check, "settings"):
         return check.settings(budget.seed)

@@ -75,9 +75,7 @@ def test_a_record_altered_behind_the_triggers_is_recognised(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_strict_json_lacks_is_refused_and_nothing_is_written(
-    tmp_path: Path, bad: float
-) -> None:
+def test_a_number_that_strict_json_lacks_is_refused_and_nothing_is_written(tmp_path: Path, bad: float) -> None:
     with RecordStore(tmp_path / "records.sqlite") as store:
         with pytest.raises(ValueError, match=r"record\.values\.gains\[1\] must be finite"):
             store.put(replace(RECORD, values={"gains": [0.5, bad]}))
@@ -177,9 +175,7 @@ def test_an_altered_export_is_recognised(tmp_path: Path) -> None:
         read_records_json(path)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"records": []}', '{"format": "iclcheck records 1", "records": [1]}']
-)
+@pytest.mark.parametrize("text", ["", "[]", '{"records": []}', '{"format": "iclcheck records 1", "records": [1]}'])
 def test_a_json_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "records.json").write_text(text)
     with pytest.raises(RecordStoreError, match="export it again"):
@@ -202,9 +198,7 @@ with RecordStore(sys.argv[1]) as store:
 def test_killed_while_it_writes_the_store_keeps_every_record_that_was_put(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
     for wait_for in (3, 40):  # the second run opens what the first one left
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITE_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True
-        )
+        writer = subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         while int(writer.stdout.readline()) < wait_for:
             pass
@@ -230,9 +224,7 @@ for i in range(40):
 
 def test_processes_that_create_and_write_one_store_at_once_lose_nothing(tmp_path: Path) -> None:
     begin = str(time.time() + 0.5)  # at the same moment, so that they meet while the stores are created
-    writers = [
-        subprocess.Popen([sys.executable, "-c", CREATE_AND_PUT, str(tmp_path), name, begin]) for name in "abc"
-    ]
+    writers = [subprocess.Popen([sys.executable, "-c", CREATE_AND_PUT, str(tmp_path), name, begin]) for name in "abc"]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     for i in range(40):
         with RecordStore(tmp_path / f"{i}.sqlite") as store:

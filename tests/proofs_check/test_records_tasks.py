@@ -86,9 +86,7 @@ def test_progress_counts_stored_tasks_as_done_and_estimates_the_rest(lab: Path, 
 def test_a_failing_task_is_named_after_the_others_are_stored(lab: Path, path: Path, workers: int) -> None:
     tasks = [Task("toy_lab.bench:refuse_negative", {"x": x}) for x in (-1, 1, 2)]
     with RecordStore(path) as store:
-        with pytest.raises(
-            TaskFailedError, match=r'refuse_negative with \{"x":-1\} .*ValueError: -1 is'
-        ) as caught:
+        with pytest.raises(TaskFailedError, match=r'refuse_negative with \{"x":-1\} .*ValueError: -1 is') as caught:
             run_tasks(tasks, store, workers=workers)
         assert "Traceback" in caught.value.__notes__[0]
         assert [store.newest(task.key) is not None for task in tasks] == [False, True, True]
@@ -128,9 +126,7 @@ def test_the_key_is_made_from_the_content_alone() -> None:
         (("m:f", {}, "cpu", 0.0), "must be positive"),
     ],
 )
-def test_a_task_that_could_not_run_is_refused_when_it_is_made(
-    arguments: tuple[Any, ...], message: str
-) -> None:
+def test_a_task_that_could_not_run_is_refused_when_it_is_made(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Task(*arguments)
 

@@ -1,6 +1,7 @@
 """The bound on means: its inequality, its rates on heavy tails, and what it can detect."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ ALARM = 1e-2  # a rate that a simulation can see
 
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(x=st.floats(-700, 700))
-def test_the_inequality_of_the_proof_holds_for_all_real_x(x):
+def test_the_inequality_of_the_proof_holds_for_all_real_x(x: Any) -> None:
     # exp(x - x^2/6) <= 1 + x + x^2/3, compared in logarithms so that nothing overflows; near 0 both sides are
     # 1 + x + x^2/3 + x^4/36 + ..., so rounding (4 eps of numbers near 1) is all that is allowed.
     left, right = x - x * x / 6, math.log1p(x + x * x / 3)
@@ -37,7 +38,7 @@ def draws_of(law: str, runs: int, count: int, rng: np.random.Generator) -> tuple
 
 
 @pytest.mark.parametrize("law", ["rare giants", "negative giants", "product of Gaussians", "normal"])
-def test_false_alarms_stay_below_their_rate_on_heavy_tails(law):
+def test_false_alarms_stay_below_their_rate_on_heavy_tails(law: Any) -> None:
     # 4,000 runs. By the proof at most 40 alarms are expected; a bound with twice the rate would show at most 40
     # with probability below exp(-80 (1/2)^2 / 2) = 4.5e-5 (Chernoff), so this refuses it.
     rng = np.random.default_rng(12)
@@ -51,7 +52,7 @@ def test_false_alarms_stay_below_their_rate_on_heavy_tails(law):
     assert alarms <= ALARM * runs, f"{alarms} alarms in {runs} runs at rate {ALARM}"
 
 
-def test_a_student_t_interval_alarms_far_more_often_on_the_same_draws():
+def test_a_student_t_interval_alarms_far_more_often_on_the_same_draws() -> None:
     # The control: the same simulation refuses the usual test, so it could have refused ours.
     rng = np.random.default_rng(12)
     values, _ = draws_of("rare giants", 2000, 200, rng)
@@ -60,7 +61,7 @@ def test_a_student_t_interval_alarms_far_more_often_on_the_same_draws():
 
 
 @pytest.mark.parametrize("gap_in_errors", [4.0, 6.0, 9.0, 12.0])
-def test_a_gap_above_the_detectable_one_is_refused(gap_in_errors):
+def test_a_gap_above_the_detectable_one_is_refused(gap_in_errors: Any) -> None:
     rng = np.random.default_rng(5)
     passed_though_detectable = 0
     for _ in range(2000):
@@ -71,28 +72,26 @@ def test_a_gap_above_the_detectable_one_is_refused(gap_in_errors):
     assert passed_though_detectable <= 20  # 2000 runs at miss rate 1e-2; the proof makes it an upper bound
 
 
-def test_the_cost_is_close_to_that_of_a_normal_interval():
+def test_the_cost_is_close_to_that_of_a_normal_interval() -> None:
     # sqrt(2 log(2/1e-6)) = 5.387 standard errors when the second moment is as known
     width = half_width(10**6, 1.0, 1.0, math.log(2 / 1e-6)) * math.sqrt(10**6)
     assert width == pytest.approx(math.sqrt(2 * math.log(2 / 1e-6)), rel=1e-12)
 
 
-def test_a_monstrous_draw_widens_the_interval_instead_of_alarming():
+def test_a_monstrous_draw_widens_the_interval_instead_of_alarming() -> None:
     quiet = compare_mean(1000, 0.0, 1000.0, 1.0)
     monstrous = compare_mean(1000, 300.0, 1000.0 + 300.0**2, 1.0)
     assert monstrous.allowed > quiet.allowed
     assert monstrous.holds
 
 
-def test_the_excluded_gap_solves_its_equation():
+def test_the_excluded_gap_solves_its_equation() -> None:
     count, spread, variance, L = 5000, 2.0, 2.5, math.log(1e3)
     gap = smallest_excluded_gap(count, spread, variance, L)
-    assert gap == pytest.approx(
-        half_width(count, spread + gap**2, variance, L), rel=1e-9
-    )  # a root, to rounding
+    assert gap == pytest.approx(half_width(count, spread + gap**2, variance, L), rel=1e-9)  # a root, to rounding
 
 
-def test_too_small_a_sample_excludes_nothing():
+def test_too_small_a_sample_excludes_nothing() -> None:
     assert smallest_excluded_gap(3, 1.0, 1.0, math.log(1e3)) == math.inf
 
 
@@ -100,7 +99,7 @@ def test_too_small_a_sample_excludes_nothing():
     "arguments",
     [dict(count=0), dict(variance=0.0), dict(variance=math.nan), dict(false_alarm=0.0), dict(miss=1.0)],
 )
-def test_what_the_bound_does_not_cover_is_refused(arguments):
+def test_what_the_bound_does_not_cover_is_refused(arguments: Any) -> None:
     given_ = {"count": 10, "variance": 1.0, "false_alarm": 1e-6, "miss": 1e-3, **arguments}
     with pytest.raises(ValueError, match="need"):
         compare_mean(given_.pop("count"), 0.0, 1.0, given_.pop("variance"), **given_)

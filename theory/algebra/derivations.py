@@ -106,13 +106,13 @@ class Derivation:
         """The derivation as plain text, one step a paragraph."""
         lines = [self.statement.title, "", self.statement.text, ""]
         for number, step in enumerate(self.steps, start=1):
-            lines += [f"{number}. {step.name}", f"   {step.left}", f"   = {step.right}", f"   by {step.rule}"]
+            lines += [f"{number}. {step.name}", f"   {step.left}", f"   = {step.right}", f"   why: {step.rule}"]
             lines += [f"   {step.proof}"] if step.proof else []
         return "\n".join(lines)
 
     def to_latex(self) -> str:
-        """The steps as LaTeX items in math mode with their rules; needs amsmath and amssymb."""
+        """The formulas of the steps as a LaTeX list; needs amsmath and amssymb."""
         lines = [r"\begin{enumerate}"]
         for step in self.steps:
-            lines += [rf"  \item \textbf{{{step.name}.}}", rf"    \[ {step.latex} \]"]
+            lines += [rf"  \item \textbf{{{step.name.replace('_', ' ')}.}}", rf"    \[ {step.latex} \]"]
         return "\n".join([*lines, r"\end{enumerate}"])

@@ -35,15 +35,25 @@ LATEX_NAMES = {
 }
 
 
+INDICES = "?ijklmnop"  # how the sample indices 1, 2, ... are written
+
+
+def sum_over(monomial: Monomial, sign: str) -> str:
+    """The sum over the sample indices of a monomial, `sign` being "sum" or its LaTeX; empty without indices."""
+    used = sorted({letter.index for letter in monomial.letters() if letter.index})
+    names = "".join(INDICES[index] for index in used)
+    return f"{sign}_{names}" if len(names) == 1 else f"{sign}_{{{names}}}" if names else ""
+
+
 def letter_text(letter: Letter) -> str:
     mark = {(False, False): "", (True, False): "^T", (False, True): "^-1", (True, True): "^-T"}
-    return letter.name + (f"_{letter.index}" if letter.index else "") + mark[letter.transposed, letter.inverse]
+    return letter.name + (f"_{INDICES[letter.index]}" if letter.index else "") + mark[letter.transposed, letter.inverse]
 
 
 def letter_latex(letter: Letter) -> str:
     name = LATEX_NAMES.get(letter.name, letter.name)
     if letter.index:
-        name = f"{name}_{{{letter.index}}}"
+        name = f"{name}_{INDICES[letter.index]}"
     mark = {(False, False): "", (True, False): r"^{\top}", (False, True): "^{-1}", (True, True): r"^{-\top}"}
     decorated = mark[letter.transposed, letter.inverse]
     return f"{{{name}}}{decorated}" if decorated and "_" in name else name + decorated
@@ -59,28 +69,47 @@ def word_text(word: Word, one: Callable[[Letter], str], power: str) -> str:
     return " ".join(parts)
 
 
-def scalars_text(monomial: Monomial, names: Callable[[str], str], power: str) -> str:
-    factors = [names(s) if e == 1 else power.format(names(s), e) for s, e in monomial.scalars]
-    return " ".join(factors)
+def scalars_text(monomial: Monomial, value: Fraction) -> str:
+    """Coefficient and commuting symbols: 1/2 N^-1 u^2."""
+    factors = [s if e == 1 else f"{s}^{e}" for s, e in monomial.scalars]
+    return " ".join([str(value), *factors] if value != 1 else factors)
+
+
+def scalars_latex(monomial: Monomial, value: Fraction) -> str:
+    """Coefficient and commuting symbols as one fraction."""
+    above = [latex_power(s, e) for s, e in monomial.scalars if e > 0]
+    below = [latex_power(s, -e) for s, e in monomial.scalars if e < 0]
+    if value.denominator != 1 and not above and not below:
+        return rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
+    above = [str(value.numerator), *above] if value.numerator != 1 else above
+    below = [str(value.denominator), *below] if value.denominator != 1 else below
+    return rf"\frac{{{' '.join(above) or 1}}}{{{' '.join(below)}}}" if below else " ".join(above)
+
+
+def latex_power(symbol: str, exponent: int) -> str:
+    """A commuting symbol to a positive power; sigma2 is a square already."""
+    if symbol == "sigma2":
+        return rf"\sigma^{{{2 * exponent}}}"
+    name = LATEX_NAMES.get(symbol, symbol)
+    base = f"{{{name}}}" if "^" in name else name
+    return name if exponent == 1 else f"{base}^{{{exponent}}}"
 
 
 def render(
     polynomial: TracePolynomial,
-    coefficient: Callable[[Fraction], str],
-    scalars: Callable[[Monomial], str],
+    scalars: Callable[[Monomial, Fraction], str],
     trace: Callable[[Word], str],
     word: Callable[[Word], str],
+    sum_sign: str,
 ) -> str:
     """The sum of the terms, shortest first, with signs set between them."""
     identity = "" if polynomial.rows == LINE else "I"
     text = ""
     for monomial, value in sorted(polynomial.terms.items(), key=term_order):
-        factors = [scalars(monomial), *(trace(t) for t in monomial.traces)]
+        factors = [scalars(monomial, abs(value)), sum_over(monomial, sum_sign), *(trace(t) for t in monomial.traces)]
         factors.append(word(monomial.word) if monomial.word else identity)
-        body = " ".join(f for f in factors if f)
-        size = coefficient(abs(value)) if abs(value) != 1 or not body else ""
         sign = (" - " if value < 0 else " + ") if text else ("-" if value < 0 else "")
-        text += sign + " ".join(f for f in (size, body) if f)
+        text += sign + (" ".join(factor for factor in factors if factor) or "1")
     return text or "0"
 
 
@@ -92,46 +121,26 @@ def term_order(item: tuple[Monomial, Fraction]) -> Any:
 
 def to_text(polynomial: TracePolynomial) -> str:
     """One line of plain text."""
-    return render(
-        polynomial,
-        str,
-        lambda m: scalars_text(m, str, "{}^{}"),
-        lambda w: (
-            word_text(w, letter_text, "{}^{}") if w[0].rows == LINE else f"tr({word_text(w, letter_text, '{}^{}')})"
-        ),
-        lambda w: word_text(w, letter_text, "{}^{}"),
-    )
+
+    def words(word: Word) -> str:
+        return word_text(word, letter_text, "{}^{}")
+
+    def closed(word: Word) -> str:
+        return words(word) if word[0].rows == LINE else f"tr({words(word)})"
+
+    return render(polynomial, scalars_text, closed, words, "sum")
 
 
 def to_latex(polynomial: TracePolynomial) -> str:
     """LaTeX in math mode; needs only amsmath and amssymb."""
 
-    def latex_word(word: Word) -> str:
+    def words(word: Word) -> str:
         return word_text(word, letter_latex, "{}^{{{}}}")
 
-    def latex_scalars(monomial: Monomial) -> str:
-        above = [(s, e) for s, e in monomial.scalars if e > 0]
-        below = [(s, -e) for s, e in monomial.scalars if e < 0]
+    def closed(word: Word) -> str:
+        return words(word) if word[0].rows == LINE else rf"\operatorname{{tr}}({words(word)})"
 
-        def side(powers: list[tuple[str, int]]) -> str:
-            return " ".join(latex_symbol(s) if e == 1 else rf"{{{latex_symbol(s)}}}^{{{e}}}" for s, e in powers)
-
-        return rf"\frac{{{side(above) or 1}}}{{{side(below)}}}" if below else side(above)
-
-    def latex_number(value: Fraction) -> str:
-        return str(value) if value.denominator == 1 else rf"\tfrac{{{value.numerator}}}{{{value.denominator}}}"
-
-    return render(
-        polynomial,
-        latex_number,
-        latex_scalars,
-        lambda w: latex_word(w) if w[0].rows == LINE else rf"\operatorname{{tr}}({latex_word(w)})",
-        latex_word,
-    )
-
-
-def latex_symbol(symbol: str) -> str:
-    return LATEX_NAMES.get(symbol, symbol)
+    return render(polynomial, scalars_latex, closed, words, r"\sum")
 
 
 def to_sympy(polynomial: TracePolynomial) -> sp.Expr:

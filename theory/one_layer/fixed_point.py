@@ -220,14 +220,14 @@ STATEMENT = Statement(
     text=(
         "The population loss has a global minimum over all parameters where u U = A* and u12 = u21 = 0, with "
         "A* in closed form for any Lambda, Psi, sigma^2 and N; for rank A* >= 2 it is the only one up to "
-        "scale. Training from random U, u with u12 = u21 = 0 converges to it."
+        "scale. That training reaches it from the start of ZFB Theorem 4.1 is measured here, not derived."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, Lambda), Lambda positive definite",
         "w ~ N(0, Psi), Psi positive semi-definite (the inverse form needs Psi invertible), not zero",
         "y_i = w.x_i + eps_i, eps_i ~ N(0, sigma^2); noiseless target w.x_q",
         "context length N >= 1, the same for every prompt",
-        "convergence: training starts at random u, U with u12 = u21 = 0",
+        "convergence: training starts at u = c > 0, U = c Theta Theta^T / |Theta Theta^T|_F, u12 = u21 = 0",
     ),
     conventions=(
         "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; "
@@ -358,7 +358,7 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
             f"(M A - C) {system.covariance!r} with M = {system.second_moment!r}, C = {system.cross_moment!r}",
             rf"\nabla\ell(A) = (M A - C){to_latex(system.covariance)},"
             rf"\; M = {to_latex(system.second_moment)},\; C = {to_latex(system.cross_moment)}",
-            "d tr(A W) = tr(dA W), d tr(A^T W) = tr(dA^T W); the words behind A are all equal",
+            "since d tr(A W) = tr(dA W), d tr(A^T W) = tr(dA^T W); the words behind A are all equal",
             lambda key: (enumerated_slope(key), slope_from_the_system(system, instance_of(key))),
         ),
         Step(

@@ -108,7 +108,7 @@ def derivation() -> Derivation:
             "gradient of the in-context risk at 0",
             ("grad R(0), R(beta) = (1/2N) sum_i (beta.x_i - y_i)^2", r"\nabla R(0)"),
             least_squares_gradient(),
-            "d tr(A W) = tr(dA W); the terms free of beta",
+            "since d tr(A W) = tr(dA W); the terms free of beta",
             lambda seed: (risk_gradient(seed), at(least_squares_gradient(), seed)),
         ),
         equality(

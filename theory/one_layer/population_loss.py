@@ -135,7 +135,7 @@ def derivation(law: PromptLaw | None = None) -> Derivation:
             "the layer's prediction",
             ("yhat = f(E)[d, N]", r"\hat y"),
             prediction(law),
-            "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column (x_1: the summed sample)",
+            "multiplying out f(E) = E + W_PV E (E^T W_KQ E)/N column by column",
             lambda key: (enumerated(key)["yhat"], in_components(prediction(law), key)),
         ),
         equality(
