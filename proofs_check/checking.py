@@ -14,6 +14,7 @@ from typing import Any
 
 from .claims.claim import Budget, Claim, ClaimVerdict, Run, Values, judge
 from .records.measuring_path import measuring_path
+from .records.plain_data import canonical_json
 from .records.store import Record, RecordStore
 from .records.tasks import Progress, Task, run_tasks
 from .verdicts.verdict import Outcome, combine
@@ -34,6 +35,11 @@ class CheckRun:
         """0 all agree, 1 one is contradicted, 3 else."""
         return EXIT_STATUS[combine(verdict.outcome for verdict in self.verdicts)]
 
+    def environments(self) -> list[dict[str, Any]]:
+        """The distinct versions, devices and commits that the records come from."""
+        distinct = {canonical_json(record.environment): dict(record.environment) for record in self.records}
+        return [distinct[key] for key in sorted(distinct)]
+
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
         return {
@@ -49,6 +55,7 @@ class CheckRun:
                 for v in self.verdicts
             ],
             "records": [record.key for record in self.records],
+            "environments": self.environments(),
             "exit_status": self.exit_status,
         }
 

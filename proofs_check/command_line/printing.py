@@ -61,7 +61,7 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
     print(drawn.get(), end="")
 
 
-NARROWEST = 140  # columns; the output of a pipe or a narrow terminal
+NARROWEST = 152  # columns; the output of a pipe or a narrow terminal
 
 
 def rows_of(claim: ClaimVerdict) -> Iterable[list[str]]:
@@ -70,7 +70,7 @@ def rows_of(claim: ClaimVerdict) -> Iterable[list[str]]:
         yield [
             f"  {verdict.check}",
             verdict.outcome,
-            f"{verdict.measured:.3g}",
+            f"{verdict.measured:.4g}",
             f"{verdict.predicted:.3g}",
             f"{verdict.allowed:.2g}",
             f"{verdict.detectable:.2g}",

@@ -8,7 +8,7 @@ from ..claims.parameters import UsageError
 from ..claims.registry import all_claims
 from .checking import DEFAULT_STORE, RunOptions, opened_store
 from .exit_status import reader_may_leave
-from .printing import print_json, print_verdicts
+from .printing import print_json
 
 
 def write_appendix(records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool) -> int:
@@ -27,19 +27,16 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
     except OSError as error:
         reason = error.strerror
         raise UsageError(f"--output {output} cannot be written ({reason}); name another folder") from None
-    judged = [entry.verdict for entry in document.entries if entry.verdict is not None]
     outcomes = [entry.verdict.outcome if entry.verdict else "inconclusive" for entry in document.entries]
     with reader_may_leave():
         if as_json:
             plain_outcomes = dict(zip(document.identifiers, outcomes, strict=True))
             print_json({"files": [str(file) for file in written], "outcomes": plain_outcomes})
         else:
-            if judged:
-                print_verdicts(judged)
             for entry in document.entries:
-                if entry.verdict is None:
-                    name = entry.claim.identifier
-                    print(f"{name}: not measured in this profile; run iclcheck check {name}")
+                name = entry.claim.identifier
+                evidence = entry.verdict.outcome if entry.verdict else f"not measured; run iclcheck check {name}"
+                print(f"{name}: {entry.derivation_status}, {evidence}")
             print("wrote " + ", ".join(str(file) for file in written))
     return EXIT_STATUS[combine(outcomes)]
 

@@ -1,0 +1,59 @@
+"""What the README shows is what the commands print."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from iclcheck.proofs_check.claims.registry import all_claims
+from iclcheck.proofs_check.command_line import main
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def console_blocks() -> list[tuple[str, str]]:
+    """(command, output) of every console block."""
+    blocks = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, flags=re.S)
+    return [(command, output) for command, output in blocks]
+
+
+def test_the_prediction_shown_is_the_prediction_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    command, output = console_blocks()[0]
+    program, *arguments = shlex.split(command)
+    assert program == "iclcheck"
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == output
+
+
+def test_the_python_examples_hold() -> None:
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.S))
+    assert blocks.count(">>>") >= 3
+    test = doctest.DocTestParser().get_doctest(blocks, {}, "README", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_table_of_claims_and_the_table_of_verdicts_name_every_claim_and_check() -> None:
+    for claim in all_claims().values():
+        assert f"| {claim.identifier} |" in README
+        for check in claim.checks:
+            assert f"   {check.name} " in README
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    root = Path(__file__).parent.parent
+    named = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"`((?:tests|docs|evidence|benchmarks)/[^`]+)`", README)
+    assert named
+    for name in named:
+        assert (root / name).exists(), name
+
+
+def test_the_closed_form_shown_is_the_derived_one() -> None:
+    # The formula of the first screen, as text: its terms are those of the derived inverse.
+    inverse = repr(all_claims()["fixed-point"].derivation().results["inverse"])
+    assert inverse == "Lambda + N^-1 Lambda + N^-1 sigma2 Psi^-1 + N^-1 tr(Lambda Psi) Psi^-1"
+    assert "u U = ((1 + 1/N) Lambda + ((tr(Lambda Psi) + sigma^2)/N) Psi^-1)^-1" in README
+    rate = str(all_claims()["uniform-covariates"].derivation().results["learning rate"])
+    assert rate == "5*N/(lam*(5*N + 5*d - 1))"  # lam = a^2/3
+    assert "eta = 15 N / (a^2 (5 N + 5 d - 1))" in README
