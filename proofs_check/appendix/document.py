@@ -9,11 +9,8 @@ verdict, or none.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checking import NotMeasuredError, judge_stored
@@ -88,28 +85,3 @@ def entry_of(claim: Claim, budget: Budget, store: RecordStore) -> ClaimEntry:
     except NotMeasuredError:
         return ClaimEntry(claim, derivation, failed, None, ())
     return ClaimEntry(claim, derivation, failed, verdict, tuple(records))
-
-
-def write(document: Document, folder: Path) -> list[Path]:
-    """Write appendix.md and appendix.tex, each whole or not at all; returns their paths."""
-    from .latex import to_latex
-    from .markdown import to_markdown
-
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {folder / "appendix.md": to_markdown(document), folder / "appendix.tex": to_latex(document)}
-    for path, text in texts.items():
-        write_whole(path, text)
-    return list(texts)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a reader never sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

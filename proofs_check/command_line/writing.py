@@ -12,7 +12,8 @@ from .printing import print_json
 
 
 def write_appendix(records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool) -> int:
-    from ..appendix.document import gather, write
+    from ..appendix.document import gather
+    from ..appendix.files import write
     from ..checking import EXIT_STATUS
     from ..verdicts.verdict import combine
 

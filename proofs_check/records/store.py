@@ -12,7 +12,6 @@ Main statements
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .plain_data import canonical_json, content_hash, plain_copy
+from .whole_files import write_whole
 
 APPLICATION_ID = 0x49434C43  # "ICLC", in the header of every store
 EXPORT_FORMAT = "iclcheck records 1"
@@ -197,7 +197,7 @@ def write_records_json(records: list[Record], path: str | os.PathLike[str]) -> N
     """Write records as strict JSON, each with its sha256, in the order of their content."""
     entries = [{**record.as_plain(), "sha256": record.sha256()} for record in sorted(records, key=_content_order)]
     document = {"format": EXPORT_FORMAT, "records": entries}
-    _write_whole(Path(path), json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    write_whole(Path(path), json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
@@ -232,21 +232,6 @@ def _unaltered(entry: Any, path: str | os.PathLike[str]) -> Record:
 
 def _content_order(record: Record) -> tuple[str, str, str]:
     return record.measurement, canonical_json(record.parameters), record.key
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp gives 0o600, with which nobody else could read the evidence
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _refuse_what_is_no_database(path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iclcheck.proofs_check.appendix.document import ClaimEntry, Document, gather, write
+from iclcheck.proofs_check.appendix.document import ClaimEntry, Document, gather
+from iclcheck.proofs_check.appendix.files import write
 from iclcheck.proofs_check.appendix.latex import display, escape, outer_terms, to_latex
 from iclcheck.proofs_check.appendix.markdown import to_markdown
 from iclcheck.proofs_check.checking import check_claims
