@@ -57,3 +57,15 @@ def test_the_closed_form_shown_is_the_derived_one() -> None:
     rate = str(all_claims()["uniform-covariates"].derivation().results["learning rate"])
     assert rate == "5*N/(lam*(5*N + 5*d - 1))"  # lam = a^2/3
     assert "eta = 15 N / (a^2 (5 N + 5 d - 1))" in README
+
+
+def test_every_key_of_the_literature_has_its_reference() -> None:
+    root = Path(__file__).parent.parent
+    listed = set(re.findall(r"^\| ([a-z]+\d{4}[a-z]+) \|", (root / "docs/references.md").read_text(), flags=re.M))
+    used = {
+        key
+        for side in ("theory", "numerics", "proofs_check")
+        for file in (root / side).rglob("*.py")
+        for key in re.findall(r"\b[a-z]+(?:18|19|20)\d\d[a-z]+\b", file.read_text())
+    }
+    assert used == listed
