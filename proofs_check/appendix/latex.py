@@ -92,7 +92,7 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
     yield r"\end{itemize}"
 
 
-LINE_WIDTH = 62  # visible characters that fit a text line of an article
+LINE_WIDTH = 55  # visible characters that fit a text line of an article
 
 
 def display(formula: str) -> str:
@@ -125,5 +125,6 @@ def outer_terms(formula: str) -> list[str]:
 def visible_length(formula: str) -> int:
     """About how many characters wide a formula is set."""
     bare = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", lambda m: max(m[1], m[2], key=len), formula)
+    bare = bare.replace(r"\sum", "sum")
     bare = re.sub(r"\\(operatorname|mathbb|rm|Bigl|Bigr|bigl|bigr)", "", bare)
     return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", re.sub(r"[{}^_ ]", "", bare)))

@@ -115,7 +115,7 @@ def cells(verdict: Verdict) -> list[str]:
     return [
         verdict.check,
         verdict.outcome,
-        f"{verdict.measured:.3g}",
+        f"{verdict.measured:.4g}",
         f"{verdict.predicted:.3g}",
         f"{verdict.allowed:.2g}",
         f"{verdict.detectable:.2g}",

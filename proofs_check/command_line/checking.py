@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..claims.claim import Budget, Claim, budget_for
 from ..claims.parameters import UsageError, quoted, read_settings
 from ..claims.registry import all_claims, find
-from .exit_status import reader_may_leave
+from .exit_status import reader_may_leave, say
 from .printing import print_json, print_verdicts
 
 if TYPE_CHECKING:
@@ -143,16 +142,10 @@ def show_progress(done: int, total: int, seconds_left: float | None) -> None:
     """One line on stderr, rewritten in place on a terminal."""
     left = "" if seconds_left is None or done == total else f", about {max(1, round(seconds_left))} s left"
     text = f"measured {done} of {total}{left}"
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         print(f"\r{text:<60}", end="\n" if done == total else "", file=sys.stderr, flush=True)
     elif done % max(1, total // 8) == 0 or done == total:
         say(text)
-
-
-def say(text: str) -> None:
-    """A line on stderr; with nobody there to read it (`2>&1 | head`) the work goes on."""
-    with suppress(BrokenPipeError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def refuse_model_options(names: Any, within: Any, settings: Any, parameters: Any) -> None:

@@ -13,7 +13,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import TextIO
 
 OK, WRONG_USAGE, INTERNAL_ERROR, INTERRUPTED = 0, 2, 70, 130
 
@@ -33,15 +34,23 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Write to nowhere from here on once the reader of a pipe is gone; it is no error of ours."""
+def reader_may_leave(stream: TextIO | None = None) -> Iterator[None]:
+    """Write to nowhere from here on once a pipe's reader (stdout's, if none is given) is gone; no error of ours."""
+    stream = stream or sys.stdout
     try:
         yield
-        if sys.stdout is not None:  # None where a shell closed it with >&-
-            sys.stdout.flush()
+        if stream is not None:  # None where a shell closed it with >&-
+            stream.flush()
     except BrokenPipeError:
-        # Not a new sys.stdout: the interpreter flushes the old one at exit, and would fail there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Not a new stream: the interpreter flushes the old one at exit, and would exit with 120 there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def say(text: str) -> None:
+    """A line on stderr; with nobody there to read it (`2>&1 | head`, `2>&-`) the work goes on."""
+    if sys.stderr is not None:
+        with reader_may_leave(sys.stderr):
+            print(text, file=sys.stderr)
 
 
 def explained(error: Exception) -> int:
@@ -81,6 +90,5 @@ def one_sentence(text: str) -> str:
 
 
 def fail(sentence: str, status: int) -> int:
-    with suppress(BrokenPipeError):
-        print(f"iclcheck: {sentence}", file=sys.stderr, flush=True)
+    say(f"iclcheck: {sentence}")
     return status

@@ -26,6 +26,7 @@ TINY = Budget(prompts=100, replicas=1, training_steps=1)
 COMMAND = (sys.executable, "-m", "iclcheck")
 # A relative PYTHONPATH would not lead to this package from another working directory.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # as users run it: what is printed last is written at the very end
 CHECK = ("check", "--device", "cpu", "--workers", "1")
 Json = dict[str, Any]
 
@@ -193,31 +194,40 @@ def test_a_reader_that_goes_away_changes_no_exit_status(arguments: tuple[str, ..
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a descriptor is closed before the command starts")
+def test_a_closed_stderr_does_not_spill_onto_stdout() -> None:
+    """`iclcheck zzz 2>&-`: Python then has no stderr, and what is printed to none goes to stdout."""
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m iclcheck zzz 2>&-', sys.executable], stdout=subprocess.PIPE, env=ENVIRONMENT
+    )
+    assert (process.returncode, process.stdout) == (2, b"")
+
+
 JUDGES = """
 from iclcheck.proofs_check.claims import one_layer
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.command_line import checking, main
 
-wrong = one_layer.fixed_point_claim(lambda setting: 1.5 * one_layer.predicted_fixed_point(setting))
-checking.find = lambda name: wrong
+checking.find = lambda name: one_layer.fixed_point_claim()
 checking.budget_for = lambda *options: Budget(prompts=100, replicas=1, training_steps=1)
 raise SystemExit(main(["check", "fixed-point", "--device", "cpu", "--workers", "1"]))
 """
 
 
-def test_a_verdict_survives_readers_that_go_away(tmp_path: Path) -> None:
-    """`iclcheck check 2>&1 | true` of a wrong claim: contradicted, whoever listens."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_verdict_survives_readers_that_go_away(unbuffered: str, tmp_path: Path) -> None:
+    """`iclcheck check 2>&1 | true`: undecided, whoever listens; neither 0 (agrees) nor 1 (contradicted).
+
+    Unbuffered, the first word printed meets the closed pipe; buffered, only the end of the process does.
+    """
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as closed:
         process = subprocess.run(
-            [sys.executable, "-c", JUDGES],
-            stdout=closed,
-            stderr=closed,
-            cwd=tmp_path,
-            env=ENVIRONMENT,
+            [sys.executable, "-c", JUDGES], stdout=closed, stderr=closed, cwd=tmp_path, env=environment
         )
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert recorded(tmp_path / ".iclcheck/records.sqlite") > 0
 
 
