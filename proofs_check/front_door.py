@@ -60,9 +60,12 @@ def check(
     """
     from .checking import check_claims
     from .claims.claim import budget_for
+    from .claims.parameters import UsageError
     from .claims.registry import all_claims, find
     from .records.store import RecordStore
 
+    if workers < 1:
+        raise UsageError(f"workers needs a whole number of at least 1, got {workers}; 1 measures in this process")
     chosen = [find(name) for name in claims] or list(all_claims().values())
     with RecordStore(store) as opened:
         return check_claims(chosen, budget_for(profile, device, seed), opened, workers=workers)

@@ -42,9 +42,10 @@ def lines(document: Document) -> Iterator[str]:
         yield f"| [{name}](#{name}) | {entry.derivation_status} | {entry.evidence_status} |"
     yield ""
     yield (
-        "*derived*: every step that has a check holds exactly at random rational instances, where the layer is "
-        "multiplied out in components. *agrees*: each check holds at its stated rate of false alarms and would have "
-        "caught a gap of the stated size; smaller gaps it may have missed."
+        "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
+        "the layer multiplied out in components and algebra in exact matrices. *agrees*: each check holds at its "
+        "stated rate of false alarms and would have caught a gap of the stated size; smaller gaps it may have missed. "
+        "A check that counts replicas would have caught it in the share of its domain that docs/verdicts.md states."
     )
     for entry in document.entries:
         yield from claim_lines(entry)

@@ -2,12 +2,11 @@ r"""Convergence: weights trained from the start that the theorem assumes end at 
 
 Main statement
     Each replica draws its own setting, start and prompts from the claim's domain and trains by a plain first-order
-    method on fresh prompts. It hits if |A_trained - A*|_F <= margin |A*|_F and, for d > 1, the leak |u12| |u21| is at
-    most margin |A*|_F. Nobody knows the distribution of trained weights, so the statement counts hits: the
-    probability p of a hit is at least `required`, by Clopper-Pearson over independent replicas.
-What it would miss
-    A prediction that is off by a relative delta still collects hits when delta is below the margin plus the training's
-    own error, so `detectable` is the margin plus the largest error of a hit.
+    method on fresh prompts. It hits if |A_trained - A*|_F <= margin |A*|_F and, for d > 1, each of |u12| |u21|,
+    |u12| |U|_F and |u| |u21| is at most margin |A*|_F. Nobody knows the distribution of trained weights, so the
+    statement counts hits: the probability p of a hit is at least `required`, by Clopper-Pearson over independent
+    replicas.
+What it would miss: see `replica_verdict`.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..records.tasks import Task
-from ..verdicts.replicas import count_replicas
 from ..verdicts.verdict import Verdict
-from .claim import Budget, Run, Values
+from .claim import Budget, Run
+from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of
 from .stationarity import MEASUREMENTS, Predictor
 
@@ -69,45 +68,32 @@ class Convergence:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))
         settings = [one["distribution"] for one in self.configurations(budget)]
-        errors = np.array(
-            [error for s, w in zip(settings, by_replica(found), strict=True) for error in [self.error(s, *w)]]
-        )
-        count = count_replicas(
-            int((errors <= self.margin).sum()),
-            len(errors),
-            required=self.required,
-            false_alarm=self.false_alarm,
-        )
+        weights = [pair for v in found for pair in zip(v["W_PV"], v["W_KQ"], strict=True)]
+        errors = [self.error(s, np.array(PV), np.array(KQ)) for s, (PV, KQ) in zip(settings, weights, strict=True)]
         prompts = sum(sum(values["prompts"]) for values in found)
-        hits = errors[errors <= self.margin]
-        return Verdict(
-            self.name, count.outcome, float(np.median(errors)), 0.0, self.margin,
-            self.margin + float(hits.max(initial=0.0)), "as a relative error of A (median over replicas)",
-            self.false_alarm, 0.0,
-            f"{count}; {prompts:.1e} prompts",
-            {
-                "hits": count.hits, "replicas": count.replicas, "lower": count.lower, "upper": count.upper,
-                "median": float(np.median(errors)), "largest": float(errors.max()),
-            },
+        return replica_verdict(
+            self.name, np.array(errors), self.margin, self.required, self.false_alarm, "as a relative error of A",
+            f"{prompts:.1e} prompts",
         )  # fmt: skip
 
-    def error(self, setting: Setting, preconditioner: FloatArray, leak: float) -> float:
-        """The relative error that decides a hit: of A, or of the leak where that is larger (d > 1)."""
+    def error(self, setting: Setting, W_PV: FloatArray, W_KQ: FloatArray) -> float:
+        """What decides a hit, relative to |A*|_F: how far A is off, and for d > 1 the products that leak.
+
+        |u12| |u21| alone would not see u12 U and u u21, which carry the part of the prediction even in the task.
+        """
         predicted = self.predicted(setting)
-        size = float(np.linalg.norm(predicted))
-        off = float(np.linalg.norm(preconditioner - predicted)) / size
-        return off if dimension_of(setting) == 1 else max(off, leak / size)
+        u12, u, U, u21 = blocks_of(W_PV, W_KQ)
+        off = float(np.linalg.norm(u * U + np.outer(u12, u21) - predicted))
+        leaks = leaking_products(u12, u, U, u21) if dimension_of(setting) > 1 else (0.0,)
+        return max(off, *leaks) / float(np.linalg.norm(predicted))
 
 
-def by_replica(found: list[Values]) -> list[tuple[FloatArray, float]]:
-    """(A, leak) of each replica, in order."""
-    return [
-        (np.array(A), leak(np.array(W_PV), np.array(W_KQ)))
-        for values in found
-        for A, W_PV, W_KQ in zip(values["preconditioner"], values["W_PV"], values["W_KQ"], strict=True)
-    ]
+def blocks_of(W_PV: FloatArray, W_KQ: FloatArray) -> tuple[FloatArray, float, FloatArray, FloatArray]:
+    """(u12, u, U, u21)."""
+    return W_PV[-1, :-1], float(W_PV[-1, -1]), W_KQ[:-1, :-1], W_KQ[-1, :-1]
 
 
-def leak(W_PV: FloatArray, W_KQ: FloatArray) -> float:
-    """|u12| |u21|."""
-    return float(np.linalg.norm(W_PV[-1, :-1]) * np.linalg.norm(W_KQ[-1, :-1]))
+def leaking_products(u12: FloatArray, u: float, U: FloatArray, u21: FloatArray) -> tuple[float, float, float]:
+    """|u12| |u21|, |u12| |U|_F and |u| |u21|: invariant under the scale of the two weights, zero without leak."""
+    a, b = float(np.linalg.norm(u12)), float(np.linalg.norm(u21))
+    return a * b, a * float(np.linalg.norm(U)), abs(u) * b

@@ -1,12 +1,13 @@
-r"""Stationarity: the gradient of the real layer's loss at the predicted weights is zero.
+r"""Stationarity: the gradient of the real layer's loss at the predicted weights is zero, along A and along the leak.
 
 Main statement
     With directions V_k such that E Z_k = <W_k, A - A*> for an orthonormal basis W_k, the mean of Z_k over prompts
     measures the displacement of the predicted A from the stationary point, in units of A itself. It is zero at the
     right prediction; unbiased for any number of prompts.
-Two checks
+Three checks
     SampledStationarity       over fresh prompts, judged by `heavy_tails` with the exact second moment of Z_k
     EnumeratedStationarity    over Gauss nodes, exact up to rounding: no false alarms, but small d and N only
+    EnumeratedLeakGradient    dL/du12 and dL/du21 at the predicted weights, over Gauss nodes: both are zero
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .claim import Budget, Run, Values
-from .settings import FloatArray, Setting, dimension_of
+from .settings import ROUNDED, FloatArray, Setting, dimension_of, rounded
 
 if TYPE_CHECKING:
     from ...theory.one_layer.stationarity import StationarityPlan
@@ -57,7 +58,7 @@ class SampledStationarity:
 
     def task(self, setting: Setting, budget: Budget) -> Task:
         weights = self.predicted(setting)
-        directions = self.plan(setting, weights).directions.tolist()
+        directions = rounded(self.plan(setting, weights).directions).tolist()
         common: dict[str, Any] = {
             "distribution": setting,
             "directions": directions,
@@ -65,7 +66,7 @@ class SampledStationarity:
         }
         common["stream_key"] = f"{self.name}/{budget.seed}/{content_hash(setting)}"
         if self.through == "step":
-            parameters = {**common, "preconditioner": weights.tolist()}
+            parameters = {**common, "preconditioner": rounded(weights).tolist()}
             return Task(f"{MEASUREMENTS}:sampled_step_stationarity", parameters, budget.device, cost=1.5)
         return Task(f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device)
 
@@ -91,6 +92,7 @@ class SampledStationarity:
         """One comparison per direction, in units of |A|_F; the rates are shared among all of them."""
         weights = self.predicted(setting)
         moments = self.plan(setting, weights).second_moments / np.linalg.norm(weights) ** 2
+        moments = moments * (1 + 100 * ROUNDED)  # those of the rounded weights and directions, from above
         scale = 1 / float(np.linalg.norm(weights))
         return [
             compare_mean(
@@ -116,7 +118,7 @@ class EnumeratedStationarity:
 
     def task(self, setting: Setting) -> Task:
         weights = self.predicted(setting)
-        directions = self.plan(setting, weights).directions.tolist()
+        directions = rounded(self.plan(setting, weights).directions).tolist()
         parameters = {"distribution": setting, "directions": directions, **layer_weights(weights)}
         return Task(f"{MEASUREMENTS}:enumerated_stationarity", parameters, cost=0.5)
 
@@ -141,7 +143,45 @@ class EnumeratedStationarity:
         weights = self.predicted(setting)
         size = float(np.linalg.norm(weights))
         of_rule = frobenius(values["rounding"]) / size
-        return frobenius(values["mean"]) / size, of_rule + prediction_rounding(setting)
+        # u and U are rounded before they enter a task, each by ROUNDED at most
+        return frobenius(values["mean"]) / size, of_rule + prediction_rounding(setting) + 2 * ROUNDED
+
+
+@dataclass(frozen=True)
+class EnumeratedLeakGradient:
+    """dL/du12 and dL/du21 at the predicted weights, where u12 = u21 = 0; zero by parity for any A.
+
+    leak     u12 and u21 that the layer is given besides A; a control gives it some
+    """
+
+    predicted: Predictor
+    settings: Callable[[int], list[Setting]]
+    leak: float = 0.0
+    name: str = "gradient along the leak, enumerated"
+
+    def task(self, setting: Setting) -> Task:
+        weights = layer_weights(self.predicted(setting))
+        weights["W_PV"][-1][0] += self.leak
+        return Task(f"{MEASUREMENTS}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.5)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(setting) for setting in self.settings(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        settings = self.settings(budget.seed)
+        found = run([self.task(setting) for setting in settings])
+        measured = max(self.largest(values) for values in found)
+        return Verdict(
+            self.name, decide(measured <= 1, 2, 2), measured, 0.0, 1.0, 2.0, "in units of its rounding bound", 0.0, 0.0,
+            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes in {len(settings)} settings",
+            {"settings": [described(s) for s in settings]},
+        )  # fmt: skip
+
+    def largest(self, values: Values) -> float:
+        """The largest entry of the two gradients, each in units of the bound on its rounding error."""
+        by_value = np.abs(values["W_PV"][-1][:-1]) / np.array(values["W_PV_rounding"][-1][:-1])
+        by_key_query = np.abs(values["W_KQ"][-1][:-1]) / np.array(values["W_KQ_rounding"][-1][:-1])
+        return float(max(by_value.max(), by_key_query.max()))
 
 
 def prediction_rounding(setting: Setting) -> float:
@@ -150,19 +190,20 @@ def prediction_rounding(setting: Setting) -> float:
     Gaussian elimination with partial pivoting solves a nearby system: relative backward error at most
     3 d^3 2^(d-1) eps [higham2002accuracy, Section 9.4], enlarged by the condition number of the system
     left = (1 + 1/N) Psi Lambda + rho I = Lambda^-1/2 ((1 + 1/N) Lambda^1/2 Psi Lambda^1/2 + rho I) Lambda^1/2,
-    at most cond(Lambda)^2 cond(Psi); 8 eps more for forming the system and the weights u, U.
+    at most cond(Lambda)^2 cond(Psi), and by d between the norms of the two; 8 eps more for forming the system and the
+    weights u, U.
     """
     d = dimension_of(setting)
     condition = np.linalg.cond(setting["covariance"]) ** 2 * np.linalg.cond(setting["task_covariance"])
-    return float((3 * d**3 * 2 ** (d - 1) + 8) * np.finfo(float).eps * condition)
+    return float((3 * d**4 * 2 ** (d - 1) + 8) * np.finfo(float).eps * condition)
 
 
 def layer_weights(preconditioner: FloatArray) -> dict[str, Any]:
-    """W_PV and W_KQ, balanced, of the layer with this preconditioner and no leak."""
+    """W_PV and W_KQ, balanced and rounded, of the layer with this preconditioner and no leak."""
     from ...theory.one_layer.fixed_point import balanced_weights
 
     value_weights, key_query_weights = balanced_weights(preconditioner)
-    return {"W_PV": value_weights.tolist(), "W_KQ": key_query_weights.tolist()}
+    return {"W_PV": rounded(value_weights).tolist(), "W_KQ": rounded(key_query_weights).tolist()}
 
 
 def frobenius(entries: Any) -> float:

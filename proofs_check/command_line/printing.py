@@ -20,7 +20,9 @@ def print_json(value: Any) -> None:
 
 def paragraph(text: str, indent: str = "  ") -> str:
     """Text wrapped to the terminal."""
-    return textwrap.fill(text, width=line_width(), initial_indent=indent, subsequent_indent=indent)
+    return textwrap.fill(
+        text, width=line_width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def line_width() -> int:

@@ -112,7 +112,7 @@ def checked_in_words(derivation: Derivation, failures: Sequence[str]) -> list[st
     rest = steps.get(others, f"; {others} steps are read off or proved in words")
     return [
         f"{checked - len(failures)} of {checked} equalities hold exactly at random rational instances, "
-        f"the layer multiplied out in components{rest}.",
+        f"expectations against the layer multiplied out in components{rest}.",
         *(f"FAILED: {name}" for name in failures),
     ]
 

@@ -12,6 +12,7 @@ Main statements
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -25,6 +26,7 @@ from .whole_files import write_whole
 APPLICATION_ID = 0x49434C43  # "ICLC", in the header of every store
 EXPORT_FORMAT = "iclcheck records 1"
 _SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
+_TRIES_FOR_WAL, _SECONDS_BETWEEN_TRIES = 200, 0.02
 _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     "PRAGMA user_version = 1",
@@ -107,11 +109,25 @@ class RecordStore:
             if self._application() != APPLICATION_ID:
                 with self._transaction():
                     self._create_or_refuse()
-            # Readers do not block the writer in this mode; a file system that refuses it only costs speed.
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._let_readers_in()
             self._connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.DatabaseError as error:
             raise RecordStoreError(_not_a_store(self.path, str(error))) from error
+
+    def _let_readers_in(self) -> None:
+        """Readers do not block the writer in WAL mode; a file that stays without it only costs speed.
+
+        SQLite does not wait for others here, as it does elsewhere: while another process sets the mode it says
+        "locked" at once, so this tries again.
+        """
+        for _ in range(_TRIES_FOR_WAL):
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                time.sleep(_SECONDS_BETWEEN_TRIES)
 
     def _application(self) -> int:
         (number,) = self._connection.execute("PRAGMA application_id").fetchone()

@@ -27,7 +27,8 @@ class MeanComparison:
 
     allowed      what |measured - predicted| may be, exceeded with probability at most `false_alarm` if the
                  prediction is right
-    detectable   a true gap of at least this size passes with probability at most `miss`
+    detectable   for each true gap: the probability that it passes although it is at least this large is at most
+                 `miss` (the number depends on the draws, through their spread)
     """
 
     measured: float
@@ -59,14 +60,14 @@ def compare_mean(
     variance                   an upper bound on E (Z - predicted)^2, exact or from above, not estimated from
                                the same draws; the second moment about the prediction serves
     The proof is in the module. The rates hold for the two-sided comparison (allowed) and for each true gap
-    (detectable). Raises ValueError for an empty sample, a variance that is not positive, or rates outside (0, 1).
+    (detectable), each up to 2 L/(9 n^2). Raises ValueError for an empty sample, a variance that is not positive, or
+    rates outside (0, 1).
     """
     check_sample(count, variance, false_alarm, miss)
     mean = total / count
     spread = max(0.0, total_of_squares / count - mean**2)  # about the sample mean
-    about_prediction = spread + (mean - predicted) ** 2
-    allowed = half_width(count, about_prediction, variance, math.log(2 / false_alarm))
-    beyond = smallest_excluded_gap(count, spread, variance, math.log(1 / miss))
+    allowed = largest_deviation(count, spread, variance, math.log(2 / false_alarm))
+    beyond = largest_deviation(count, spread, variance, math.log(1 / miss))
     return MeanComparison(mean, predicted, allowed, allowed + beyond, false_alarm, miss, count)
 
 
@@ -86,12 +87,14 @@ def half_width(count: int, second_moment: float, variance: float, L: float) -> f
     return L / (count * rate) + rate / 6 * (second_moment + 2 * variance)
 
 
-def smallest_excluded_gap(count: int, spread: float, variance: float, L: float) -> float:
-    """The deviation delta with delta = half_width at second moment spread + delta^2.
+def largest_deviation(count: int, spread: float, variance: float, L: float) -> float:
+    """The deviation of the mean that is exceeded with probability at most exp(-L) + 2 L/(9 n^2).
 
-    A deviation of the mean of at least this much has probability at most exp(-L): delta - (lambda/6) delta^2
-    grows up to delta = 3/lambda = 3 sqrt(n v/(2 L)), beyond which no mean with second moment about v can lie.
-    Infinite where the sample is too small for that.
+    About the true mean the second moment is spread + delta^2, so the bound reads
+        delta - (lambda/6) delta^2 <= half_width at second moment spread,
+    which holds up to the smaller root and again beyond the larger one. The latter is above 3/lambda =
+    3 sqrt(n v/(2 L)), and by Chebyshev's inequality a mean deviates by that much with probability at most 2 L/(9 n^2).
+    Infinite where the sample is too small for the two roots to exist.
     """
     rate = math.sqrt(2 * L / (count * variance))
     base = half_width(count, spread, variance, L)

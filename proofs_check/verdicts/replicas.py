@@ -52,3 +52,23 @@ def count_replicas(hits: int, replicas: int, *, required: float = 0.9, false_ala
     lower = float(betaincinv(hits, replicas - hits + 1, false_alarm)) if hits else 0.0
     upper = 1.0 - float(betaincinv(replicas - hits, hits + 1, false_alarm)) if hits < replicas else 1.0
     return ReplicaCount(hits, replicas, required, lower, upper, false_alarm)
+
+
+def detectable_share(replicas: int, miss: float, *, required: float = 0.9, false_alarm: float = 1e-6) -> float | None:
+    """The share f of misses from which on fewer than `miss` of such checks agree; None if none can agree.
+
+    With k misses forgiven it solves P(binomial(replicas, f) <= k) = miss.
+
+    >>> round(detectable_share(192, 1e-3), 3), detectable_share(100, 1e-3)
+    (0.057, None)
+    """
+    from scipy.special import betaincinv
+
+    forgiven = -1
+    while (
+        forgiven + 1 < replicas
+        and count_replicas(replicas - forgiven - 1, replicas, required=required, false_alarm=false_alarm).outcome
+        == "agrees"
+    ):
+        forgiven += 1
+    return None if forgiven < 0 else float(betaincinv(forgiven + 1, replicas - forgiven, 1 - miss))

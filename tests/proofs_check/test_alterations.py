@@ -4,6 +4,9 @@ The altered predictions are written here from the statement, not from the deriva
 """
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -111,6 +114,39 @@ def test_the_sampled_check_refuses_what_it_says_that_it_would_catch(
     assert verdict.outcome == "contradicts" or difference < gap, (verdict, difference, gap)
     if alteration != "no 1/N before Lambda":  # the uniform law has only -1/5 of it
         assert verdict.outcome == "contradicts", verdict
+
+
+def test_the_gradient_along_the_leak_sees_a_leak(store: RecordStore) -> None:
+    right: Any = MAKERS["fixed-point"]().checks[3]
+    assert right.judge(runner(store), SMALL).outcome == "agrees"
+    assert replace(right, leak=1e-6).judge(runner(store), SMALL).outcome == "contradicts"
+
+
+def test_a_step_without_the_transpose_is_another_function(store: RecordStore) -> None:
+    right: Any = MAKERS["preconditioned-gradient-step"]().checks[1]
+    assert right.judge(runner(store), SMALL).outcome == "agrees"
+    assert replace(right, step=lambda A: A).judge(runner(store), SMALL).outcome == "contradicts"
+    assert replace(right, step=lambda A: A.T * (1 + 1e-9)).judge(runner(store), SMALL).outcome == "contradicts"
+
+
+def test_settings_are_the_same_under_every_linear_algebra_kernel() -> None:
+    """The keys of all tasks but those fed with trained weights; two kernels that round differently."""
+    program = (
+        "from iclcheck.proofs_check.claims.registry import all_claims\n"
+        "from iclcheck.proofs_check.claims.claim import Budget\n"
+        "for claim in all_claims().values():\n"
+        "    for check in claim.checks:\n"
+        "        for task in check.tasks(Budget(replicas=32)): print(task.key)\n"
+    )
+    keys = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernel},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for kernel in ("Prescott", "Haswell")
+    ]  # fmt: skip
+    assert keys[0] == keys[1]
 
 
 def runner(store: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, half_width, smallest_excluded_gap
+from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, half_width, largest_deviation
 
 ALARM = 1e-2  # a rate that a simulation can see
 
@@ -87,12 +87,19 @@ def test_a_monstrous_draw_widens_the_interval_instead_of_alarming() -> None:
 
 def test_the_excluded_gap_solves_its_equation() -> None:
     count, spread, variance, L = 5000, 2.0, 2.5, math.log(1e3)
-    gap = smallest_excluded_gap(count, spread, variance, L)
+    gap = largest_deviation(count, spread, variance, L)
     assert gap == pytest.approx(half_width(count, spread + gap**2, variance, L), rel=1e-9)  # a root, to rounding
 
 
 def test_too_small_a_sample_excludes_nothing() -> None:
-    assert smallest_excluded_gap(3, 1.0, 1.0, math.log(1e3)) == math.inf
+    assert largest_deviation(3, 1.0, 1.0, math.log(1e3)) == math.inf
+
+
+@pytest.mark.parametrize("gap", [3.0, 300.0, 3e6])
+def test_no_gap_is_too_large_to_be_refused(gap: float) -> None:
+    draws = 1000
+    found = compare_mean(draws, gap * draws, (1 + gap**2) * draws, 1.0)
+    assert not found.holds, found
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from iclcheck.theory.one_layer import (
     stationarity,
     uniform_covariates,
 )
-from iclcheck.theory.one_layer.population_loss import LossOnWeights, general_loss, noiseless_loss, numbers
+from iclcheck.theory.one_layer.population_loss import LossOnWeights, noiseless_loss, numbers
+from iclcheck.theory.one_layer.prompt_law import PromptLaw
 
 Quadrature = Callable[..., float]
 Isserlis = Callable[..., Any]
@@ -140,7 +141,7 @@ def test_for_rank_one_the_second_family_is_a_global_minimum_too(d: int) -> None:
     W_PV, W_KQ = np.zeros((d + 1, d + 1)), np.zeros((d + 1, d + 1))
     W_PV[d, :d], W_KQ[d, :d] = values[0] * left[:, 0], right[0]
     there = {**numbers(Lambda, 4, (W_PV, W_KQ)), "Psi": Psi, "sigma2": 0.7}
-    assert evaluate(general_loss(), there) == pytest.approx(found.loss, rel=RELATIVE)
+    assert evaluate(population_loss.population_loss(PromptLaw()), there) == pytest.approx(found.loss, rel=RELATIVE)
 
 
 # The loss on all parameters.
@@ -213,7 +214,10 @@ def test_the_general_loss_is_the_sum_over_pairings(
     covariances = {"x": Lambda, "q": Lambda, "w": Psi, "eps": [[sigma2]]}
     values = {"Lambda": Lambda, "Psi": Psi, "sigma2": sigma2, "N": Fraction(n)}
     weights = {"u12": u12, "u": u, "U": U, "u21": u21}
-    assert evaluate(general_loss(), {**values, **weights}) == isserlis(error * error, covariances) / 2
+    assert (
+        evaluate(population_loss.population_loss(PromptLaw()), {**values, **weights})
+        == isserlis(error * error, covariances) / 2
+    )
 
 
 @pytest.mark.parametrize("d", [3, 4, 6])

@@ -23,6 +23,8 @@ class AssumptionError(ValueError):
 
 def real_array(value: Any, name: str) -> FloatArray:
     """Finite real numbers as a float64 array."""
+    if value is None:
+        raise AssumptionError(f"{name} is missing (null); give a number or nested lists of numbers")
     if contains_boolean(value):
         raise AssumptionError(f"{name} holds true/false where numbers are needed; write numbers")
     try:
@@ -68,8 +70,14 @@ def check_covariance(value: Any, name: str = "covariance", *, definite: bool = T
             "mirror image; give (C + C^T)/2 if that is what is meant"
         )
     array = (array + array.T) / 2
-    smallest = float(np.linalg.eigvalsh(array)[0])
+    eigenvalues = np.linalg.eigvalsh(array)
+    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
     rounding = array.shape[0] * np.finfo(float).eps * float(np.abs(array).max())
+    if definite and 0 < smallest <= rounding:
+        raise AssumptionError(
+            f"{name} is singular in double precision (eigenvalues from {smallest:.3g} to {largest:.3g}); rescale the "
+            "covariates to a condition number below 1e15"
+        )
     if smallest < -rounding or (definite and smallest <= rounding):
         kind = "positive definite" if definite else "positive semi-definite"
         raise AssumptionError(

@@ -150,10 +150,16 @@ def effective_ridge(law: PromptLaw) -> TracePolynomial:
 
 
 @cache
-def preconditioner_system() -> tuple[TracePolynomial, TracePolynomial, TracePolynomial]:
-    """(left, right, min L) for the general law, to be evaluated."""
+def preconditioner_system() -> tuple[TracePolynomial, TracePolynomial]:
+    """(left, right) for the general law, to be evaluated."""
     system = stationary_system(PromptLaw())
-    return system.left, system.right, minimal_loss(PromptLaw())
+    return system.left, system.right
+
+
+@cache
+def general_second_moment() -> TracePolynomial:
+    """M = E[s s^T] for the general law."""
+    return stationary_system(PromptLaw()).second_moment
 
 
 @dataclass(frozen=True)
@@ -192,14 +198,15 @@ def fixed_point(
     return solve_at(values, preconditioner_system())
 
 
-def solve_at(values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial, TracePolynomial]) -> FixedPoint:
-    """Evaluate left A* = right and the minimal loss."""
-    left, right, loss = system
+def solve_at(values: dict[str, Any], system: tuple[TracePolynomial, TracePolynomial]) -> FixedPoint:
+    """Evaluate left A* = right and the minimal loss, the latter in its form without cancellation."""
+    left, right = system
     preconditioner = np.linalg.solve(evaluate(left, values), evaluate(right, values))
     # A* is symmetric: (c Psi Lambda + rho I)^-1 Psi = Psi (c Lambda Psi + rho I)^-1, for singular Psi too.
     # The solver leaves an asymmetry of the size of its rounding.
     preconditioner = (preconditioner + preconditioner.T) / 2
-    minimum = float(evaluate(loss, {**values, "A_*": preconditioner}))
+    remainder = np.linalg.solve(evaluate(left, values), evaluate(left - right * LAMBDA, values))
+    minimum = float(np.trace(values["Lambda"] @ remainder @ values["Psi"])) / 2
     return FixedPoint(preconditioner, minimum, *balanced_weights(preconditioner))
 
 
@@ -287,6 +294,13 @@ def completed_square(system: StationarySystem, minimum: TracePolynomial, instanc
     M, Q = value_at(system.second_moment, instance), value_at(system.covariance, instance)
     gap = values["A"] - star
     return evaluate(minimum, {**values, "A_*": star}) + np.trace(gap.T @ M @ gap @ Q) / 2
+
+
+def loss_without_cancellation(system: StationarySystem, instance: Instance) -> Any:
+    """1/2 tr(Lambda left^-1 (left - right Lambda) Psi) at the instance."""
+    values = instance.values()
+    remainder = exact_inverse(value_at(system.left, instance)) @ value_at(system.left - system.right * LAMBDA, instance)
+    return np.trace(values["Lambda"] @ remainder @ values["Psi"]) / 2
 
 
 def loss_at_the_fixed_point(system: StationarySystem, minimum: TracePolynomial, key: InstanceKey) -> tuple[Any, Any]:
@@ -395,6 +409,18 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
             minimum,
             "a quadratic c + l(A) + q(A) has the value c + l(A*)/2 at its stationary point",
             lambda key: loss_at_the_fixed_point(system, minimum, key),
+        ),
+        Step(
+            "the same without cancellation",
+            "min L",
+            f"1/2 tr(Lambda left^-1 ({system.left - system.right * LAMBDA!r}) Psi)",
+            rf"\min L = \tfrac12\operatorname{{tr}}\bigl(\Lambda\,({to_latex(system.left)})^{{-1}}"
+            rf"({to_latex(system.left - system.right * LAMBDA)})\Psi\bigr)",
+            "I - A* Lambda = left^-1 (left - right Lambda), where the terms of order 1 cancel as words",
+            lambda key: (
+                enumerated_loss(key, exact_fixed_point(system, instance_of(key))),
+                loss_without_cancellation(system, instance_of(key)),
+            ),
         ),
         Step(
             "completing the square",

@@ -311,9 +311,9 @@ def noiseless_loss() -> LossOnWeights:
 
 
 @cache
-def general_loss() -> TracePolynomial:
-    """L on all parameters for any Lambda, Psi and sigma^2."""
-    return population_loss(PromptLaw())
+def general_even_loss() -> TracePolynomial:
+    """1/2 E (even part of yhat)^2 on all parameters for any Lambda, Psi and sigma^2."""
+    return even_loss(PromptLaw())
 
 
 def loss_at(covariance: Any, context_length: Any, value_weights: Any, key_query_weights: Any) -> float:

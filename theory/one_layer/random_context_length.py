@@ -35,7 +35,6 @@ from .fixed_point import (
     isotropic_check,
     isotropic_gain,
     latex_of,
-    minimal_loss,
     solve_at,
     stationary_system,
 )
@@ -61,10 +60,10 @@ def with_moments(lengths: tuple[int, ...], values: dict[str, Any]) -> dict[str, 
 
 
 @cache
-def system_and_loss() -> tuple[TracePolynomial, TracePolynomial, TracePolynomial]:
-    """(left, right, min L) for the random length, to be evaluated."""
+def system_to_solve() -> tuple[TracePolynomial, TracePolynomial]:
+    """(left, right) for the random length, to be evaluated."""
     system = stationary_system(random_length_law())
-    return system.left, system.right, minimal_loss(random_length_law())
+    return system.left, system.right
 
 
 @cache
@@ -145,4 +144,4 @@ def preconditioner(
         "sigma2": check_non_negative(noise_variance, "noise_variance"),
         "m1": float(np.mean([1 / n for n in lengths])),
     }
-    return solve_at(values, system_and_loss()).preconditioner
+    return solve_at(values, system_to_solve()).preconditioner

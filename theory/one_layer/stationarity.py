@@ -90,10 +90,21 @@ def plan(
 def uniform_plan(gain: float, dimension: int, context_length: int, half_width: float) -> StationarityPlan:
     """The direction along A = gain I, for covariates uniform on (-half_width, half_width)."""
     values: dict[str, Any] = {"lam": half_width**2 / 3, "d": dimension, "N": context_length}
-    curvature = evaluate(coefficient_of_identity(stationary_system(uniform_law()).second_moment), values)
-    step = dimension**-0.5 / (curvature * values["lam"])
+    step = dimension**-0.5 / uniform_curvature(dimension, context_length, half_width)
     moment = evaluate(uniform_second_moment(), {**values, "gain": gain, "step": step})
     return StationarityPlan(step * np.eye(dimension)[None], np.array([moment]))
+
+
+def uniform_directions(dimension: int, context_length: int, half_width: float) -> FloatArray:
+    """V_k = W_k/(m lam) for all d^2 directions W_k, the first along I: M = m I for the uniform law."""
+    return orthonormal_matrices(np.eye(dimension)) / uniform_curvature(dimension, context_length, half_width)
+
+
+def uniform_curvature(dimension: int, context_length: int, half_width: float) -> float:
+    """m lam, where M = E[s s^T] = m I."""
+    values: dict[str, Any] = {"lam": half_width**2 / 3, "d": dimension, "N": context_length}
+    moment = evaluate(coefficient_of_identity(stationary_system(uniform_law()).second_moment), values)
+    return float(moment * values["lam"])
 
 
 def mean_over_lengths(polynomial: TracePolynomial, values: dict[str, Any], lengths: Sequence[int]) -> FloatArray:

@@ -15,6 +15,8 @@ References
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -30,7 +32,7 @@ from ..algebra.gaussian_moments import cumulants
 from ..algebra.printing import to_latex, to_sympy, to_text
 from ..algebra.trace_polynomials import identity, number, scalar, substitute
 from ..symbols import KAPPA, LAM, ZERO, I
-from .assumptions import check_context_length, check_dimension, check_positive
+from .assumptions import AssumptionError, check_context_length, check_dimension, check_positive
 from .enumeration import Instance, InstanceKey, context_mean, prompt
 from .fixed_point import (
     StationarySystem,
@@ -217,6 +219,10 @@ def learning_rate_and_risk(dimension: Any, context_length: Any, half_width: Any 
     (1.666666666667, 0.148148148148)
     """
     width = check_positive(half_width, "half_width")
+    if not sys.float_info.min < width * width / 3 < math.inf:
+        raise AssumptionError(
+            f"half_width {width:g} leaves the range of double precision: uniform-covariates needs a^2/3; rescale x"
+        )
     numbers = {
         "d": check_dimension(dimension),
         "N": check_context_length(context_length),
