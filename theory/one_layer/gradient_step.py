@@ -179,6 +179,11 @@ def predict_for(
         raise AssumptionError(
             f"X needs shape (examples, {d}) with at least one example, got {examples.shape}; rows are examples"
         )
-    labels = check_shape(y, (examples.shape[0],), "y")
+    labels = real_array(y, "y")
+    if labels.shape != examples.shape[:1]:
+        raise AssumptionError(
+            f"y needs one label for each of the {examples.shape[0]} rows of X, got shape {labels.shape}; give both for "
+            "the same examples"
+        )
     query = check_shape(x_query, (d,), "x_query")
     return float(query @ preconditioner @ (labels @ examples) / examples.shape[0])
