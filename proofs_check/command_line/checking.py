@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,22 @@ def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
         else:
             print_verdicts(found.verdicts)
             print(f"\n{time.perf_counter() - started:.0f} s; records in {path}")
+            for line in other_versions(found.environments()):
+                print(line)
     return found.exit_status
+
+
+def other_versions(environments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One line for each library of which some records were measured with another version than is installed."""
+    from ..records.environment import describe_environment
+
+    present, known = describe_environment(), list(environments)
+    lines = []
+    for name in ("torch", "numpy"):
+        others = sorted({str(one[name]) for one in known if one[name] != present[name]})
+        if others:
+            lines.append(f"some records were measured with {name} {', '.join(others)}, here is {present[name]}")
+    return lines
 
 
 def opened_store(path: Path) -> RecordStore:

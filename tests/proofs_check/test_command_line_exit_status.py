@@ -271,3 +271,14 @@ def test_ctrl_c_exits_with_130_and_keeps_what_was_measured(tmp_path: Path) -> No
     assert err.splitlines()[-1].startswith("iclcheck: interrupted; finished measurements are kept")
     assert "Traceback" not in err
     assert recorded(store) > 0
+
+
+def test_records_of_another_torch_are_named() -> None:
+    from iclcheck.proofs_check.command_line.checking import other_versions
+    from iclcheck.proofs_check.records.environment import describe_environment
+
+    present = describe_environment()
+    assert other_versions([present]) == []
+    (line,) = other_versions([present, {**present, "torch": "2.11.0"}])
+    assert "torch 2.11.0" in line
+    assert str(present["torch"]) in line
