@@ -341,7 +341,7 @@ def test_the_gradient_step_predicts_what_one_step_gives(d: int, examples: int, n
         ),
         ([1.0, 2.0], [1.0], [1.0, 2.0], r"X needs shape \(examples, 2\)"),
         (np.zeros((0, 2)), [], [1.0, 2.0], "at least one example"),
-        ([[1.0, 2.0]], [1.0, 2.0], [1.0, 2.0], r"y needs shape \(1,\), got \(2,\)"),
+        ([[1.0, 2.0]], [1.0, 2.0], [1.0, 2.0], r"y needs one label for each of the 1 rows of X, got shape \(2,\)"),
         ([[1.0, 2.0]], [1.0], [1.0], r"x_query needs shape \(2,\), got \(1,\)"),
         ([[1.0, 2.0]], ["1"], [1.0, 2.0], "y is not an array of real numbers"),
     ],
