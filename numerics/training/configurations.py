@@ -1,10 +1,8 @@
 r"""What one training run is: prompts, start, optimiser. The key of all of it names its random numbers.
 
 Starts
-    "theorem"         u = scale, U = scale Theta Theta^T / |Theta Theta^T|_F with Theta (d, d) of
-    independent N(0, 1)
-                      entries, u12 = u21 = 0: where Thm 4.1 of Zhang, Frei and Bartlett (arXiv 2306.09927)
-                      starts
+    "theorem"         u = scale, U = scale Theta Theta^T / |Theta Theta^T|_F with Theta (d, d) of independent
+                      N(0, 1) entries, u12 = u21 = 0: the start of [zhang2024trained, Theorem 4.1]
     "no-leak"         u and U with independent N(0, scale^2) entries, u12 = u21 = 0
     "all-parameters"  u12, u, U and u21 with independent N(0, scale^2) entries
 The entries of W_PV above its last row and the last column of W_KQ never reach a prediction and start at 0.

@@ -44,8 +44,8 @@ def lines(document: Document) -> Iterator[str]:
     yield (
         "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
         "the layer multiplied out in components and algebra in exact matrices. *agrees*: each check holds at its "
-        "stated rate of false alarms and would have caught a gap of the stated size; smaller gaps it may have missed. "
-        "A check that counts replicas would have caught it in the share of its domain that docs/verdicts.md states."
+        "stated rate of false alarms and would have caught a gap of the stated size; smaller gaps it may have missed, "
+        "and so may a check that counts replicas miss a gap in a smaller share of its domain than the stated one."
     )
     for entry in document.entries:
         yield from claim_lines(entry)
@@ -112,6 +112,12 @@ def how_checked(entry: ClaimEntry, step: str, has_check: bool) -> str:
     return " (FAILED)" if step in entry.failed_steps else " (checked exactly)"
 
 
+def caught(verdict: Verdict) -> str:
+    """The detectable gap; for a check that counts replicas, with the share of the domain where it has to be."""
+    share = verdict.details.get("share of the domain")
+    return f"{verdict.detectable:.2g}" + (f" in {share:.1%} of the domain" if share is not None else "")
+
+
 def cells(verdict: Verdict) -> list[str]:
     return [
         verdict.check,
@@ -119,7 +125,7 @@ def cells(verdict: Verdict) -> list[str]:
         f"{verdict.measured:.4g}",
         f"{verdict.predicted:.3g}",
         f"{verdict.allowed:.2g}",
-        f"{verdict.detectable:.2g}",
+        caught(verdict),
         verdict.unit,
         verdict.ran,
         f"{verdict.false_alarm:.0e}" if verdict.false_alarm else "none (no sampling)",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...numerics.one_layer.observables import Blocks, blocks, effective_preconditioner
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .claim import Budget, Run
@@ -82,18 +83,12 @@ class Convergence:
         |u12| |u21| alone would not see u12 U and u u21, which carry the part of the prediction even in the task.
         """
         predicted = self.predicted(setting)
-        u12, u, U, u21 = blocks_of(W_PV, W_KQ)
-        off = float(np.linalg.norm(u * U + np.outer(u12, u21) - predicted))
-        leaks = leaking_products(u12, u, U, u21) if dimension_of(setting) > 1 else (0.0,)
+        off = float(np.linalg.norm(effective_preconditioner(W_PV, W_KQ) - predicted))
+        leaks = leaking_products(blocks(W_PV, W_KQ)) if dimension_of(setting) > 1 else (0.0,)
         return max(off, *leaks) / float(np.linalg.norm(predicted))
 
 
-def blocks_of(W_PV: FloatArray, W_KQ: FloatArray) -> tuple[FloatArray, float, FloatArray, FloatArray]:
-    """(u12, u, U, u21)."""
-    return W_PV[-1, :-1], float(W_PV[-1, -1]), W_KQ[:-1, :-1], W_KQ[-1, :-1]
-
-
-def leaking_products(u12: FloatArray, u: float, U: FloatArray, u21: FloatArray) -> tuple[float, float, float]:
+def leaking_products(parts: Blocks) -> tuple[float, float, float]:
     """|u12| |u21|, |u12| |U|_F and |u| |u21|: invariant under the scale of the two weights, zero without leak."""
-    a, b = float(np.linalg.norm(u12)), float(np.linalg.norm(u21))
-    return a * b, a * float(np.linalg.norm(U)), abs(u) * b
+    a, b = float(np.linalg.norm(parts.u12)), float(np.linalg.norm(parts.u21))
+    return a * b, a * float(np.linalg.norm(parts.U)), abs(float(parts.u)) * b

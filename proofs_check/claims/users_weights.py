@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .convergence import blocks_of
+from ...numerics.one_layer import observables
 from .parameters import UsageError, complete, holds_no_number
 from .settings import FloatArray
 
@@ -136,11 +136,11 @@ def compared(
     arrays: Mapping[str, FloatArray], law: Mapping[str, Any], found: FixedPoint, within: float
 ) -> WeightsReport:
     """The report on weights of the right shapes."""
-    u12, u, U, u21 = blocks_of(arrays["W_PV"], arrays["W_KQ"])
-    A, size = u * U + np.outer(u12, u21), float(np.linalg.norm(found.preconditioner))
+    W_PV, W_KQ = arrays["W_PV"], arrays["W_KQ"]
+    A, size = observables.effective_preconditioner(W_PV, W_KQ), float(np.linalg.norm(found.preconditioner))
     d = len(A)
     distance = float(np.linalg.norm(A - found.preconditioner)) / size
-    leak = float(np.linalg.norm(u12) * np.linalg.norm(u21)) / size
+    leak = float(observables.leak(W_PV, W_KQ)) / size
     even = even_risk(arrays, law)
     total = float(np.trace(law_values(law)["Lambda"] @ law_values(law)["Psi"]))  # E (w.x_q)^2
     return WeightsReport(
@@ -149,7 +149,7 @@ def compared(
         dimension=d,
         distance=distance,
         leak=leak,
-        balance=float(u**2 + u12 @ u12 - np.sum(U**2) - u21 @ u21),
+        balance=float(observables.balance(W_PV, W_KQ)),
         even_part=(even / (total - 2 * found.loss)) ** 0.5,
         excess_risk=excess_of(A - found.preconditioner, law) + even,
         minimal_risk=2 * found.loss,

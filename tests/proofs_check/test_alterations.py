@@ -17,6 +17,7 @@ from iclcheck.proofs_check.checking import check_claims
 from iclcheck.proofs_check.claims import one_layer
 from iclcheck.proofs_check.claims.claim import Budget, budget_for
 from iclcheck.proofs_check.claims.registry import all_claims
+from iclcheck.proofs_check.claims.stationarity import layer_weights
 from iclcheck.proofs_check.records.store import RecordStore
 
 
@@ -191,18 +192,20 @@ def test_every_coefficient_of_the_population_loss_is_seen_by_the_enumerated_chec
     assert claim.checks[1].judge(runner(store), SMALL).outcome == "contradicts"
 
 
-@pytest.mark.parametrize("change", ["a loss without its 1/2", "a loss without its linear terms"])
+@pytest.mark.parametrize(
+    "change", ["a loss without its 1/2", "a loss without its linear terms", "a loss without its even part"]
+)
 def test_the_path_of_descent_refuses(change: Any, store: Any) -> None:
-    from iclcheck.theory.one_layer.population_loss import noiseless_loss
+    from iclcheck.theory.one_layer.population_loss import NOISELESS, LossOnWeights, even_loss, noiseless_loss
 
     # The terms that pull towards the target: -u tr(Lambda^2 U) and -u12^T Lambda^2 u21.
     linear = [k for k, (m, v) in enumerate(sorted(noiseless_loss().loss.terms.items())) if v == -1]
     assert len(linear) == 2
-    factor = {
-        "a loss without its 1/2": lambda k: 2,
-        "a loss without its linear terms": lambda k: int(k not in linear),
-    }
-    altered = altered_loss(factor[change])
+    altered = {
+        "a loss without its 1/2": altered_loss(lambda k: 2),
+        "a loss without its linear terms": altered_loss(lambda k: int(k not in linear)),
+        "a loss without its even part": LossOnWeights(noiseless_loss().loss - even_loss(NOISELESS)),
+    }[change]
     right, wrong = one_layer.population_loss_claim(), one_layer.population_loss_claim(lambda: altered)
     assert right.checks[2].judge(runner(store), SMALL).outcome == "agrees"
     assert wrong.checks[2].judge(runner(store), SMALL).outcome == "contradicts"
@@ -257,3 +260,15 @@ def settings_of(check: Any, budget: Any) -> Any:
         return check.settings(budget.seed)
     convergence = getattr(check, "trained", check)
     return [one["distribution"] for one in convergence.configurations(budget)]
+
+
+@pytest.mark.parametrize("leak", [("W_PV", -1, 0), ("W_KQ", -1, 0)])
+def test_a_leak_turns_a_hit_into_a_miss_though_A_is_exact(leak: tuple[str, int, int]) -> None:
+    """u12 alone, or u21 alone: A and |u12| |u21| stay as they are."""
+    check: Any = MAKERS["fixed-point"]().checks[2]
+    setting = next(s for s in settings_of(check, SMALL) if len(s["covariance"]) == 2)
+    weights = {name: np.array(W) for name, W in layer_weights(check.predicted(setting)).items()}
+    assert check.error(setting, weights["W_PV"], weights["W_KQ"]) < 1e-10  # 2e-11 each from rounding u and U
+    name, row, column = leak
+    weights[name][row, column] = 0.5
+    assert check.error(setting, weights["W_PV"], weights["W_KQ"]) > check.margin
