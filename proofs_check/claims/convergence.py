@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...numerics.one_layer.observables import Blocks, blocks, effective_preconditioner
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .claim import Budget, Run
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of
 from .stationarity import MEASUREMENTS, Predictor
+
+if TYPE_CHECKING:
+    from ...numerics.one_layer.observables import Blocks
 
 REPLICAS_PER_TASK = 16
 
@@ -82,6 +84,9 @@ class Convergence:
 
         |u12| |u21| alone would not see u12 U and u u21, which carry the part of the prediction even in the task.
         """
+        # The verbs that only derive and predict never load numerics.
+        from ...numerics.one_layer.observables import blocks, effective_preconditioner
+
         predicted = self.predicted(setting)
         off = float(np.linalg.norm(effective_preconditioner(W_PV, W_KQ) - predicted))
         leaks = leaking_products(blocks(W_PV, W_KQ)) if dimension_of(setting) > 1 else (0.0,)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...numerics.one_layer import observables
 from .parameters import UsageError, complete, holds_no_number
 from .settings import FloatArray
 
@@ -136,6 +135,8 @@ def compared(
     arrays: Mapping[str, FloatArray], law: Mapping[str, Any], found: FixedPoint, within: float
 ) -> WeightsReport:
     """The report on weights of the right shapes."""
+    from ...numerics.one_layer import observables
+
     W_PV, W_KQ = arrays["W_PV"], arrays["W_KQ"]
     A, size = observables.effective_preconditioner(W_PV, W_KQ), float(np.linalg.norm(found.preconditioner))
     d = len(A)
