@@ -9,7 +9,6 @@ included, and its result is raw material (sums, exact means, weights), never a v
     sampled_loss              sums of the loss at given weights, with its exact second moment
     sampled_step_stationarity the gradient of the risk of one explicit preconditioned gradient step
     layers_against_steps      differences between layers and explicit steps over sampled prompts
-    trained_weights           weights at the start and the end of training, for many configurations
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..training.random_streams import stream
@@ -26,7 +24,6 @@ from . import cubature
 from .gradient_step import gradient_step_prediction, step_risk_gradient_sums
 from .gradients import directional_gradient_sums, loss_sums
 from .layer import LinearAttention
-from .observables import effective_preconditioner
 from .prompts import PromptDistribution, Prompts, sample_prompts
 
 Plain = Mapping[str, Any]
@@ -140,22 +137,3 @@ def rounding_of_predictions(prompts: Prompts, W_PV: torch.Tensor, W_KQ: torch.Te
         magnitude = LinearAttention(W_PV.abs(), W_KQ.abs()).prediction(sizes)
     rows, columns = prompts.embedding.shape[-2:]
     return 2 * (columns + 3 * rows + 8) * torch.finfo(torch.float64).eps * magnitude
-
-
-def trained_weights(configurations: Sequence[Plain], device: str) -> dict[str, Any]:
-    """Weights at the start and the end of training, effective preconditioner and prompts used, per configuration."""
-    # Training is heavy to import; the other measurements do not need it.
-    from ..training.batched_training import train
-    from ..training.configurations import TrainingConfiguration, initial_weights
-
-    wanted = [TrainingConfiguration.from_plain(plain) for plain in configurations]
-    starts = [initial_weights(one) for one in wanted]
-    ends = train(wanted, device)
-    return {
-        "start_W_PV": [start[0].tolist() for start in starts],
-        "start_W_KQ": [start[1].tolist() for start in starts],
-        "W_PV": [end.W_PV.tolist() for end in ends],
-        "W_KQ": [end.W_KQ.tolist() for end in ends],
-        "preconditioner": [np.asarray(effective_preconditioner(end.W_PV, end.W_KQ)).tolist() for end in ends],
-        "prompts": [end.prompts for end in ends],
-    }

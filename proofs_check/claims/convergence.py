@@ -22,11 +22,12 @@ from ..verdicts.verdict import Verdict
 from .claim import Budget, Run
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of
-from .stationarity import MEASUREMENTS, Predictor
+from .stationarity import Predictor
 
 if TYPE_CHECKING:
     from ...numerics.one_layer.observables import Blocks
 
+TRAINED_WEIGHTS = "iclcheck.numerics.training.measurements:trained_weights"
 REPLICAS_PER_TASK = 16
 
 
@@ -60,7 +61,7 @@ class Convergence:
         wanted = self.configurations(budget)
         return [
             Task(
-                f"{MEASUREMENTS}:trained_weights",
+                TRAINED_WEIGHTS,
                 {"configurations": wanted[first : first + REPLICAS_PER_TASK]},
                 budget.device,
                 cost=4.0,

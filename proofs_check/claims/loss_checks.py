@@ -21,7 +21,7 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .claim import Budget, Run, Values
-from .convergence import REPLICAS_PER_TASK
+from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of, generator
 from .stationarity import MEASUREMENTS, described
@@ -166,9 +166,7 @@ class DescentPath:
     def tasks(self, budget: Budget) -> list[Task]:
         wanted = self.configurations(budget)
         parts = (wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK))
-        return [
-            Task(f"{MEASUREMENTS}:trained_weights", {"configurations": part}, budget.device, cost=2.0) for part in parts
-        ]
+        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=2.0) for part in parts]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))
