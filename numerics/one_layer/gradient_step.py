@@ -62,8 +62,8 @@ def step_risk_gradient_sums(
 ) -> PowerSums:
     """Sums over fresh prompts of Z_k, the derivative along V_k of (x_q . w_1(P) - w.x_q)^2 / 2, and of Z_k^2.
 
-    P: (d, d); directions V: (K, d, d). The step is linear in P, so Z_k = (x_q . w_1(P) - w.x_q) x_q .
-    w_1(V_k).
+    P: (d, d); directions V: (K, d, d). The step is linear in P, so Z_k is the mean over the query of
+    (x_q . w_1(P) - w.x_q) x_q . w_1(V_k), exact because that is a quadratic form in the query.
     """
     d = distribution.dimension
     preconditioner = torch.as_tensor(P, dtype=torch.float64, device=torch.device(device))
@@ -78,6 +78,7 @@ def step_risk_gradient_sums(
         distribution,
         count,
         seed_key,
+        over_queries=True,
         device=device,
     )
 

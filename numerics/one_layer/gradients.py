@@ -86,23 +86,29 @@ def directional_gradient_sums(
     count: int,
     seed_key: str,
     *,
-    bounds: ArrayLike | None = None,
+    over_queries: bool = False,
     device: str | torch.device = "cpu",
 ) -> PowerSums:
     """Sums of Z_k, the loss's derivative along direction V_k of A, and of Z_k^2, over `count` fresh prompts.
 
-    W_PV, W_KQ: (d + 1, d + 1); directions: (K, d, d); bounds: (K,), clips Z_k to [-bounds_k, bounds_k].
+    W_PV, W_KQ: (d + 1, d + 1); directions: (K, d, d). over_queries: Z_k is averaged exactly over the query, context
+    and task given; it is a quadratic form in the query where nothing leaks.
     The prompts are the stream `seed_key`. See `preconditioner_derivatives`.
+    Raises ValueError for over_queries at weights that leak.
     """
     value, key_query = _weights(distribution, W_PV, W_KQ, device)
     V = _directions(distribution, directions, device)
-    limits = None if bounds is None else _float64(bounds, device)
+    if over_queries and (value[-1, :-1].any() or key_query[-1].any()):
+        raise ValueError(
+            "need u12 = u21 = 0 to average over the query by its second moments, got weights that leak: there the "
+            "derivative has degree 6 in the query; sample the query instead"
+        )
     return power_sums(
         lambda prompts: preconditioner_derivatives(prompts, value, key_query, V),
         distribution,
         count,
         seed_key,
-        bounds=limits,
+        over_queries=over_queries,
         device=device,
     )
 

@@ -39,9 +39,10 @@ def sampled_stationarity(
     stream_key: str,
     device: str,
 ) -> dict[str, Any]:
-    """Power sums of the derivative along each direction (K, d, d) of the effective preconditioner."""
+    """Power sums of the derivative along each direction (K, d, d) of A, averaged exactly over the query."""
     law = PromptDistribution.from_plain(distribution)
-    return {**directional_gradient_sums(law, W_PV, W_KQ, directions, prompts, stream_key, device=device)}
+    sums = directional_gradient_sums(law, W_PV, W_KQ, directions, prompts, stream_key, over_queries=True, device=device)
+    return {**sums}
 
 
 def enumerated_stationarity(

@@ -36,21 +36,24 @@ def power_sums(
     count: int,
     seed_key: str,
     *,
-    bounds: torch.Tensor | None = None,
+    over_queries: bool = False,
     device: str | torch.device = "cpu",
 ) -> PowerSums:
     """Sums of statistic(prompts), (K, B), over `count` prompts from the stream `seed_key`, in float64.
 
-    bounds: (K,) or None; each Z_k is first clipped to [-bounds_k, bounds_k].
+    over_queries: Z_k is the mean of the statistic over the query, context and task given; exact for statistics that
+    are quadratic forms in the query (`PromptSampler.over_queries`).
     """
     if count < 1:
         raise ValueError(f"need at least 1 prompt, got count = {count}")
     draw, generator = PromptSampler(distribution, torch.float64, device), stream(seed_key, device)
     sums, squares = [], []
     for start in range(0, count, CHUNK):
-        values = statistic(draw(min(CHUNK, count - start), generator))
-        if bounds is not None:
-            values = torch.clamp(values, -bounds[:, None], bounds[:, None])
+        size = min(CHUNK, count - start)
+        if over_queries:
+            values = torch.stack([statistic(prompts) for prompts in draw.over_queries(size, generator)]).mean(0)
+        else:
+            values = statistic(draw(size, generator))
         sums.append(values.sum(-1))
         squares.append((values * values).sum(-1))
     return PowerSums(count=count, sum=_exact_totals(sums), sum_of_squares=_exact_totals(squares))

@@ -16,7 +16,8 @@ rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,24 @@ class PromptSampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Prompts:
         """`count` independent prompts from the generator, which is on the sampler's device."""
+        rows, _, target, context_length = self._draw(count, generator)
+        return Prompts(rows.permute(2, 0, 1), target, context_length)
+
+    def over_queries(self, count: int, generator: torch.Generator) -> Iterator[Prompts]:
+        """`count` independent contexts and tasks, each with the d queries sqrt(d) Lambda^(1/2) e_j in turn.
+
+        Over these queries the mean of x_q x_q^T is Lambda, as it is over the law of the query: so is the mean of
+        every quadratic form in the query. The d batches share memory: use each before the next.
+        """
+        rows, task, _, context_length = self._draw(count, generator)
+        for node in math.sqrt(self.distribution.dimension) * self.root:  # the root is symmetric
+            rows[:-1, -1] = node[:, None]
+            yield Prompts(rows.permute(2, 0, 1), node @ task, context_length)
+
+    def _draw(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Embeddings (d + 1, N_max + 1, count), tasks (d, count), targets and context lengths (count,)."""
         d, tokens = self.distribution.dimension, self.distribution.longest_context + 1
         context_length = self._context_lengths(count, generator)
         noise = self._noise(count, generator)
@@ -156,8 +175,7 @@ class PromptSampler:
             present = _present(context_length, tokens - 1)
             rows[:-1, :-1] *= present
             noise = None if noise is None else noise * present
-        target = write_labels(rows, task, noise)
-        return Prompts(rows.permute(2, 0, 1), target, context_length)
+        return rows, task, write_labels(rows, task, noise), context_length
 
     def _covariates(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         draw = standard_normals if self.distribution.covariates == "gaussian" else centred_uniforms

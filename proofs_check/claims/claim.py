@@ -24,7 +24,10 @@ Run = Callable[[Sequence[Task]], list[Values]]
 class Budget:
     """How much a check may spend, and where.
 
-    prompts             per setting of a sampled check
+    gap                 the displacement of A, relative to |A|_F, that a sampled check of stationarity has to catch;
+                        its prompts follow from it
+    prompts             per setting of a sampled check whose second moment is not known beforehand
+    margin              relative error of A that counts as a hit of a trained replica
     replicas            independent trainings of a convergence check
     training_steps      per training
     """
@@ -32,17 +35,21 @@ class Budget:
     profile: str = "quick"
     device: str = "cpu"
     seed: int = 0
+    gap: float = 0.01
     prompts: int = 8_000_000
+    margin: float = 0.05
     replicas: int = 192
     training_steps: int = 768
 
 
 def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
-    """The budget of a profile: quick (minutes on 2 cores) or full (64 times the prompts per setting)."""
+    """The budget of a profile: quick (minutes on 2 cores) or full (a tenth of the gap, 64 times the prompts)."""
     if profile == "quick":
         return Budget(profile, device, seed)
     if profile == "full":
-        return Budget(profile, device, seed, prompts=512_000_000, replicas=1024, training_steps=6144)
+        return Budget(
+            profile, device, seed, gap=0.001, prompts=512_000_000, margin=0.02, replicas=1024, training_steps=6144
+        )
     raise ValueError(f"need the profile quick or full, got {profile!r}")
 
 

@@ -11,7 +11,7 @@ What it would miss: see `replica_verdict`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TRAINED_WEIGHTS = "iclcheck.numerics.training.measurements:trained_weights"
 REPLICAS_PER_TASK = 16
+TRAINING_SECONDS = 1.7e-7  # about, per prompt on one core: for the order of tasks and estimates only
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,6 @@ class Convergence:
     predicted: Predictor
     setting: Callable[[int, int], Setting]
     training: dict[str, Any]
-    margin: float = 0.05
     required: float = 0.9
     false_alarm: float = 1e-6
 
@@ -62,11 +62,11 @@ class Convergence:
         return [
             Task(
                 TRAINED_WEIGHTS,
-                {"configurations": wanted[first : first + REPLICAS_PER_TASK]},
+                {"configurations": part},
                 budget.device,
-                cost=4.0,
+                cost=TRAINING_SECONDS * sum(one["steps"] * one["batch_size"] for one in part),
             )
-            for first in range(0, len(wanted), REPLICAS_PER_TASK)
+            for part in in_parts(wanted)
         ]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
@@ -76,7 +76,7 @@ class Convergence:
         errors = [self.error(s, np.array(PV), np.array(KQ)) for s, (PV, KQ) in zip(settings, weights, strict=True)]
         prompts = sum(sum(values["prompts"]) for values in found)
         return replica_verdict(
-            self.name, np.array(errors), self.margin, self.required, self.false_alarm, "as a relative error of A",
+            self.name, np.array(errors), budget.margin, self.required, self.false_alarm, "as a relative error of A",
             f"{prompts:.1e} prompts",
         )  # fmt: skip
 
@@ -92,6 +92,12 @@ class Convergence:
         off = float(np.linalg.norm(effective_preconditioner(W_PV, W_KQ) - predicted))
         leaks = leaking_products(blocks(W_PV, W_KQ)) if dimension_of(setting) > 1 else (0.0,)
         return max(off, *leaks) / float(np.linalg.norm(predicted))
+
+
+def in_parts(configurations: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The configurations of each task."""
+    for first in range(0, len(configurations), REPLICAS_PER_TASK):
+        yield configurations[first : first + REPLICAS_PER_TASK]
 
 
 def leaking_products(parts: Blocks) -> tuple[float, float, float]:

@@ -21,7 +21,7 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .claim import Budget, Run, Values
-from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS
+from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of, generator
 from .stationarity import MEASUREMENTS, described
@@ -70,7 +70,7 @@ class SampledLoss:
     def task(self, case: Case, budget: Budget) -> Task:
         stream_key = f"{self.name}/{budget.seed}/{content_hash(case.parameters())}"
         parameters = {**case.parameters(), "prompts": budget.prompts, "stream_key": stream_key}
-        return Task(f"{MEASUREMENTS}:sampled_loss", parameters, budget.device)
+        return Task(f"{MEASUREMENTS}:sampled_loss", parameters, budget.device, cost=2e-7 * budget.prompts)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case, budget) for case in self.cases(budget.seed)]
@@ -110,7 +110,7 @@ class EnumeratedLoss:
     name: str = "loss and gradients, enumerated"
 
     def task(self, case: Case) -> Task:
-        return Task(f"{MEASUREMENTS}:enumerated_gradient", case.parameters(), cost=0.5)
+        return Task(f"{MEASUREMENTS}:enumerated_gradient", case.parameters(), cost=0.2)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case) for case in self.cases(budget.seed)]
@@ -164,9 +164,9 @@ class DescentPath:
         ]
 
     def tasks(self, budget: Budget) -> list[Task]:
-        wanted = self.configurations(budget)
-        parts = (wanted[first : first + REPLICAS_PER_TASK] for first in range(0, len(wanted), REPLICAS_PER_TASK))
-        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=2.0) for part in parts]
+        cost = TRAINING_SECONDS * REPLICAS_PER_TASK * self.training["steps"] * self.training["batch_size"]
+        parts = in_parts(self.configurations(budget))
+        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=cost) for part in parts]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))

@@ -22,6 +22,7 @@ import numpy as np
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
+from ..verdicts.sample_size import draws_needed
 from ..verdicts.verdict import Verdict, decide
 from .claim import Budget, Run, Values
 from .settings import ROUNDED, FloatArray, Setting, dimension_of, rounded
@@ -56,26 +57,51 @@ class SampledStationarity:
     def name(self) -> str:
         return "stationarity, sampled" + ("" if self.through == "layer" else " (explicit step)")
 
-    def task(self, setting: Setting, budget: Budget) -> Task:
+    def task(self, setting: Setting, budget: Budget, settings: int) -> Task:
+        """One of `settings` settings, with the prompts that the budget's gap needs there."""
         weights = self.predicted(setting)
         directions = rounded(self.plan(setting, weights).directions).tolist()
         common: dict[str, Any] = {
             "distribution": setting,
             "directions": directions,
-            "prompts": budget.prompts,
+            "prompts": self.prompts(setting, budget, settings),
+            "stream_key": f"{self.name}/{budget.seed}/{content_hash(setting)}",
         }
-        common["stream_key"] = f"{self.name}/{budget.seed}/{content_hash(setting)}"
         if self.through == "step":
             parameters = {**common, "preconditioner": rounded(weights).tolist()}
-            return Task(f"{MEASUREMENTS}:sampled_step_stationarity", parameters, budget.device, cost=1.5)
-        return Task(f"{MEASUREMENTS}:sampled_stationarity", {**common, **layer_weights(weights)}, budget.device)
+            measurement, cost = "sampled_step_stationarity", 4e-7
+        else:
+            parameters = {**common, **layer_weights(weights)}
+            measurement, cost = "sampled_stationarity", 2.5e-7
+        return Task(f"{MEASUREMENTS}:{measurement}", parameters, budget.device, cost=cost * common["prompts"])
+
+    def prompts(self, setting: Setting, budget: Budget, settings: int) -> int:
+        """How many prompts have the budget's gap, rounded up to two digits with a tenth to spare.
+
+        The spread of the draws is that of their law up to sampling: the tenth is for the gap that is found then.
+        """
+        moments = self.second_moments(setting)
+        needed = 1.1 * draws_needed(budget.gap, list(moments), **self.rates(settings, len(moments)))
+        digits = 10 ** max(0, len(str(int(needed))) - 2)
+        return int(digits * math.ceil(needed / digits))
+
+    def second_moments(self, setting: Setting) -> FloatArray:
+        """E Z_k^2 in units of |A|_F^2, from above: those of the rounded weights and directions, too."""
+        weights = self.predicted(setting)
+        moments = self.plan(setting, weights).second_moments / np.linalg.norm(weights) ** 2
+        return np.asarray(moments * (1 + 100 * ROUNDED))
+
+    def rates(self, settings: int, components: int) -> dict[str, float]:
+        """Of one comparison: false alarms are shared among all, misses among the components of a setting."""
+        return {"false_alarm": self.false_alarm / (settings * components), "miss": self.miss / components}
 
     def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(setting, budget) for setting in self.settings(budget.seed)]
+        settings = self.settings(budget.seed)
+        return [self.task(setting, budget, len(settings)) for setting in settings]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         settings = self.settings(budget.seed)
-        found = run([self.task(setting, budget) for setting in settings])
+        found = run(self.tasks(budget))
         compared = [self.compare(s, v, len(settings)) for s, v in zip(settings, found, strict=True)]
         gaps = [frobenius([one.detectable for one in row]) for row in compared]
         worst = max((one for row in compared for one in row), key=lambda one: abs(one.measured) / one.allowed)
@@ -90,14 +116,13 @@ class SampledStationarity:
 
     def compare(self, setting: Setting, values: Values, settings: int) -> list[MeanComparison]:
         """One comparison per direction, in units of |A|_F; the rates are shared among all of them."""
-        weights = self.predicted(setting)
-        moments = self.plan(setting, weights).second_moments / np.linalg.norm(weights) ** 2
-        moments = moments * (1 + 100 * ROUNDED)  # those of the rounded weights and directions, from above
-        scale = 1 / float(np.linalg.norm(weights))
+        moments = self.second_moments(setting)
+        rates = self.rates(settings, len(moments))
+        scale = 1 / float(np.linalg.norm(self.predicted(setting)))
         return [
             compare_mean(
                 values["count"], scale * values["sum"][k], scale**2 * values["sum_of_squares"][k], float(moment),
-                false_alarm=self.false_alarm / (settings * len(moments)), miss=self.miss / len(moments),
+                **rates,
             )
             for k, moment in enumerate(moments)
         ]  # fmt: skip
@@ -120,7 +145,7 @@ class EnumeratedStationarity:
         weights = self.predicted(setting)
         directions = rounded(self.plan(setting, weights).directions).tolist()
         parameters = {"distribution": setting, "directions": directions, **layer_weights(weights)}
-        return Task(f"{MEASUREMENTS}:enumerated_stationarity", parameters, cost=0.5)
+        return Task(f"{MEASUREMENTS}:enumerated_stationarity", parameters, cost=0.1)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting) for setting in self.settings(budget.seed)]
@@ -162,7 +187,7 @@ class EnumeratedLeakGradient:
     def task(self, setting: Setting) -> Task:
         weights = layer_weights(self.predicted(setting))
         weights["W_PV"][-1][0] += self.leak
-        return Task(f"{MEASUREMENTS}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.5)
+        return Task(f"{MEASUREMENTS}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.1)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting) for setting in self.settings(budget.seed)]

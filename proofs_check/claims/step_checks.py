@@ -66,7 +66,6 @@ class TrainedLayerIsStep:
     """Trained layers, the same runs as the convergence check of fixed-point, against the explicit step."""
 
     trained: Convergence
-    margin: float = 0.05
     required: float = 0.9
     false_alarm: float = 1e-6
     name: str = "trained layer predicts the step"
@@ -90,7 +89,7 @@ class TrainedLayerIsStep:
         (values,) = run([steps_task(cases, PROMPTS_PER_CASE, f"{self.name}/{budget.seed}", budget)])
         errors = np.array(values["difference"]) / np.array(values["step"])
         return replica_verdict(
-            self.name, errors, self.margin, self.required, self.false_alarm,
+            self.name, errors, budget.margin, self.required, self.false_alarm,
             "as a relative root mean square over prompts", f"{PROMPTS_PER_CASE} prompts each",
         )  # fmt: skip
 

@@ -133,8 +133,7 @@ def announce(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> Non
     recorded = len(tasks) - len(waiting)
     say(f"{counted(len(claims), 'claim')}, {counted(len(tasks), 'measurement')}, {recorded} recorded already")
     if budget.profile == "full" and budget.device == "cpu" and waiting:
-        of_all = distinct_tasks(list(all_claims().values()), budget).values()
-        minutes = FULL_PROFILE_CORE_MINUTES * sum(t.cost for t in waiting) / sum(t.cost for t in of_all)
+        minutes = sum(task.cost for task in waiting) / 60
         say(
             f"the full profile on a CPU: estimated {minutes:.0f} core-minutes; Ctrl-C loses no finished "
             "measurement, the same command goes on"
@@ -148,9 +147,6 @@ def counted(number: int, noun: str) -> str:
 def distinct_tasks(claims: Sequence[Claim], budget: Budget) -> dict[str, Task]:
     """What these claims measure, by key: claims share tasks."""
     return {task.key: task for claim in claims for check in claim.checks for task in check.tasks(budget)}
-
-
-FULL_PROFILE_CORE_MINUTES = 65  # prompts and replicas of the full profile at the quick profile's rates
 
 
 def show_progress(done: int, total: int, seconds_left: float | None) -> None:

@@ -39,7 +39,7 @@ class Task:
     measurement  "package.module:function"; called as function(**parameters, device=device)
     parameters   plain data
     device       "cpu", "cuda" or "cuda:1"
-    cost         expected length in any unit, the same for all tasks of a run; not part of the key
+    cost         expected seconds on one core, roughly; orders the tasks and estimates the time, not part of the key
 
     Raises ValueError or TypeError for parameters that are not plain data, and for other devices.
     """

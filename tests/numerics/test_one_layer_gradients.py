@@ -1,5 +1,6 @@
 """Per-prompt derivatives are those of the real layer, and their sums estimate the exact population values."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from iclcheck.numerics.one_layer.gradients import (
 )
 from iclcheck.numerics.one_layer.layer import LinearAttention
 from iclcheck.numerics.one_layer.power_sums import CHUNK, power_sums
-from iclcheck.numerics.one_layer.prompts import PromptDistribution, PromptSampler, sample_prompts
+from iclcheck.numerics.one_layer.prompts import PromptDistribution, Prompts, PromptSampler, sample_prompts
 from iclcheck.numerics.training.random_streams import stream
 
 MIX = np.array([[1.0, 0.4], [-0.3, 0.7]])
@@ -114,9 +115,37 @@ def test_sums_are_those_of_the_chunks_prompts() -> None:
     assert sums["count"] == count
     np.testing.assert_allclose(sums["sum"], values.sum(-1), rtol=1e-10, atol=1e-8)
     np.testing.assert_allclose(sums["sum_of_squares"], values.square().sum(-1), rtol=1e-10)
-    clipped = directional_gradient_sums(LAW, *W, V, count, "chunks", bounds=[0.1, 0.2, 0.3])
-    expected = torch.stack([row.clamp(-b, b).sum() for row, b in zip(values, (0.1, 0.2, 0.3), strict=True)])
-    np.testing.assert_allclose(clipped["sum"], expected, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("covariates", ["gaussian", "uniform"])
+def test_the_mean_over_the_d_queries_is_that_over_the_law_of_the_query(covariates: Any) -> None:
+    """Against the product Gauss rule in the query: two nodes in each component are exact up to degree 3."""
+    law = PromptDistribution(LAW.covariance, (2, 3), LAW.task_covariance, 0.0, covariates)
+    W_PV, W_KQ = (torch.from_numpy(w) for w in TIGHT)
+    draw, directions = PromptSampler(law), torch.from_numpy(V)
+
+    def derivatives(prompts: Any) -> Any:
+        return preconditioner_derivatives(prompts, W_PV, W_KQ, directions)
+
+    found = [(p.embedding[:, :2, -1].clone(), p.target, derivatives(p)) for p in draw.over_queries(7, stream("same"))]
+    tasks = torch.linalg.solve(torch.stack([query[0] for query, _, _ in found]), torch.stack([t for _, t, _ in found]))
+    prompts = draw(7, stream("same"))
+    x, y = prompts.embedding[:, :2, :-1], prompts.embedding[:, 2, :-1]
+    # solves and sums of a few products of size below 1e2: 1e-11 is a thousand times their rounding
+    torch.testing.assert_close((tasks.T.unsqueeze(-1) * x).sum(1), y, atol=1e-11, rtol=1e-11)
+    over_the_law = torch.zeros(len(V), 7, dtype=torch.float64)
+    for signs in itertools.product((-1.0, 1.0), repeat=2):
+        query = draw.root @ torch.tensor(signs, dtype=torch.float64)
+        embedding = prompts.embedding.clone()
+        embedding[:, :2, -1] = query
+        over_the_law += derivatives(Prompts(embedding, query @ tasks, prompts.context_length)) / 4
+    over_the_queries = sum(values for _, _, values in found) / 2
+    torch.testing.assert_close(over_the_queries, over_the_law, atol=1e-11, rtol=1e-11)
+
+
+def test_leaking_weights_are_not_averaged_over_the_query() -> None:
+    with pytest.raises(ValueError, match=r"need u12 = u21 = 0 to average over the query"):
+        directional_gradient_sums(LAW, WEIGHTS[0], WEIGHTS[1], V, 10, "refused", over_queries=True)
 
 
 def test_sums_do_not_lose_small_terms() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -454,18 +455,21 @@ def test_uniform_parameters_outside_the_statement_are_refused(arguments: Any, me
 def gradient_draws(
     A: Array, V: Array, root: Array, task_root: Array, noise: float, d: int, n: int, power: int
 ) -> Callable[[Array], Array]:
-    """((x_q^T A^T s - w.x_q) (s^T V x_q))^power as a function of standardised variables."""
+    """(mean over the query of (x_q^T A^T s - w.x_q) (s^T V x_q))^power as a function of standardised variables.
+
+    The mean over z_q in {-1, 1}^d is exact up to degree 3 in each z_q, for any law of unit variance.
+    """
+    queries = root @ np.array(list(itertools.product((-1.0, 1.0), repeat=d))).T
 
     def draws(z: Array) -> Array:
-        columns = np.einsum("ab,ibp->iap", root, z[: d * (n + 1)].reshape(n + 1, d, -1))
-        w = task_root @ z[d * (n + 1) : d * (n + 2)]
-        x, query = columns[:n], columns[n]
+        x = np.einsum("ab,ibp->iap", root, z[: d * n].reshape(n, d, -1))
+        w = task_root @ z[d * n : d * (n + 1)]
         labels = np.einsum("ap,iap->ip", w, x)
         if noise:
-            labels = labels + noise**0.5 * z[d * (n + 2) :]
+            labels = labels + noise**0.5 * z[d * (n + 1) :]
         s = np.einsum("ip,iap->ap", labels, x) / n
-        error = np.einsum("ap,ab,bp->p", s, A, query) - (w * query).sum(axis=0)
-        slope: Array = error * np.einsum("ap,ab,bp->p", s, V, query)
+        errors = np.einsum("ap,ab,bq->pq", s, A, queries) - w.T @ queries
+        slope: Array = (errors * np.einsum("ap,ab,bq->pq", s, V, queries)).mean(axis=1)
         return slope**power
 
     return draws
@@ -475,14 +479,14 @@ def gradient_draws(
 def test_the_plan_has_the_exact_means_and_second_moments(
     d: int, n: int, noise: float, quadrature_mean: Quadrature
 ) -> None:
-    """Z^2 is of degree 8 in each x_i, 4 in x_q, w and eps: five and three nodes are exact."""
+    """Z^2 is of degree 8 in each x_i, 4 in w and eps: five and three nodes are exact."""
     draw = np.random.default_rng([d, n])
     Lambda, Psi = random_covariance(draw, d), random_covariance(draw, d)
     A = draw.normal(size=(d, d))
     A_star, _ = brute_fixed_point(Lambda, Psi, noise, n)
     plan = stationarity.plan(A, Lambda, [n], Psi, noise)
     assert plan.directions.shape == (d * d, d, d)
-    nodes = [5] * (d * n) + [3] * (2 * d) + ([3] * n if noise else [])
+    nodes = [5] * (d * n) + [3] * d + ([3] * n if noise else [])
     roots = (np.linalg.cholesky(Lambda), np.linalg.cholesky(Psi))
     gaps = []
     for V, second in zip(plan.directions, plan.second_moments, strict=True):
@@ -507,7 +511,7 @@ def test_the_plan_averages_over_context_lengths(quadrature_mean: Quadrature) -> 
         return float(
             np.mean(
                 [
-                    quadrature_mean(gradient_draws(A, plan.directions[0], *roots, 0.0, 1, n, power), [5] * n + [3, 3])
+                    quadrature_mean(gradient_draws(A, plan.directions[0], *roots, 0.0, 1, n, power), [5] * n + [3])
                     for n in lengths
                 ]
             )
@@ -520,12 +524,12 @@ def test_the_plan_averages_over_context_lengths(quadrature_mean: Quadrature) -> 
 
 @pytest.mark.parametrize("d,n", [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)])
 def test_the_uniform_plan_has_the_exact_mean_and_second_moment(d: int, n: int, quadrature_mean: Quadrature) -> None:
-    """Covariates and query uniform: five nodes for degree 8, three for degree 4, Legendre for x and x_q."""
+    """Covariates uniform: five Legendre nodes for degree 8, three Hermite nodes for degree 4 in w."""
     half_width, gain = 1.4, 1.1
     plan = stationarity.uniform_plan(gain, d, n, half_width)
     root = half_width / 3**0.5 * np.eye(d)
-    nodes = [5] * (d * n) + [3] * (2 * d)
-    uniform = frozenset(range(d * (n + 1)))
+    nodes = [5] * (d * n) + [3] * d
+    uniform = frozenset(range(d * n))
 
     def mean(power: int) -> float:
         draws = gradient_draws(gain * np.eye(d), plan.directions[0], root, np.eye(d), 0.0, d, n, power)

@@ -1,10 +1,11 @@
 r"""Mean and second moment of one prompt's gradient: what a sampled gradient may fluctuate by.
 
 Main statements
-    mean            E Z = tr(V^T (M A - C) Lambda) for Z = (x_q^T A^T s - w.x_q) (s^T V x_q), the
-                    derivative of one prompt's loss in the direction V of A
-    second_moment   E Z^2, a trace polynomial in A, V, Lambda, Psi, sigma^2 and 1/N (eighth moments of the
-                    covariates), exact; an error bound that holds for heavy tails needs no more
+    prompt_gradient   Z = (s^T A - w^T) Lambda V^T s, the mean over the query x_q, context and task given, of
+                      (x_q^T A^T s - w.x_q) (s^T V x_q): the derivative of one prompt's loss in the direction V of A
+    mean              E Z = tr(V^T (M A - C) Lambda)
+    second_moment     E Z^2, a trace polynomial in A, V, Lambda, Psi, sigma^2 and 1/N (eighth moments of the
+                      covariates), exact; an error bound that holds for heavy tails needs no more
 Assumptions
     Those of `PromptLaw`, with u12 = u21 = 0.
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..algebra.evaluation import evaluate
 from ..algebra.trace_polynomials import TracePolynomial, identity, scalar, sum_over_samples
-from ..symbols import X_Q, A, N, V, W, X
+from ..symbols import A, N, V, W, X
 from .assumptions import FloatArray
 from .fixed_point import coefficient_of_identity, stationary_system
 from .layer import label
@@ -29,9 +30,9 @@ from .uniform_covariates import uniform_law
 
 
 def prompt_gradient(law: PromptLaw, weights: TracePolynomial = A, direction: TracePolynomial = V) -> TracePolynomial:
-    """Z = (x_q^T A^T s - w.x_q) (s^T V x_q) for one prompt."""
+    """Z for one prompt: of x_q it needs E x_q x_q^T = Lambda alone, whatever the law of the covariates."""
     s = N**-1 * sum_over_samples(label(law) * X, ("x", "eps"))
-    return (s.T * weights * X_Q - W.T * X_Q) * (s.T * direction * X_Q)
+    return (s.T * weights - W.T) * law.covariance * direction.T * s
 
 
 @cache
