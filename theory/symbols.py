@@ -35,5 +35,6 @@ SIGMA2 = scalar("sigma2")
 LAM = scalar("lam")
 PSI_SCALE = scalar("psi")
 KAPPA = scalar("kappa")
+NEXT_LENGTH = "(N+1)"  # a symbol of its own, so that N + 1 can stand in the place of N
 I = identity("d")  # noqa: E741  the identity's own letter
 ZERO = zero()

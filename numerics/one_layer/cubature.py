@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..training.threads import one_thread
 from .gauss_rules import Degrees, GaussRule
+from .gradient_step import step_derivatives
 from .gradients import directional_derivatives, preconditioner_derivatives, prompt_losses
 from .prompts import PromptDistribution, Prompts
 
@@ -100,6 +101,14 @@ def preconditioner_derivative_means(
     """E Z_k alone, of the Z_k of `preconditioner_derivative_moments`, with far fewer nodes; value (K,)."""
     residual = prediction_degrees(W_PV, W_KQ)
     return expectation(preconditioner_derivatives, distribution, (W_PV, W_KQ, directions), residual + residual)
+
+
+def step_derivative_means(distribution: PromptDistribution, P: ArrayLike, directions: ArrayLike) -> Expectation:
+    """E Z_k for the Z_k of `gradient_step.step_risk_gradient_sums`; value (K,).
+
+    The step's prediction x_q.w_1 has the degrees of a layer's without leak.
+    """
+    return expectation(step_derivatives, distribution, (P, directions), TIGHT + TIGHT)
 
 
 def preconditioner_derivative_moments(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..records.tasks import Task
 from ..verdicts.verdict import Outcome, Verdict, combine
 
 if TYPE_CHECKING:
     from ...theory.algebra.derivations import Derivation
+    from .alterable import Alterable, Mutant
 
 Values = Mapping[str, Any]
 Run = Callable[[Sequence[Task]], list[Values]]
@@ -53,11 +54,21 @@ def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
     raise ValueError(f"need the profile quick or full, got {profile!r}")
 
 
+AlterationCost = Literal["exact", "judged again", "measured anew"]
+
+
 class Check(Protocol):
-    """One measurement of a claim and the rule that judges it."""
+    """One measurement of a claim and the rule that judges it.
+
+    cost_of_alteration    what it takes to put an altered statement to this check: an exact measurement without
+                          sampling (milliseconds), the same measurement judged again, or prompts measured anew
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def cost_of_alteration(self) -> AlterationCost: ...
 
     def tasks(self, budget: Budget) -> list[Task]:
         """What can be measured before anything is known: the bulk of the work, in parallel."""
@@ -84,6 +95,8 @@ class Claim:
 
     domain      the laws, sizes and starts of training that the checks draw from, in words
     predict     validated parameters -> quantities, plain data
+    alterables  the formulas that are altered to see the checks refuse; further_mutants: altered statements that no
+                formula makes
     """
 
     identifier: str
@@ -92,6 +105,8 @@ class Claim:
     predict: Callable[[Mapping[str, Any]], dict[str, Any]]
     checks: tuple[Check, ...]
     domain: str
+    alterables: tuple[Alterable, ...] = ()
+    further_mutants: tuple[Mutant, ...] = ()
 
 
 @dataclass(frozen=True)

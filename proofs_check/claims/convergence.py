@@ -19,7 +19,7 @@ import numpy as np
 
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
-from .claim import Budget, Run
+from .claim import AlterationCost, Budget, Run
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of
 from .stationarity import Predictor
@@ -44,6 +44,7 @@ class Convergence:
     training: dict[str, Any]
     required: float = 0.9
     false_alarm: float = 1e-6
+    cost_of_alteration: AlterationCost = "judged again"
 
     @property
     def name(self) -> str:

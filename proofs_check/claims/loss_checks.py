@@ -20,11 +20,11 @@ from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.heavy_tails import compare_mean
 from ..verdicts.verdict import Verdict, decide
-from .claim import Budget, Run, Values
+from .claim import AlterationCost, Budget, Run, Values
 from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of, generator
-from .stationarity import MEASUREMENTS, described
+from .stationarity import ENUMERATED, SAMPLED, described
 
 if TYPE_CHECKING:
     from ...theory.one_layer.population_loss import LossOnWeights
@@ -65,12 +65,13 @@ class SampledLoss:
     resolution: float = 0.1
     false_alarm: float = 1e-6
     miss: float = 1e-3
+    cost_of_alteration: AlterationCost = "judged again"
     name: str = "loss, sampled"
 
     def task(self, case: Case, budget: Budget) -> Task:
         stream_key = f"{self.name}/{budget.seed}/{content_hash(case.parameters())}"
         parameters = {**case.parameters(), "prompts": budget.prompts, "stream_key": stream_key}
-        return Task(f"{MEASUREMENTS}:sampled_loss", parameters, budget.device, cost=2e-7 * budget.prompts)
+        return Task(f"{SAMPLED}:sampled_loss", parameters, budget.device, cost=2e-7 * budget.prompts)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case, budget) for case in self.cases(budget.seed)]
@@ -107,10 +108,11 @@ class EnumeratedLoss:
     loss: Loss
     cases: Callable[[int], list[Case]]
     resolution: float = 1e-6
+    cost_of_alteration: AlterationCost = "exact"
     name: str = "loss and gradients, enumerated"
 
     def task(self, case: Case) -> Task:
-        return Task(f"{MEASUREMENTS}:enumerated_gradient", case.parameters(), cost=0.2)
+        return Task(f"{ENUMERATED}:enumerated_gradient", case.parameters(), cost=0.2)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case) for case in self.cases(budget.seed)]
@@ -155,6 +157,7 @@ class DescentPath:
     margin: float = 0.15
     required: float = 0.9
     false_alarm: float = 1e-6
+    cost_of_alteration: AlterationCost = "judged again"
     name: str = "path of gradient descent"
 
     def configurations(self, budget: Budget) -> list[dict[str, Any]]:

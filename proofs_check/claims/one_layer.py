@@ -1,34 +1,65 @@
 """The claims on one layer of linear attention, with the settings that their checks are made at.
 
-Settings of the sampled checks are small in d and N, where formulas that differ in 1/N, in the trace or in N + 1 differ
-most; those of the enumerated checks are small enough for a Gauss rule. Both are the same in all profiles. The
-optimiser's settings were chosen by how close trained weights came to the prediction; no other use is made of it.
+The optimiser's settings were chosen by how close trained weights came to the prediction; no other use is made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ...theory.one_layer import (
     fixed_point,
+    formulas,
     gradient_step,
     population_loss,
     random_context_length,
-    stationarity,
     uniform_covariates,
 )
+from ...theory.one_layer.population_loss import LossOnWeights
+from .alterable import Alterable, Mutant, described_in_words
 from .claim import Claim, Parameter
 from .convergence import Convergence
-from .loss_checks import Case, DescentPath, EnumeratedLoss, SampledLoss, random_weights
-from .settings import FloatArray, Setting, dimension_of, gaussian_setting, generator, uniform_setting
+from .loss_checks import DescentPath, EnumeratedLoss, SampledLoss
+from .one_layer_predictions import (
+    gaussian_plan,
+    letters_of_case,
+    letters_of_law,
+    predict_fixed_point,
+    predict_population_loss,
+    predict_random_length,
+    predict_step,
+    predict_uniform,
+    predicted_fixed_point,
+    predicted_random_length,
+    predicted_uniform,
+    predictor_of,
+    uniform_enumeration_plan,
+    uniform_plan,
+)
+from .one_layer_settings import (
+    descent_replica,
+    enumerated_loss_cases,
+    enumerated_settings,
+    random_length_enumerated,
+    random_length_replica,
+    random_length_sampled,
+    replica_setting,
+    sampled_loss_cases,
+    sampled_settings,
+    uniform_enumerated,
+    uniform_replica,
+    uniform_sampled,
+)
 from .stationarity import EnumeratedLeakGradient, EnumeratedStationarity, Planner, Predictor, SampledStationarity
-from .step_checks import LayerIsStep, TrainedLayerIsStep
+from .step_checks import LayerIsDerivedStep, LayerIsStep, TrainedLayerIsStep
 
 if TYPE_CHECKING:
-    from ...theory.one_layer.stationarity import StationarityPlan
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ...theory.algebra.formulas import Formula
+    from .settings import Setting
 
 COVARIANCE = Parameter("covariance", "Lambda, d x d, symmetric positive definite")
 CONTEXT_LENGTH = Parameter("context_length", "N, a whole number of at least 1")
@@ -58,164 +89,14 @@ DESCENT: dict[str, Any] = {
 }
 
 
-def predicted_fixed_point(setting: Setting) -> FloatArray:
-    (length,) = setting["context_lengths"]
-    law = (setting["covariance"], length, setting["task_covariance"], setting["noise_variance"])
-    return fixed_point.fixed_point(*law).preconditioner
-
-
-def predicted_random_length(setting: Setting) -> FloatArray:
-    law = (
-        setting["covariance"],
-        setting["context_lengths"],
-        setting["task_covariance"],
-        setting["noise_variance"],
-    )
-    return random_context_length.preconditioner(*law)
-
-
-def half_width_of(setting: Setting) -> float:
-    """a for covariance (a^2/3) I."""
-    return float((3 * setting["covariance"][0][0]) ** 0.5)
-
-
-def predicted_uniform(setting: Setting) -> FloatArray:
-    d, (length,) = dimension_of(setting), setting["context_lengths"]
-    eta, _ = uniform_covariates.learning_rate_and_risk(d, length, half_width_of(setting))
-    return eta * np.eye(d)
-
-
-def gaussian_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
-    law = (np.array(setting["covariance"]), setting["context_lengths"], np.array(setting["task_covariance"]))
-    return stationarity.plan(weights, *law, setting["noise_variance"])
-
-
-def uniform_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
-    (length,) = setting["context_lengths"]
-    return stationarity.uniform_plan(float(weights[0, 0]), dimension_of(setting), length, half_width_of(setting))
-
-
-def uniform_enumeration_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
-    """All d^2 directions; no second moments, since nothing is sampled."""
-    (length,) = setting["context_lengths"]
-    directions = stationarity.uniform_directions(dimension_of(setting), length, half_width_of(setting))
-    return stationarity.StationarityPlan(directions, np.full(len(directions), np.nan))
-
-
-def sampled_settings(seed: int) -> list[Setting]:
-    sizes = ((2, 2, True), (2, 4, False), (2, 8, True))
-    return [gaussian_setting(f"sampled/{d}/{n}", seed, d, [n], noise=noise) for d, n, noise in sizes]
-
-
-def enumerated_settings(seed: int) -> list[Setting]:
-    sizes = ((1, 1, True), (1, 3, True), (2, 1, True), (2, 2, True), (2, 3, False))
-    return [gaussian_setting(f"enumerated/{d}/{n}", seed, d, [n], noise=noise) for d, n, noise in sizes]
-
-
-def random_length_sampled(seed: int) -> list[Setting]:
-    return [
-        gaussian_setting("lengths/1", seed, 2, [1, 2, 6], noise=True),
-        gaussian_setting("lengths/2", seed, 2, [3, 12], noise=False),
-    ]
-
-
-def random_length_enumerated(seed: int) -> list[Setting]:
-    return [
-        gaussian_setting("lengths/3", seed, 1, [1, 2, 4], noise=True),
-        gaussian_setting("lengths/4", seed, 2, [1, 3], noise=False),
-    ]
-
-
-def uniform_sampled(seed: int) -> list[Setting]:
-    return [uniform_setting(2, 2, 1.0), uniform_setting(1, 6, 1.0), uniform_setting(4, 8, 0.5)]
-
-
-def uniform_enumerated(seed: int) -> list[Setting]:
-    return [
-        uniform_setting(1, 1, 1.0),
-        uniform_setting(1, 3, 0.5),
-        uniform_setting(2, 2, 1.0),
-        uniform_setting(3, 1, 1.0),
-    ]
-
-
-def replica_setting(seed: int, replica: int) -> Setting:
-    """The domain of convergence: d in 1..3, N in d..8, condition numbers up to 3, with and without noise."""
-    draw = generator(f"replica/{replica}", seed)
-    d = int(draw.integers(1, 4))
-    length = int(draw.integers(d, 9))
-    return gaussian_setting(f"replica/{replica}/law", seed, d, [length], noise=bool(draw.integers(2)))
-
-
-def random_length_replica(seed: int, replica: int) -> Setting:
-    draw = generator(f"lengths/replica/{replica}", seed)
-    d = int(draw.integers(1, 3))
-    lengths = sorted(int(n) for n in draw.choice(np.arange(d, 11), size=3, replace=False))
-    return gaussian_setting(f"lengths/replica/{replica}/law", seed, d, lengths, noise=bool(draw.integers(2)))
-
-
-def uniform_replica(seed: int, replica: int) -> Setting:
-    draw = generator(f"uniform/replica/{replica}", seed)
-    d = int(draw.integers(1, 4))
-    # The half-width keeps Lambda = (a^2/3) I of order 1, the scale that the optimiser is set for.
-    return uniform_setting(d, int(draw.integers(d, 9)), float(draw.uniform(1.4, 2.0)))
-
-
-def descent_replica(seed: int, replica: int) -> Setting:
-    draw = generator(f"descent/replica/{replica}", seed)
-    d = int(draw.integers(1, 3))
-    length = int(draw.integers(1, 7))
-    return gaussian_setting(f"descent/replica/{replica}/law", seed, d, [length], noise=False, plain_task=True)
-
-
-def loss_cases(sizes: tuple[tuple[int, int], ...], scale: float, name: str, seed: int) -> list[Case]:
-    return [
-        Case(
-            gaussian_setting(f"{name}/{d}/{n}", seed, d, [n], noise=False, plain_task=True),
-            random_weights(f"{name}/{d}/{n}", seed, d, scale),
-        )
-        for d, n in sizes
-    ]
-
-
-def sampled_loss_cases(seed: int) -> list[Case]:
-    return loss_cases(((1, 3), (2, 1), (2, 2)), 0.4, "loss/sampled", seed)
-
-
-def enumerated_loss_cases(seed: int) -> list[Case]:
-    return loss_cases(((1, 1), (1, 4), (2, 1), (2, 2), (2, 3), (3, 1)), 1.0, "loss/enumerated", seed)
-
-
-def predict_fixed_point(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    found = fixed_point.fixed_point(**parameters)
-    return {
-        "preconditioner": found.preconditioner.tolist(),
-        "loss": found.loss,
-        "value_weights": found.value_weights.tolist(),
-        "key_query_weights": found.key_query_weights.tolist(),
-    }
-
-
-def predict_population_loss(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"loss": population_loss.loss_at(**parameters)}
-
-
-def predict_step(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"prediction": gradient_step.predict_for(**parameters)}
-
-
-def predict_random_length(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"preconditioner": random_context_length.preconditioner(**parameters).tolist()}
-
-
-def predict_uniform(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    eta, risk = uniform_covariates.learning_rate_and_risk(**parameters)
-    return {"learning_rate": eta, "risk": risk}
+def letters_at(*settings: Callable[[int], Sequence[Setting]]) -> Callable[[int], list[Mapping[str, Any]]]:
+    """Values of the letters at the settings of several checks."""
+    return lambda seed: [letters_of_law(setting) for made in settings for setting in made(seed)]
 
 
 def fixed_point_claim(predicted: Predictor = predicted_fixed_point, plan: Planner = gaussian_plan) -> Claim:
     """`predicted` can be altered, to see the same checks refuse another formula."""
-    return Claim(
+    claim = Claim(
         "fixed-point",
         fixed_point.derivation,
         LAW,
@@ -230,13 +111,39 @@ def fixed_point_claim(predicted: Predictor = predicted_fixed_point, plan: Planne
         "random Lambda and Psi of condition numbers up to 3 and noise variance below 0.5. Convergence: a law of its "
         "own for each replica, d in 1..3, N in d..8, condition numbers up to 3; training starts at u = 0.4, "
         "U = 0.4 Theta Theta^T / |Theta Theta^T|_F with random Theta, u12 = u21 = 0 (the start of ZFB Theorem 4.1)",
+        (FIXED_POINT_ALTERED,),
+    )
+    return replace(claim, further_mutants=leaking_mutants(claim, predicted))
+
+
+FIXED_POINT_ALTERED = Alterable(
+    formulas.fixed_point,
+    formulas.rational_points,
+    letters_at(sampled_settings, enumerated_settings),
+    lambda formula: fixed_point_claim(predictor_of(formula)),
+)
+
+
+def leaking_mutants(claim: Claim, predicted: Predictor) -> tuple[Mutant, ...]:
+    """u12 or u21 a tenth in its first entry instead of 0: statements that leave A as it is."""
+    leaks = {"u12": (0.1, 0.0), "u21": (0.0, 0.1)}
+    return tuple(
+        described_in_words(
+            "leak",
+            f"{name} = (1/10, 0, ...) for {name} = 0",
+            replace(claim, checks=(EnumeratedLeakGradient(predicted, enumerated_settings, leak),)),
+            0.1,
+        )
+        for name, leak in leaks.items()
     )
 
 
 def preconditioned_gradient_step_claim(
-    predicted: Predictor = predicted_fixed_point, plan: Planner = gaussian_plan
+    predicted: Predictor = predicted_fixed_point,
+    plan: Planner = gaussian_plan,
+    step: Callable[[], Formula] = formulas.gradient_step,
 ) -> Claim:
-    """`predicted` is the preconditioner of the step."""
+    """`predicted` is the preconditioner of the step, `step` the formula of its prediction."""
     return Claim(
         "preconditioned-gradient-step",
         gradient_step.derivation,
@@ -249,10 +156,23 @@ def preconditioned_gradient_step_claim(
         predict_step,
         (
             SampledStationarity(predicted, plan, sampled_settings, through="step"),
+            EnumeratedStationarity(predicted, plan, enumerated_settings, through="step"),
             LayerIsStep(sampled_settings),
+            LayerIsDerivedStep(sampled_settings, step),
             TrainedLayerIsStep(Convergence(predicted, replica_setting, TRAINING)),
         ),
         "as fixed-point; the identity of layer and step holds for every prompt",
+        (
+            replace(
+                FIXED_POINT_ALTERED, claim=lambda formula: preconditioned_gradient_step_claim(predictor_of(formula))
+            ),
+            Alterable(
+                formulas.gradient_step,
+                formulas.prompt_points,
+                lambda seed: formulas.prompt_points(f"settings/{seed}"),
+                lambda formula: preconditioned_gradient_step_claim(step=lambda: formula),
+            ),
+        ),
     )
 
 
@@ -274,6 +194,14 @@ def random_context_length_claim(predicted: Predictor = predicted_random_length, 
         ),
         "stationarity: two sampled and two enumerated laws, d in 1..2, two or three equally likely lengths between "
         "1 and 12; convergence: d in 1..2, three lengths between d and 10; condition numbers up to 3",
+        (
+            Alterable(
+                formulas.random_length,
+                formulas.random_length_points,
+                letters_at(random_length_sampled, random_length_enumerated),
+                lambda formula: random_context_length_claim(predictor_of(formula)),
+            ),
+        ),
     )
 
 
@@ -294,6 +222,14 @@ def uniform_covariates_claim(predicted: Predictor = predicted_uniform, plan: Pla
         ),
         "stationarity: three sampled laws (d = 1, 2, 4; N = 2, 6, 8) along multiples of the identity, four enumerated "
         "ones (d <= 3, N <= 3) along all directions; convergence: d in 1..3, N in d..8, half-widths 1.4 to 2",
+        (
+            Alterable(
+                formulas.uniform,
+                formulas.uniform_points,
+                letters_at(uniform_sampled, uniform_enumerated),
+                lambda formula: uniform_covariates_claim(predictor_of(formula)),
+            ),
+        ),
     )
 
 
@@ -316,6 +252,14 @@ def population_loss_claim(loss: Any = population_loss.noiseless_loss) -> Claim:
         ),
         "w ~ N(0, I), no noise; value and gradients at random weights (all of u12, u, U, u21 different from zero), "
         "d <= 3, N <= 4; descent from random starts of all parameters, d in 1..2, N in 1..6",
+        (
+            Alterable(
+                formulas.population_loss,
+                formulas.weight_points,
+                lambda seed: [letters_of_case(case) for case in enumerated_loss_cases(seed)],
+                lambda formula: population_loss_claim(cache(lambda: LossOnWeights(formula.parts["loss"]))),
+            ),
+        ),
     )
 
 

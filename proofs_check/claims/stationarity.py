@@ -24,7 +24,7 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
 from ..verdicts.sample_size import draws_needed
 from ..verdicts.verdict import Verdict, decide
-from .claim import Budget, Run, Values
+from .claim import AlterationCost, Budget, Run, Values
 from .settings import ROUNDED, FloatArray, Setting, dimension_of, rounded
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 Predictor = Callable[[Setting], FloatArray]
 Planner = Callable[[Setting, FloatArray], "StationarityPlan"]
 
-MEASUREMENTS = "iclcheck.numerics.one_layer.measurements"
+SAMPLED = "iclcheck.numerics.one_layer.sampled_measurements"
+ENUMERATED = "iclcheck.numerics.one_layer.enumerated_measurements"
 UNIT = "as a displacement of A in units of |A|_F"
 
 
@@ -52,6 +53,7 @@ class SampledStationarity:
     resolution: float = 0.05
     false_alarm: float = 1e-6
     miss: float = 1e-3
+    cost_of_alteration: AlterationCost = "measured anew"
 
     @property
     def name(self) -> str:
@@ -73,7 +75,7 @@ class SampledStationarity:
         else:
             parameters = {**common, **layer_weights(weights)}
             measurement, cost = "sampled_stationarity", 2.5e-7
-        return Task(f"{MEASUREMENTS}:{measurement}", parameters, budget.device, cost=cost * common["prompts"])
+        return Task(f"{SAMPLED}:{measurement}", parameters, budget.device, cost=cost * common["prompts"])
 
     def prompts(self, setting: Setting, budget: Budget, settings: int) -> int:
         """How many prompts have the budget's gap, rounded up to two digits with a tenth to spare.
@@ -130,64 +132,73 @@ class SampledStationarity:
 
 @dataclass(frozen=True)
 class EnumeratedStationarity:
-    """The exact gradient at the predicted weights, in settings small enough to enumerate."""
+    """The exact gradient at the predicted weights, in settings small enough to enumerate.
+
+    through     "layer" or "step", as in `SampledStationarity`
+    """
 
     predicted: Predictor
     plan: Planner
     settings: Callable[[int], list[Setting]]
+    through: str = "layer"
     resolution: float = 1e-6
+    cost_of_alteration: AlterationCost = "exact"
 
     @property
     def name(self) -> str:
-        return "stationarity, enumerated"
-
-    def task(self, setting: Setting) -> Task:
-        weights = self.predicted(setting)
-        directions = rounded(self.plan(setting, weights).directions).tolist()
-        parameters = {"distribution": setting, "directions": directions, **layer_weights(weights)}
-        return Task(f"{MEASUREMENTS}:enumerated_stationarity", parameters, cost=0.1)
+        return "stationarity, enumerated" + ("" if self.through == "layer" else " (explicit step)")
 
     def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(setting) for setting in self.settings(budget.seed)]
+        cases = [self.case(setting) for setting in self.settings(budget.seed)]
+        measurement = "enumerated_stationarity" if self.through == "layer" else "enumerated_step_stationarity"
+        return [Task(f"{ENUMERATED}:{measurement}", {"cases": cases}, cost=0.02)]
+
+    def case(self, setting: Setting) -> dict[str, Any]:
+        weights = self.predicted(setting)
+        directions = rounded(self.plan(setting, weights).directions).tolist()
+        if self.through == "step":
+            return {"distribution": setting, "directions": directions, "preconditioner": rounded(weights).tolist()}
+        return {"distribution": setting, "directions": directions, **layer_weights(weights)}
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         settings = self.settings(budget.seed)
-        found = run([self.task(setting) for setting in settings])
-        rows = [self.displacement(s, v) for s, v in zip(settings, found, strict=True)]
+        (found,) = run(self.tasks(budget))
+        measured_in = zip(settings, found["mean"], found["rounding"], strict=True)
+        rows = [self.displacement(setting, mean, rounding) for setting, mean, rounding in measured_in]
         measured, allowed = max(rows, key=lambda row: row[0] / row[1])
         gap = 2 * max(row[1] for row in rows)
         return Verdict(
             self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap, UNIT,
             0.0, 0.0,
-            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes in {len(settings)} settings",
+            f"{sum(found['nodes']):.1e} Gauss nodes in {len(settings)} settings",
             {"settings": [described(s) for s in settings], "displacements": [row[0] for row in rows]},
         )  # fmt: skip
 
-    def displacement(self, setting: Setting, values: Values) -> tuple[float, float]:
+    def displacement(self, setting: Setting, mean: list[float], rounding: list[float]) -> tuple[float, float]:
         """|A - A*|_F as measured, and the rounding errors of rule and prediction, relative to |A|_F."""
-        weights = self.predicted(setting)
-        size = float(np.linalg.norm(weights))
-        of_rule = frobenius(values["rounding"]) / size
+        size = float(np.linalg.norm(self.predicted(setting)))
+        of_rule = frobenius(rounding) / size
         # u and U are rounded before they enter a task, each by ROUNDED at most
-        return frobenius(values["mean"]) / size, of_rule + prediction_rounding(setting) + 2 * ROUNDED
+        return frobenius(mean) / size, of_rule + prediction_rounding(setting) + 2 * ROUNDED
 
 
 @dataclass(frozen=True)
 class EnumeratedLeakGradient:
     """dL/du12 and dL/du21 at the predicted weights, where u12 = u21 = 0; zero by parity for any A.
 
-    leak     u12 and u21 that the layer is given besides A; a control gives it some
+    leak     the first entries of u12 and u21 that the layer is given besides A; a control gives it some
     """
 
     predicted: Predictor
     settings: Callable[[int], list[Setting]]
-    leak: float = 0.0
+    leak: tuple[float, float] = (0.0, 0.0)
+    cost_of_alteration: AlterationCost = "exact"
     name: str = "gradient along the leak, enumerated"
 
     def task(self, setting: Setting) -> Task:
         weights = layer_weights(self.predicted(setting))
-        weights["W_PV"][-1][0] += self.leak
-        return Task(f"{MEASUREMENTS}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.1)
+        weights["W_PV"][-1][0], weights["W_KQ"][-1][0] = self.leak
+        return Task(f"{ENUMERATED}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.1)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting) for setting in self.settings(budget.seed)]

@@ -120,7 +120,7 @@ def test_the_sampled_check_refuses_what_it_says_that_it_would_catch(
 def test_the_gradient_along_the_leak_sees_a_leak(store: RecordStore) -> None:
     right: Any = MAKERS["fixed-point"]().checks[3]
     assert right.judge(runner(store), SMALL).outcome == "agrees"
-    assert replace(right, leak=1e-6).judge(runner(store), SMALL).outcome == "contradicts"
+    assert replace(right, leak=(1e-6, 0.0)).judge(runner(store), SMALL).outcome == "contradicts"
 
 
 def test_a_step_without_the_transpose_is_another_function(store: RecordStore) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import iclcheck
-from iclcheck.proofs_check.claims import one_layer
+from iclcheck.proofs_check.claims import one_layer, one_layer_predictions, one_layer_settings
 from iclcheck.proofs_check.claims.claim import Budget, Check, Claim
 from iclcheck.proofs_check.claims.stationarity import EnumeratedStationarity
 from iclcheck.proofs_check.command_line import main
@@ -45,9 +45,9 @@ def strict(text: str) -> Json:
 def enumerated(factor: float) -> Check:
     """The exact check of the fixed point times a factor; no sampling, so its verdict is certain."""
     return EnumeratedStationarity(
-        lambda setting: factor * one_layer.predicted_fixed_point(setting),
-        one_layer.gaussian_plan,
-        lambda seed: one_layer.enumerated_settings(seed)[:1],
+        lambda setting: factor * one_layer_predictions.predicted_fixed_point(setting),
+        one_layer_predictions.gaussian_plan,
+        lambda seed: one_layer_settings.enumerated_settings(seed)[:1],
     )
 
 
@@ -204,7 +204,7 @@ def test_a_closed_stderr_does_not_spill_onto_stdout() -> None:
 
 
 JUDGES = """
-from iclcheck.proofs_check.claims import one_layer
+from iclcheck.proofs_check.claims import one_layer, one_layer_predictions, one_layer_settings
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.command_line import checking, main
 

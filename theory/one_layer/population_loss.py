@@ -23,7 +23,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import evaluate, evaluate_over_samples
 from ..algebra.matrix_derivatives import derivative, gradient
 from ..algebra.trace_polynomials import TracePolynomial, substitute, sum_over_samples
-from ..symbols import U12, U21, X_Q, ZERO, A, I, N, U, W, X, u
+from ..symbols import NEXT_LENGTH, U12, U21, X_Q, ZERO, A, I, N, U, W, X, u
 from .assumptions import FloatArray, check_context_length, check_covariance, check_shape
 from .enumeration import Instance, InstanceKey, context_mean, layer_prediction, prompt, random_instance
 from .layer import label, odd_and_even, prediction, target
@@ -278,6 +278,7 @@ def numbers(covariance: FloatArray, context_length: Any, weights: Weights) -> di
     return {
         "Lambda": covariance,
         "N": np.asarray(context_length, dtype=float),
+        NEXT_LENGTH: np.asarray(context_length, dtype=float) + 1,
         "u12": value_weights[..., -1, :-1, None],
         "u": value_weights[..., -1, -1],
         "U": key_query_weights[..., :-1, :-1],

@@ -1,0 +1,154 @@
+r"""Controls: altered statements are put to the checks that passed the original, and have to be refused.
+
+Main statement
+    A control is refused if a check that agrees with the original contradicts it, with the same measurement, budget and
+    rule. A check that does not agree with the original proves nothing about an altered one, and is left out. The
+    score counts the refused among the counted (`claims.alterable` says which count).
+Two runs
+    score      checks that are exact or can judge the same measurement again, until one refuses
+    every      all checks, those that sample prompts anew for each altered statement included
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .claims.alterable import Mutant, MutantsOfClaim, mutants_of
+from .claims.claim import Budget, Check, Claim, ClaimVerdict, Run
+from .records.tasks import Task
+from .verdicts.verdict import Outcome
+
+COSTS = ("exact", "judged again", "measured anew")  # the order in which checks are asked
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """What the checks said to one altered statement: outcomes by the name of the check, as far as asked."""
+
+    mutant: Mutant
+    outcomes: dict[str, Outcome]
+
+    @property
+    def refused_by(self) -> list[str]:
+        return [name for name, outcome in self.outcomes.items() if outcome == "contradicts"]
+
+    def as_plain(self) -> dict[str, Any]:
+        """Strict JSON data."""
+        return {
+            "kind": self.mutant.kind,
+            "alteration": self.mutant.alteration,
+            "statement": self.mutant.description,
+            "difference": self.mutant.difference,
+            "outcomes": self.outcomes,
+            "refused_by": self.refused_by,
+        }
+
+
+@dataclass(frozen=True)
+class ControlScore:
+    """The altered statements of one claim.
+
+    results        those that count, in the order of the expression tree
+    not_counted    how many are equal to the original, duplicates, gross rescalings, undefined
+    """
+
+    claim: str
+    results: tuple[ControlResult, ...]
+    not_counted: dict[str, int]
+
+    @property
+    def survivors(self) -> list[ControlResult]:
+        return [result for result in self.results if not result.refused_by]
+
+    @property
+    def refused(self) -> int:
+        return len(self.results) - len(self.survivors)
+
+    def __str__(self) -> str:
+        return f"{self.refused} of {len(self.results)} altered statements refused"
+
+    def as_plain(self) -> dict[str, Any]:
+        """Strict JSON data: counts, and every survivor."""
+        return {
+            "counted": len(self.results),
+            "refused": self.refused,
+            "survived": [result.as_plain() for result in self.survivors],
+            **self.not_counted,
+        }
+
+
+def agreeing(verdict: ClaimVerdict) -> set[str]:
+    """The names of the checks that agree with the original statement."""
+    return {one.check for one in verdict.verdicts if one.outcome == "agrees"}
+
+
+def asked(claim: Claim, names: set[str], *, every: bool) -> list[Check]:
+    """The checks that an altered claim is put to, the sharp and cheap ones first."""
+    costs = COSTS if every else COSTS[:2]
+    found = [check for check in claim.checks if check.name in names and check.cost_of_alteration in costs]
+    return sorted(found, key=lambda check: COSTS.index(check.cost_of_alteration))
+
+
+def exact_tasks(mutants: MutantsOfClaim, names: set[str], budget: Budget) -> list[Task]:
+    """What the exact checks of all counted mutants measure, to be run in one go."""
+    return [
+        task
+        for mutant in mutants.counted
+        for check in asked(mutant.claim, names, every=False)
+        if check.cost_of_alteration == "exact"
+        for task in check.tasks(budget)
+    ]
+
+
+def control(mutant: Mutant, names: set[str], run: Run, budget: Budget, *, every: bool) -> ControlResult:
+    """Put one altered statement to the checks; without `every`, until one of them refuses it."""
+    outcomes: dict[str, Outcome] = {}
+    for check in asked(mutant.claim, names, every=every):
+        outcomes[check.name] = check.judge(run, budget).outcome
+        if outcomes[check.name] == "contradicts" and not every:
+            break
+    return ControlResult(mutant, outcomes)
+
+
+def controls(
+    claim: Claim,
+    verdict: ClaimVerdict,
+    run: Run,
+    budget: Budget,
+    *,
+    every: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ControlScore:
+    """Put every counted altered statement of a claim to the checks that agree with the original.
+
+    progress    called with (statements done, statements in all)
+    """
+    mutants, names = mutants_of(claim, budget.seed), agreeing(verdict)
+    run(exact_tasks(mutants, names, budget))
+    results = []
+    for done, mutant in enumerate(mutants.counted, start=1):
+        results.append(control(mutant, names, run, budget, every=every))
+        if progress is not None:
+            progress(done, len(mutants.counted))
+    return ControlScore(claim.identifier, tuple(results), not_counted(mutants))
+
+
+def not_counted(mutants: MutantsOfClaim) -> dict[str, int]:
+    """How many altered statements do not count, by the reason."""
+    return {kind: number for kind, number in mutants.counts().items() if kind != "counted"}
+
+
+def refusals_by_check(scores: Iterable[ControlResult]) -> dict[str, tuple[int, int]]:
+    """For each check: how many altered statements it refused, out of how many it was asked about."""
+    found: dict[str, tuple[int, int]] = {}
+    for result in scores:
+        for name, outcome in result.outcomes.items():
+            refused, of = found.get(name, (0, 0))
+            found[name] = (refused + (outcome == "contradicts"), of + 1)
+    return found
+
+
+def survived_any(scores: Sequence[ControlScore]) -> bool:
+    return any(score.survivors for score in scores)
