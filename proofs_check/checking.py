@@ -6,13 +6,15 @@ decision rule re-judges them, and only a changed measuring path measures again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .claims.claim import Budget, Claim, ClaimVerdict, Run, Values, judge
+from .controls import controls
 from .records.measuring_path import measuring_path
 from .records.plain_data import canonical_json
 from .records.store import Record, RecordStore
@@ -51,6 +53,7 @@ class CheckRun:
                     "claim": v.identifier,
                     "outcome": v.outcome,
                     "checks": [one.as_plain() for one in v.verdicts],
+                    "controls": None if v.controls is None else v.controls.as_plain(),
                 }
                 for v in self.verdicts
             ],
@@ -69,17 +72,39 @@ def check_claims(
     progress: Progress | None = None,
 ) -> CheckRun:
     """Measure what the store lacks, then judge every check of every claim."""
-    used: dict[str, Record] = {}
-
-    def run(tasks: Sequence[Task]) -> list[Values]:
-        found = run_tasks(tasks, store)
-        used.update(found)
-        return [found[task.key].values for task in tasks]
-
+    run = RecordedRun(store)
     tasks = [task for claim in claims for check in claim.checks for task in check.tasks(budget)]
-    used.update(run_tasks(tasks, store, workers=workers or default_workers(budget), progress=progress))
-    verdicts = tuple(judge(claim, run, budget) for claim in claims)
-    return CheckRun(budget, verdicts, tuple(used[key] for key in sorted(used)))
+    run.measure(tasks, workers or default_workers(budget), progress)
+    verdicts = tuple(judged_with_controls(claim, run, budget) for claim in claims)
+    return CheckRun(budget, verdicts, run.records())
+
+
+def judged_with_controls(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict:
+    """The verdict on a claim, with the score of its altered statements."""
+    verdict = judge(claim, run, budget)
+    return replace(verdict, controls=controls(claim, verdict, run, budget))
+
+
+class RecordedRun:
+    """A `Run` that measures what the store lacks, and keeps the records that it gave."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self.store = store
+        self.used: dict[str, Record] = {}
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Values]:
+        self.measure(tasks)
+        return [self.used[task.key].values for task in tasks]
+
+    def measure(self, tasks: Sequence[Task], workers: int = 1, progress: Progress | None = None) -> None:
+        """Measure and keep; a task that this run has the record of is not looked up again."""
+        waiting = [task for task in tasks if task.key not in self.used]
+        if waiting:
+            self.used.update(run_tasks(waiting, self.store, workers=workers, progress=progress))
+
+    def records(self) -> tuple[Record, ...]:
+        """Every record used so far, by key."""
+        return tuple(self.used[key] for key in sorted(self.used))
 
 
 class NotMeasuredError(LookupError):
@@ -88,25 +113,33 @@ class NotMeasuredError(LookupError):
 
 def judge_stored(claim: Claim, budget: Budget, store: RecordStore) -> tuple[ClaimVerdict, list[Record]]:
     """The verdict on a claim from stored records alone. Raises NotMeasuredError where one is missing or stale."""
-    used: dict[str, Record] = {}
-    verdict = judge(claim, stored_values(store, used), budget)
-    return verdict, [used[key] for key in sorted(used)]
+    run = StoredRun(store)
+    verdict = judge(claim, run, budget)
+    # Where altered statements are not measured, the verdict stands without a score, and says so.
+    with contextlib.suppress(NotMeasuredError):
+        verdict = replace(verdict, controls=controls(claim, verdict, run, budget))
+    return verdict, [run.used[key] for key in sorted(run.used)]
 
 
-def stored_values(store: RecordStore, used: dict[str, Record]) -> Run:
-    """A `run` that only reads; the records that it gave are collected in `used`."""
+class StoredRun:
+    """A `Run` that only reads, and keeps the records that it gave."""
 
-    present_path = functools.cache(measuring_path)  # once per measurement: it reads the sources
+    def __init__(self, store: RecordStore) -> None:
+        self.store = store
+        self.used: dict[str, Record] = {}
+        self.present_path = functools.cache(measuring_path)  # once per measurement: it reads the sources
 
-    def run(tasks: Sequence[Task]) -> list[Values]:
-        for task in tasks:
-            record = store.newest(task.key)
-            if record is None or record.measuring_path != present_path(task.measurement):
+    def __call__(self, tasks: Sequence[Task]) -> list[Values]:
+        return [self.record_of(task).values for task in tasks]
+
+    def record_of(self, task: Task) -> Record:
+        """The current record of a task. Raises NotMeasuredError."""
+        if task.key not in self.used:
+            record = self.store.newest(task.key)
+            if record is None or record.measuring_path != self.present_path(task.measurement):
                 raise NotMeasuredError(f"{task.measurement} was not measured, or its code has changed since")
-            used[task.key] = record
-        return [used[task.key].values for task in tasks]
-
-    return run
+            self.used[task.key] = record
+        return self.used[task.key]
 
 
 def default_workers(budget: Budget) -> int:

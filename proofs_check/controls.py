@@ -22,6 +22,13 @@ from .verdicts.verdict import Outcome
 
 COSTS = ("exact", "judged again", "measured anew")  # the order in which checks are asked
 
+REASONS = {
+    "equal": "equal to the original at random rational points",
+    "duplicate": "equal to another altered one",
+    "rescaling": "the original times a constant that is off by more than 10 %",
+    "undefined": "without a value",
+}
+
 
 @dataclass(frozen=True)
 class ControlResult:
@@ -68,6 +75,10 @@ class ControlScore:
 
     def __str__(self) -> str:
         return f"{self.refused} of {len(self.results)} altered statements refused"
+
+    def in_words(self) -> list[tuple[str, int]]:
+        """Why altered statements do not count, and how many."""
+        return [(REASONS[kind], number) for kind, number in self.not_counted.items()]
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data: counts, and every survivor."""

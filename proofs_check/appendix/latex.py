@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .document import ClaimEntry, Document
-from .markdown import cells, sentence
+from .markdown import cells, controls_text, sentence
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -90,6 +90,7 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
             rf"allowed {allowed}, would have caught {caught}. Run: {ran}. False alarms: {alarms}; misses: {misses}."
         )
     yield r"\end{itemize}"
+    yield escape(controls_text(entry))
 
 
 LINE_WIDTH = 55  # visible characters that fit a text line of an article

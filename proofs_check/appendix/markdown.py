@@ -95,11 +95,26 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     for verdict in entry.verdict.verdicts:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
     yield ""
+    yield controls_text(entry)
+    yield ""
     yield (
         f"Records: {len(entry.records)}, "
         + ", ".join(record.key[:12] for record in entry.records[:4])
         + (", ..." if len(entry.records) > 4 else "")
     )
+
+
+def controls_text(entry: ClaimEntry) -> str:
+    """What the checks said to altered statements, in words."""
+    score = entry.verdict.controls if entry.verdict else None
+    if score is None:
+        return f"Altered statements: not measured; run iclcheck check {entry.claim.identifier}."
+    survived = "".join(
+        f" Survived: {result.mutant.description} (differs by {result.mutant.difference:.2g})."
+        for result in score.survivors
+    )
+    left_out = ", ".join(f"{number} {words}" for words, number in score.in_words() if number)
+    return f"Altered statements: {score}." + (f" Not counted: {left_out}." if left_out else "") + survived
 
 
 def sentence(text: str) -> str:

@@ -15,6 +15,7 @@ from ..verdicts.verdict import Outcome, Verdict, combine
 
 if TYPE_CHECKING:
     from ...theory.algebra.derivations import Derivation
+    from ..controls import ControlScore
     from .alterable import Alterable, Mutant
 
 Values = Mapping[str, Any]
@@ -111,11 +112,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """All verdicts on one claim, and their combination."""
+    """All verdicts on one claim, their combination, and how many altered statements its checks refused."""
 
     identifier: str
     outcome: Outcome
     verdicts: tuple[Verdict, ...]
+    controls: ControlScore | None = None
 
 
 def judge(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict:

@@ -23,6 +23,7 @@ from .claim import Claim, Parameter
 from .convergence import Convergence
 from .loss_checks import DescentPath, EnumeratedLoss, SampledLoss
 from .one_layer_predictions import (
+    gaussian_directions,
     gaussian_plan,
     letters_of_case,
     letters_of_law,
@@ -35,7 +36,7 @@ from .one_layer_predictions import (
     predicted_random_length,
     predicted_uniform,
     predictor_of,
-    uniform_enumeration_plan,
+    uniform_directions,
     uniform_plan,
 )
 from .one_layer_settings import (
@@ -103,7 +104,7 @@ def fixed_point_claim(predicted: Predictor = predicted_fixed_point, plan: Planne
         predict_fixed_point,
         (
             SampledStationarity(predicted, plan, sampled_settings),
-            EnumeratedStationarity(predicted, plan, enumerated_settings),
+            EnumeratedStationarity(predicted, gaussian_directions, enumerated_settings),
             Convergence(predicted, replica_setting, TRAINING),
             EnumeratedLeakGradient(predicted, enumerated_settings),
         ),
@@ -156,7 +157,7 @@ def preconditioned_gradient_step_claim(
         predict_step,
         (
             SampledStationarity(predicted, plan, sampled_settings, through="step"),
-            EnumeratedStationarity(predicted, plan, enumerated_settings, through="step"),
+            EnumeratedStationarity(predicted, gaussian_directions, enumerated_settings, through="step"),
             LayerIsStep(sampled_settings),
             LayerIsDerivedStep(sampled_settings, step),
             TrainedLayerIsStep(Convergence(predicted, replica_setting, TRAINING)),
@@ -189,7 +190,7 @@ def random_context_length_claim(predicted: Predictor = predicted_random_length, 
         predict_random_length,
         (
             SampledStationarity(predicted, plan, random_length_sampled),
-            EnumeratedStationarity(predicted, plan, random_length_enumerated),
+            EnumeratedStationarity(predicted, gaussian_directions, random_length_enumerated),
             Convergence(predicted, random_length_replica, TRAINING),
         ),
         "stationarity: two sampled and two enumerated laws, d in 1..2, two or three equally likely lengths between "
@@ -217,7 +218,7 @@ def uniform_covariates_claim(predicted: Predictor = predicted_uniform, plan: Pla
         predict_uniform,
         (
             SampledStationarity(predicted, plan, uniform_sampled),
-            EnumeratedStationarity(predicted, uniform_enumeration_plan, uniform_enumerated),
+            EnumeratedStationarity(predicted, uniform_directions, uniform_enumerated),
             Convergence(predicted, uniform_replica, TRAINING),
         ),
         "stationarity: three sampled laws (d = 1, 2, 4; N = 2, 6, 8) along multiples of the identity, four enumerated "

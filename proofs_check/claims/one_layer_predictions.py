@@ -60,8 +60,17 @@ def predicted_uniform(setting: Setting) -> FloatArray:
 
 
 def gaussian_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
-    law = (np.array(setting["covariance"]), setting["context_lengths"], np.array(setting["task_covariance"]))
-    return stationarity.plan(weights, *law, setting["noise_variance"])
+    return stationarity.plan(weights, *gaussian_law(setting))
+
+
+def gaussian_directions(setting: Setting, weights: FloatArray) -> FloatArray:
+    return stationarity.gaussian_directions(weights, *gaussian_law(setting))
+
+
+def gaussian_law(setting: Setting) -> tuple[FloatArray, list[int], FloatArray, float]:
+    """Lambda, the lengths, Psi and sigma^2."""
+    covariance, task = np.array(setting["covariance"]), np.array(setting["task_covariance"])
+    return covariance, setting["context_lengths"], task, setting["noise_variance"]
 
 
 def uniform_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
@@ -69,11 +78,10 @@ def uniform_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
     return stationarity.uniform_plan(float(weights[0, 0]), dimension_of(setting), length, half_width_of(setting))
 
 
-def uniform_enumeration_plan(setting: Setting, weights: FloatArray) -> StationarityPlan:
-    """All d^2 directions; no second moments, since nothing is sampled."""
+def uniform_directions(setting: Setting, weights: FloatArray) -> FloatArray:
+    """All d^2 directions, the first along I, as the predicted A is."""
     (length,) = setting["context_lengths"]
-    directions = stationarity.uniform_directions(dimension_of(setting), length, half_width_of(setting))
-    return stationarity.StationarityPlan(directions, np.full(len(directions), np.nan))
+    return stationarity.uniform_directions(dimension_of(setting), length, half_width_of(setting))
 
 
 def predictor_of(formula: Formula) -> Predictor:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Predictor = Callable[[Setting], FloatArray]
 Planner = Callable[[Setting, FloatArray], "StationarityPlan"]
+Directions = Callable[[Setting, FloatArray], FloatArray]
 
 SAMPLED = "iclcheck.numerics.one_layer.sampled_measurements"
 ENUMERATED = "iclcheck.numerics.one_layer.enumerated_measurements"
@@ -138,7 +139,7 @@ class EnumeratedStationarity:
     """
 
     predicted: Predictor
-    plan: Planner
+    directions: Directions
     settings: Callable[[int], list[Setting]]
     through: str = "layer"
     resolution: float = 1e-6
@@ -155,7 +156,7 @@ class EnumeratedStationarity:
 
     def case(self, setting: Setting) -> dict[str, Any]:
         weights = self.predicted(setting)
-        directions = rounded(self.plan(setting, weights).directions).tolist()
+        directions = rounded(self.directions(setting, weights)).tolist()
         if self.through == "step":
             return {"distribution": setting, "directions": directions, "preconditioner": rounded(weights).tolist()}
         return {"distribution": setting, "directions": directions, **layer_weights(weights)}

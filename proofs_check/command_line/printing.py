@@ -55,7 +55,8 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what was run")
     for claim in verdicts:
-        table.add_row(claim.identifier, claim.outcome, style="bold")
+        score = "" if claim.controls is None else str(claim.controls)
+        table.add_row(claim.identifier, claim.outcome, "", "", "", "", score, style="bold")
         for row in rows_of(claim):
             table.add_row(*row)
     with console.capture() as drawn:  # printed by Python: rich exits with 1 where the reader went away

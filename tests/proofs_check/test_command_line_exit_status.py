@@ -46,7 +46,7 @@ def enumerated(factor: float) -> Check:
     """The exact check of the fixed point times a factor; no sampling, so its verdict is certain."""
     return EnumeratedStationarity(
         lambda setting: factor * one_layer_predictions.predicted_fixed_point(setting),
-        one_layer_predictions.gaussian_plan,
+        one_layer_predictions.gaussian_directions,
         lambda seed: one_layer_settings.enumerated_settings(seed)[:1],
     )
 
@@ -64,9 +64,8 @@ def claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Claims:
     module = "iclcheck.proofs_check.command_line.checking"
 
     def replaced(**checks: tuple[Check, ...]) -> None:
-        known: dict[str, Claim] = {
-            name: replace(one_layer.fixed_point_claim(), identifier=name, checks=some) for name, some in checks.items()
-        }
+        plain = replace(one_layer.fixed_point_claim(), alterables=(), further_mutants=())
+        known: dict[str, Claim] = {name: replace(plain, identifier=name, checks=some) for name, some in checks.items()}
         monkeypatch.setattr(f"{module}.all_claims", lambda: known)
         monkeypatch.setattr(f"{module}.find", known.__getitem__)
         monkeypatch.setattr(f"{module}.budget_for", lambda profile, device, seed: replace(TINY, seed=seed))

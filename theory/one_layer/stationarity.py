@@ -76,16 +76,27 @@ def plan(
     task_covariance: FloatArray,
     noise_variance: float,
 ) -> StationarityPlan:
-    """Directions that see every displacement of A from the stationary point equally, Gaussian covariates.
-
-    Lengths are equally likely. V_k = M^-1 W_k Lambda^-1 turns tr(V^T M (A - A*) Lambda) into <W_k, A - A*>.
-    """
+    """Directions that see every displacement of A equally, and what is sampled there, for Gaussian covariates."""
     values = {"Lambda": covariance, "Psi": task_covariance, "sigma2": noise_variance, "A": preconditioner}
-    curvature = mean_over_lengths(stationary_system(PromptLaw()).second_moment, values, context_lengths)
-    targets = orthonormal_matrices(preconditioner)
-    directions = np.linalg.solve(curvature, targets) @ np.linalg.inv(covariance)
+    directions = gaussian_directions(preconditioner, covariance, context_lengths, task_covariance, noise_variance)
     moments = mean_over_lengths(second_moment(PromptLaw()), {**values, "V": directions}, context_lengths)
     return StationarityPlan(directions, moments)
+
+
+def gaussian_directions(
+    preconditioner: FloatArray,
+    covariance: FloatArray,
+    context_lengths: Sequence[int],
+    task_covariance: FloatArray,
+    noise_variance: float,
+) -> FloatArray:
+    """V_k = M^-1 W_k Lambda^-1, (d^2, d, d): they turn tr(V^T M (A - A*) Lambda) into <W_k, A - A*>.
+
+    Lengths are equally likely.
+    """
+    values = {"Lambda": covariance, "Psi": task_covariance, "sigma2": noise_variance}
+    curvature = mean_over_lengths(stationary_system(PromptLaw()).second_moment, values, context_lengths)
+    return np.asarray(np.linalg.solve(curvature, orthonormal_matrices(preconditioner)) @ np.linalg.inv(covariance))
 
 
 def uniform_plan(gain: float, dimension: int, context_length: int, half_width: float) -> StationarityPlan:
