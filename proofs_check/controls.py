@@ -11,18 +11,19 @@ Two runs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .claims.alterable import Mutant, MutantsOfClaim, mutants_of
+from .claims.alterable import Kind, Mutant, MutantsOfClaim, mutants_of
 from .claims.claim import Budget, Check, Claim, ClaimVerdict, Run
 from .records.tasks import Task
 from .verdicts.verdict import Outcome
 
 COSTS = ("exact", "judged again", "measured anew")  # the order in which checks are asked
 
-REASONS = {
+REASONS: dict[Kind, str] = {
     "equal": "equal to the original at random rational points",
     "duplicate": "equal to another altered one",
     "rescaling": "the original times a constant that is off by more than 10 %",
@@ -57,13 +58,17 @@ class ControlResult:
 class ControlScore:
     """The altered statements of one claim.
 
-    results        those that count, in the order of the expression tree
-    not_counted    how many are equal to the original, duplicates, gross rescalings, undefined
+    results    those that count, in the order of the expression tree
+    others     those that do not: equal to the original, duplicates, gross rescalings, undefined
+    gaps       the detectable gap that each check states, by its name, in the unit of the check
+    formulas   what was altered, as text
     """
 
     claim: str
     results: tuple[ControlResult, ...]
-    not_counted: dict[str, int]
+    others: tuple[Mutant, ...]
+    gaps: dict[str, float]
+    formulas: tuple[str, ...]
 
     @property
     def survivors(self) -> list[ControlResult]:
@@ -78,7 +83,12 @@ class ControlScore:
 
     def in_words(self) -> list[tuple[str, int]]:
         """Why altered statements do not count, and how many."""
-        return [(REASONS[kind], number) for kind, number in self.not_counted.items()]
+        return [(REASONS[kind], number) for kind, number in self.not_counted().items()]
+
+    def not_counted(self) -> dict[Kind, int]:
+        """How many altered statements do not count, by the reason."""
+        found = Counter(mutant.kind for mutant in self.others)
+        return {kind: found[kind] for kind in REASONS}
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data: counts, and every survivor."""
@@ -86,7 +96,7 @@ class ControlScore:
             "counted": len(self.results),
             "refused": self.refused,
             "survived": [result.as_plain() for result in self.survivors],
-            **self.not_counted,
+            **{str(kind): number for kind, number in self.not_counted().items()},
         }
 
 
@@ -143,23 +153,23 @@ def controls(
         results.append(control(mutant, names, run, budget, every=every))
         if progress is not None:
             progress(done, len(mutants.counted))
-    return ControlScore(claim.identifier, tuple(results), not_counted(mutants))
+    gaps = {one.check: one.detectable for one in verdict.verdicts if one.check in names}
+    return ControlScore(claim.identifier, tuple(results), tuple(mutants.others), gaps, formulas_of(claim))
 
 
-def not_counted(mutants: MutantsOfClaim) -> dict[str, int]:
-    """How many altered statements do not count, by the reason."""
-    return {kind: number for kind, number in mutants.counts().items() if kind != "counted"}
+def formulas_of(claim: Claim) -> tuple[str, ...]:
+    """The polynomials of the claim's formulas, one line each."""
+    from ..theory.algebra.printing import to_text
+
+    parts = [part for alterable in claim.alterables for part in alterable.formula().parts.items()]
+    return tuple(f"{name} = {to_text(polynomial)}" for name, polynomial in parts)
 
 
-def refusals_by_check(scores: Iterable[ControlResult]) -> dict[str, tuple[int, int]]:
+def refusals_by_check(results: Iterable[ControlResult]) -> dict[str, tuple[int, int]]:
     """For each check: how many altered statements it refused, out of how many it was asked about."""
     found: dict[str, tuple[int, int]] = {}
-    for result in scores:
+    for result in results:
         for name, outcome in result.outcomes.items():
             refused, of = found.get(name, (0, 0))
             found[name] = (refused + (outcome == "contradicts"), of + 1)
     return found
-
-
-def survived_any(scores: Sequence[ControlScore]) -> bool:
-    return any(score.survivors for score in scores)

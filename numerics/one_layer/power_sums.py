@@ -19,6 +19,7 @@ from ..training.threads import one_thread
 from .prompts import PromptDistribution, Prompts, PromptSampler
 
 CHUNK = 8192
+CHUNKS_BETWEEN_READS = 64  # reading a total waits for a GPU
 
 
 class PowerSums(TypedDict):
@@ -47,17 +48,40 @@ def power_sums(
     if count < 1:
         raise ValueError(f"need at least 1 prompt, got count = {count}")
     draw, generator = PromptSampler(distribution, torch.float64, device), stream(seed_key, device)
-    sums, squares = [], []
+    sums, squares = ChunkTotals(), ChunkTotals()
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
         if over_queries:
             values = torch.stack([statistic(prompts) for prompts in draw.over_queries(size, generator)]).mean(0)
         else:
             values = statistic(draw(size, generator))
-        sums.append(values.sum(-1))
-        squares.append((values * values).sum(-1))
-    return PowerSums(count=count, sum=_exact_totals(sums), sum_of_squares=_exact_totals(squares))
+        sums.add(values.sum(-1))
+        squares.add((values * values).sum(-1))
+    return PowerSums(count=count, sum=sums.exact(), sum_of_squares=squares.exact())
 
 
-def _exact_totals(chunks: list[torch.Tensor]) -> list[float]:
-    return [math.fsum(column) for column in torch.stack(chunks).T.tolist()]
+class ChunkTotals:
+    """The totals (K,) of many chunks, added exactly.
+
+    They are kept as Python's floats: a hundred thousand small tensors that stay, between the large ones of each chunk
+    that go, leave the allocator with pieces that it cannot use again (20 GB after 5e8 prompts).
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[torch.Tensor] = []
+        self.rows: list[list[float]] = []
+
+    def add(self, total: torch.Tensor) -> None:
+        self.waiting.append(total)
+        if len(self.waiting) == CHUNKS_BETWEEN_READS:
+            self._read()
+
+    def _read(self) -> None:
+        if self.waiting:
+            self.rows += torch.stack(self.waiting).tolist()
+            self.waiting = []
+
+    def exact(self) -> list[float]:
+        """The sum over all chunks, (K,), rounded once."""
+        self._read()
+        return [math.fsum(column) for column in zip(*self.rows, strict=True)]

@@ -13,7 +13,6 @@ Main statement
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,10 +123,9 @@ class MutantsOfClaim:
     def counted(self) -> list[Mutant]:
         return [one for one in self.mutants if one.kind == "counted"]
 
-    def counts(self) -> dict[str, int]:
-        """How many there are of each kind."""
-        found = Counter(one.kind for one in self.mutants)
-        return {kind: found[kind] for kind in ("counted", "equal", "duplicate", "rescaling", "undefined")}
+    @property
+    def others(self) -> list[Mutant]:
+        return [one for one in self.mutants if one.kind != "counted"]
 
 
 def mutants_of(claim: Claim, seed: int) -> MutantsOfClaim:

@@ -71,6 +71,10 @@ class Check(Protocol):
     @property
     def cost_of_alteration(self) -> AlterationCost: ...
 
+    def expected_gap(self, budget: Budget) -> float | None:
+        """The gap that the verdict will state, as far as it is known before the run."""
+        ...
+
     def tasks(self, budget: Budget) -> list[Task]:
         """What can be measured before anything is known: the bulk of the work, in parallel."""
         ...

@@ -11,6 +11,7 @@ What it would miss: see `replica_verdict`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 TRAINED_WEIGHTS = "iclcheck.numerics.training.measurements:trained_weights"
 REPLICAS_PER_TASK = 16
+# Measured in the quick profile (evidence/quick-cpu.json), not derived: the error falls like the root of the prompts.
+LARGEST_HIT, LARGEST_HIT_AT_STEPS = 0.046, 768
 TRAINING_SECONDS = 1.7e-7  # about, per prompt on one core: for the order of tasks and estimates only
 
 
@@ -57,6 +60,10 @@ class Convergence:
             {**common, "distribution": self.setting(budget.seed, replica), "replica": replica}
             for replica in range(budget.replicas)
         ]
+
+    def expected_gap(self, budget: Budget) -> float:
+        """The margin, and the largest error that a hit had in trainings of other lengths, scaled."""
+        return budget.margin + LARGEST_HIT * math.sqrt(LARGEST_HIT_AT_STEPS / budget.training_steps)
 
     def tasks(self, budget: Budget) -> list[Task]:
         wanted = self.configurations(budget)

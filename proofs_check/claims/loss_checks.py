@@ -10,6 +10,7 @@ The predictions come from the trace polynomial and its matrix derivatives, the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...theory.one_layer.population_loss import LossOnWeights
 
 Loss = Callable[[], "LossOnWeights"]
+GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS = 0.027, 8_000_000  # measured (evidence/quick-cpu.json), not derived
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class SampledLoss:
         parameters = {**case.parameters(), "prompts": budget.prompts, "stream_key": stream_key}
         return Task(f"{SAMPLED}:sampled_loss", parameters, budget.device, cost=2e-7 * budget.prompts)
 
+    def expected_gap(self, budget: Budget) -> float:
+        """Scaled from a gap that was measured: the second moment of a loss is part of the measurement."""
+        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case, budget) for case in self.cases(budget.seed)]
 
@@ -113,6 +119,10 @@ class EnumeratedLoss:
 
     def task(self, case: Case) -> Task:
         return Task(f"{ENUMERATED}:enumerated_gradient", case.parameters(), cost=0.2)
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case) for case in self.cases(budget.seed)]
@@ -165,6 +175,10 @@ class DescentPath:
             {**self.training, "distribution": self.setting(budget.seed, k), "seed": budget.seed, "replica": k}
             for k in range(budget.replicas)
         ]
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Known after the run: the margin, and how far paths on fresh prompts stray."""
+        return None
 
     def tasks(self, budget: Budget) -> list[Task]:
         cost = TRAINING_SECONDS * REPLICAS_PER_TASK * self.training["steps"] * self.training["batch_size"]

@@ -22,7 +22,7 @@ import numpy as np
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
-from ..verdicts.sample_size import draws_needed
+from ..verdicts.sample_size import draws_needed, expected_gap
 from ..verdicts.verdict import Verdict, decide
 from .claim import AlterationCost, Budget, Run, Values
 from .settings import ROUNDED, FloatArray, Setting, dimension_of, rounded
@@ -98,6 +98,17 @@ class SampledStationarity:
         """Of one comparison: false alarms are shared among all, misses among the components of a setting."""
         return {"false_alarm": self.false_alarm / (settings * components), "miss": self.miss / components}
 
+    def expected_gap(self, budget: Budget) -> float:
+        """From the exact second moments and the planned prompts, the largest over the settings."""
+        settings = self.settings(budget.seed)
+        return max(self.gap_at(setting, budget, len(settings)) for setting in settings)
+
+    def gap_at(self, setting: Setting, budget: Budget, settings: int) -> float:
+        """The expected gap in one of `settings` settings."""
+        moments = list(self.second_moments(setting))
+        prompts = self.prompts(setting, budget, settings)
+        return expected_gap(prompts, moments, **self.rates(settings, len(moments)))
+
     def tasks(self, budget: Budget) -> list[Task]:
         settings = self.settings(budget.seed)
         return [self.task(setting, budget, len(settings)) for setting in settings]
@@ -148,6 +159,10 @@ class EnumeratedStationarity:
     @property
     def name(self) -> str:
         return "stationarity, enumerated" + ("" if self.through == "layer" else " (explicit step)")
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
 
     def tasks(self, budget: Budget) -> list[Task]:
         cases = [self.case(setting) for setting in self.settings(budget.seed)]
@@ -200,6 +215,10 @@ class EnumeratedLeakGradient:
         weights = layer_weights(self.predicted(setting))
         weights["W_PV"][-1][0], weights["W_KQ"][-1][0] = self.leak
         return Task(f"{ENUMERATED}:enumerated_gradient", {"distribution": setting, **weights}, cost=0.1)
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting) for setting in self.settings(budget.seed)]

@@ -46,6 +46,10 @@ class LayerIsStep:
     cost_of_alteration: AlterationCost = "exact"
     name: str = "layer equals step"
 
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
+
     def tasks(self, budget: Budget) -> list[Task]:
         cases = []
         for place, setting in enumerate(self.settings(budget.seed)):
@@ -80,6 +84,10 @@ class LayerIsDerivedStep:
     step: Callable[[], Formula]
     cost_of_alteration: AlterationCost = "exact"
     name: str = "layer equals the derived step"
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
 
     def tasks(self, budget: Budget) -> list[Task]:
         cases = []
@@ -129,6 +137,10 @@ class TrainedLayerIsStep:
     false_alarm: float = 1e-6
     cost_of_alteration: AlterationCost = "measured anew"
     name: str = "trained layer predicts the step"
+
+    def expected_gap(self, budget: Budget) -> float:
+        """As for the weights of the same trainings."""
+        return self.trained.expected_gap(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return self.trained.tasks(budget)

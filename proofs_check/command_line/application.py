@@ -42,6 +42,9 @@ Record = Annotated[
     Path | None, typer.Option("--record", metavar="DIR", help="Write records.sqlite and records.json there.")
 ]
 
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the records in --record DIR.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one per core on the CPU if not given.")]
+
 
 @app.callback(invoke_without_command=True)
 def start(
@@ -105,9 +108,10 @@ def check(
     device: Device = "auto",
     seed: Seed = 0,
     record: Record = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the records in --record DIR.")] = False,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes; one per core on the CPU if not given.")
+    resume: Resume = False,
+    workers: Workers = None,
+    detect: Annotated[
+        float | None, typer.Option("--detect", metavar="G", help="As large a run as catches this relative gap.")
     ] = None,
     model: Annotated[
         Path | None,
@@ -133,16 +137,54 @@ def check(
     from .checking import RunOptions, check_all, refuse_model_options
 
     refuse_model_options(names, within, settings, parameters)
-    return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers), as_json)
+    return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers, detect), as_json)
 
 
-MEASURING_OPTIONS = ("profile", "device", "seed", "record", "resume", "workers")
+MEASURING_OPTIONS = ("profile", "device", "seed", "record", "resume", "workers", "detect")
 
 
 def is_given(context: typer.Context, option: str) -> bool:
     """Whether an option stands on the command line, even with its default value."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
+
+
+@app.command("plan")
+def plan_check(
+    claim: ClaimName,
+    detect: Annotated[float, typer.Option("--detect", metavar="G", help="The relative gap to catch.")],
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Prompts, replicas and time that a check would take."""
+    from .checking import RunOptions
+    from .planning import show_plan
+
+    return show_plan(claim, RunOptions("quick", device, seed, None, False, workers, detect), as_json)
+
+
+@app.command()
+def controls(
+    claims: ClaimNames = None,
+    every_check: Annotated[
+        bool,
+        typer.Option("--every-check", help="Also the checks that sample prompts anew for each altered statement."),
+    ] = False,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    seed: Seed = 0,
+    record: Record = None,
+    resume: Resume = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Put altered statements to the checks; each has to be refused."""
+    from .checking import RunOptions
+    from .controlling import run_controls
+
+    return run_controls(claims or [], RunOptions(profile, device, seed, record, resume, workers), every_check, as_json)
 
 
 @app.command()

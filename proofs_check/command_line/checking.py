@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..records.store import RecordStore
     from ..records.tasks import Task
 
+SMALLEST_GAP, LARGEST_GAP = 1e-5, 0.5  # of --detect: 1e-5 takes years, half of the prediction is no check
 DEFAULT_STORE = Path(".iclcheck/records.sqlite")
 
 
@@ -32,6 +33,7 @@ class RunOptions:
     record: Path | None
     resume: bool
     workers: int | None
+    detect: float | None = None
 
     def budget(self) -> Budget:
         """Raises UsageError for values that cannot be used."""
@@ -43,7 +45,21 @@ class RunOptions:
             raise UsageError(
                 f"--workers needs a whole number of at least 1, got {self.workers}; leave it out for one per core"
             )
-        return budget_for(self.profile, usable_device(self.device), self.seed)
+        budget = budget_for(self.profile, usable_device(self.device), self.seed)
+        return budget if self.detect is None else self.scaled(budget, self.detect)
+
+    def scaled(self, budget: Budget, gap: float) -> Budget:
+        """The budget that catches a gap of this size. Raises UsageError."""
+        from ..planning import budget_to_detect
+
+        if not SMALLEST_GAP <= gap <= LARGEST_GAP:
+            raise UsageError(
+                f"--detect needs a gap between {SMALLEST_GAP:g} and {LARGEST_GAP:g}, relative to the prediction, got "
+                f"{gap:g}; the quick profile has 0.01, the full one 0.001"
+            )
+        if self.profile != "quick":
+            raise UsageError("--detect sets the size of the run itself; leave --profile out")
+        return budget_to_detect(gap, budget)
 
     def store_path(self) -> Path:
         """Where the records go. Raises UsageError where a record folder would be mixed up."""

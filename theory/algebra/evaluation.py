@@ -41,7 +41,8 @@ def evaluate(polynomial: TracePolynomial, values: Mapping[str, Any]) -> Any:
             factor = np.asarray(factor)[..., None, None] * walk.word(word, polynomial.rows)
         total = total + factor
     if not polynomial.terms and not polynomial.is_scalar:
-        return np.zeros((walk.size(polynomial.rows), walk.size(polynomial.cols)))
+        zeros = np.zeros((walk.size(polynomial.rows), walk.size(polynomial.cols)))
+        return zeros.astype(int).astype(object) if walk.exact else zeros
     return total
 
 
