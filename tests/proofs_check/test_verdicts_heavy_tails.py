@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, half_width, largest_deviation
+from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, exponent, half_width, largest_deviation
 
 ALARM = 1e-2  # a rate that a simulation can see
 
@@ -79,9 +79,9 @@ def test_the_cost_is_close_to_that_of_a_normal_interval() -> None:
 
 
 def test_a_monstrous_draw_widens_the_interval_instead_of_alarming() -> None:
-    quiet = compare_mean(1000, 0.0, 1000.0, 1.0)
-    monstrous = compare_mean(1000, 300.0, 1000.0 + 300.0**2, 1.0)
-    assert monstrous.allowed > quiet.allowed
+    quiet = compare_mean(10_000, 0.0, 10_000.0, 1.0)
+    monstrous = compare_mean(10_000, 1000.0, 10_000.0 + 1000.0**2, 1.0)
+    assert monstrous.measured > quiet.allowed
     assert monstrous.holds
 
 
@@ -93,11 +93,24 @@ def test_the_excluded_gap_solves_its_equation() -> None:
 
 def test_too_small_a_sample_excludes_nothing() -> None:
     assert largest_deviation(3, 1.0, 1.0, math.log(1e3)) == math.inf
+    found = compare_mean(2000, 0.0, 2000.0, 1.0, false_alarm=1e-6)
+    assert found.allowed == found.detectable == math.inf
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("rate", [0.5, 1e-2, 1e-6, 1e-9])
+def test_the_two_ways_to_deviate_together_keep_the_rate(rate: float, sides: int) -> None:
+    for count in (5, 50, 3000, 10**5, 10**9):
+        L = exponent(count, rate, sides=sides)
+        # far deviations by Chebyshev, near ones by the main statement; log and exp lose 2 eps L of the latter
+        spent = sides * math.exp(-L) + 2 * L / (9 * count**2) if math.isfinite(L) else 0.0
+        assert spent <= rate * (1 + 100 * np.finfo(float).eps), (count, spent)
+    assert exponent(10**9, rate, sides=sides) == pytest.approx(math.log(sides / rate), rel=1e-6)
 
 
 @pytest.mark.parametrize("gap", [3.0, 300.0, 3e6])
 def test_no_gap_is_too_large_to_be_refused(gap: float) -> None:
-    draws = 1000
+    draws = 10_000
     found = compare_mean(draws, gap * draws, (1 + gap**2) * draws, 1.0)
     assert not found.holds, found
 
