@@ -32,7 +32,7 @@ Draw = Callable[[int, torch.Generator], torch.Tensor]
 
 RATE = 1e-2  # of false alarms: one that a simulation can see
 RUNS = 20_000
-REFUTED = 1e-6  # a rule that keeps its rates fails a test of this module with at most this probability
+REFUTED = 1e-6  # a rule that keeps its rates fails a group of tests of this module with at most this probability
 CHUNK = 400_000  # draws at a time
 
 
@@ -269,7 +269,7 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("law", [*SMALLEST, *(pytest.param(law, marks=pytest.mark.slow) for law in SMALL)])
+@pytest.mark.parametrize("law", [*SMALLEST, *(pytest.param(law, marks=pytest.mark.slow) for law in SMALL)], ids=str)
 def test_the_heaviest_gradient_is_that_of_one_example_in_one_dimension(law: Any) -> None:
     # By hand for Lambda = Psi = 1: Z is x_q^2 w^2 x^2 (x^2/3 - 1) up to scale, so its kurtosis is
     # (105/9)^2 * 10780/(14/3)^2 = 67375. The rounding bound of the rule is below 1e-9 relative.
@@ -357,6 +357,7 @@ def slow(law: dict[str, Any], name: str) -> Any:
     ],
 )
 def test_no_alarm_in_200_seeds_at_one_in_a_million(law: dict[str, Any]) -> None:
+    # A rule just at its rate would alarm in one of these 800 runs with probability at most 8e-4.
     check = check_at(law, predicted(law), 16_384)
     for seed in range(200):
         compared = check(f"seeds/{seed}")
