@@ -93,15 +93,23 @@ def check_sample(count: int, variance: float, false_alarm: float, miss: float) -
 
 
 def exponent(count: int, rate: float, *, sides: int) -> float:
-    """L at which `largest_deviation` is exceeded with probability at most `rate`; infinite where n is too small.
+    """L at which `largest_deviation` is exceeded with probability at most `rate`; infinite where n is too small."""
+    left = rate - far_probability(count)
+    return math.log(sides / left) if left > 0 else math.inf
 
-    That is sides exp(-L) + 2 L/(9 n^2) <= rate. With M = log(2 sides/rate) let far = 2 M/(9 n^2). If far <= rate/2,
-    then L = log(sides/(rate - far)) is at most M, so its second term is at most far. At a rate of 1e-6 this takes
-    2,600 draws, and from 1e5 draws on L is log(sides/rate) to four digits.
+
+def far_probability(count: int) -> float:
+    """2 (n + 1) exp(-3 n/4), a bound on the probability that the mean deviates beyond the larger root.
+
+    Both are those of `largest_deviation`. Say that delta is there, to one side. That the roots exist means
+    (2/3) L/n + (lambda^2/9) (spread + 2 v) < 1, so spread + 2 v < 9/lambda^2 and 2 L < 3 n; and delta >= 3/lambda.
+    - If 3 k/lambda <= delta < 6 k/lambda with k = 2^j, take the main statement at lambda' = lambda/(2 k), L' = 3 n/4:
+          delta - (lambda'/6) delta^2 >= (9/4) k/lambda,  as the left side grows up to delta = 3/lambda' = 6 k/lambda,
+          L'/(n lambda') + (lambda'/6) (spread + 2 v) < (3/2) k/lambda + (3/4)/(k lambda) <= (9/4) k/lambda,
+      so its event has happened: probability at most exp(-3 n/4) for each j = 0 .. n - 1.
+    - Else delta >= 3 2^n/lambda: by Chebyshev's inequality, to both sides together, at most 2 L/(9 n^2 4^n) <= 4^-n.
     """
-    generous = math.log(2 * sides / rate)
-    far = 2 * generous / (9 * count**2)
-    return math.log(sides / (rate - far)) if far <= rate / 2 else math.inf
+    return 2 * (count + 1) * math.exp(-0.75 * count)
 
 
 def half_width(count: int, second_moment: float, variance: float, L: float) -> float:
@@ -111,14 +119,13 @@ def half_width(count: int, second_moment: float, variance: float, L: float) -> f
 
 
 def largest_deviation(count: int, spread: float, variance: float, L: float) -> float:
-    """The deviation of the mean that is exceeded to one side with probability at most exp(-L) + 2 L/(9 n^2).
+    """The deviation of the mean that is exceeded to one side with probability at most exp(-L) + `far_probability`.
 
-    To either side: at most 2 exp(-L) + 2 L/(9 n^2). spread is the second moment about the sample mean; about the true
-    mean it is spread + delta^2. So but for probability exp(-L) a deviation delta to one side obeys
+    To either side: at most 2 exp(-L) + `far_probability`. spread is the second moment about the sample mean; about the
+    true mean it is spread + delta^2. So but for probability exp(-L) a deviation delta to one side obeys
         delta - (lambda/6) delta^2 < half_width at second moment spread,
-    that is: it is below the smaller root or beyond the larger one. The latter is at least 3/lambda = 3 sqrt(n v/(2 L)),
-    and by Chebyshev's inequality a mean deviates by that much, to any side, with probability at most 2 L/(9 n^2).
-    Infinite where the sample is too small for the two roots to exist, and for infinite L.
+    that is: it is below the smaller root or beyond the larger one, which is at least 3/lambda. Infinite where the
+    sample is too small for the two roots to exist, and for infinite L.
     """
     if math.isinf(L):
         return math.inf
