@@ -134,6 +134,8 @@ def test_a_deviation_beyond_the_larger_root_is_an_event_of_the_main_statement(
     other, enough = rate / 2.0 ** (level + 1), 0.75 * count
     bound = enough / (count * other) + other / 6 * (spread + deviation**2 + 2)
     assert deviation >= bound * (1 - 10 * np.finfo(float).eps)  # equality in the corner; a dozen roundings
+    # that event for each of n levels and either side, and Chebyshev's inequality beyond the last level
+    assert far_probability(count) >= 2 * count * math.exp(-enough) + math.exp(-count * math.log(4))
 
 
 @pytest.mark.parametrize("gap", [3.0, 300.0, 3e6])
