@@ -203,7 +203,7 @@ def draw_sampled(axes: Any, result: Plain) -> None:
     axes.set_xlim(-0.03, 1.6)
     at_star = f"gap stated at A*: {100 * result['gap']:.0f} % of |A*|"
     axes.set_title(f"{result['setting']}, {result['prompts']:,} prompts a run\n{at_star}", fontsize=9)
-    axes.set_xlabel("displacement / gap stated at the displaced A (median)")
+    axes.set_xlabel("displacement / gap stated there (median)")
     axes.set_ylabel("share of runs that refuse")
     axes.legend(loc="lower right", fontsize=8, frameon=False, title="displaced", title_fontsize=8)
 
