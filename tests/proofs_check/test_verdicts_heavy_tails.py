@@ -5,10 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean, half_width, largest_deviation
+from iclcheck.proofs_check.verdicts.heavy_tails import (
+    compare_mean,
+    exponent,
+    far_probability,
+    half_width,
+    largest_deviation,
+)
 
 ALARM = 1e-2  # a rate that a simulation can see
 
@@ -81,7 +87,7 @@ def test_the_cost_is_close_to_that_of_a_normal_interval() -> None:
 def test_a_monstrous_draw_widens_the_interval_instead_of_alarming() -> None:
     quiet = compare_mean(1000, 0.0, 1000.0, 1.0)
     monstrous = compare_mean(1000, 300.0, 1000.0 + 300.0**2, 1.0)
-    assert monstrous.allowed > quiet.allowed
+    assert monstrous.measured > quiet.allowed
     assert monstrous.holds
 
 
@@ -93,6 +99,43 @@ def test_the_excluded_gap_solves_its_equation() -> None:
 
 def test_too_small_a_sample_excludes_nothing() -> None:
     assert largest_deviation(3, 1.0, 1.0, math.log(1e3)) == math.inf
+    found = compare_mean(20, 0.0, 20.0, 1.0, false_alarm=1e-6)
+    assert found.allowed == found.detectable == math.inf
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("rate", [0.5, 1e-2, 1e-6, 1e-9])
+def test_the_two_ways_to_deviate_together_keep_the_rate(rate: float, sides: int) -> None:
+    for count in (1, 5, 10, 20, 30, 50, 3000, 10**9):
+        L = exponent(count, rate, sides=sides)
+        # log and exp lose 2 eps L of the first term
+        spent = sides * math.exp(-L) + far_probability(count) if math.isfinite(L) else 0.0
+        assert spent <= rate * (1 + 100 * np.finfo(float).eps), (count, spent)
+    assert math.isinf(exponent(1, rate, sides=sides))
+    assert exponent(3000, rate, sides=sides) == pytest.approx(math.log(sides / rate), rel=1e-15)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(
+    count=st.integers(1, 10_000),
+    L=st.floats(0.01, 40),
+    fraction=st.floats(0, 1),
+    level=st.integers(0, 40),
+    place=st.floats(1, 2, exclude_max=True),
+)
+def test_a_deviation_beyond_the_larger_root_is_an_event_of_the_main_statement(
+    count: int, L: float, fraction: float, level: int, place: float
+) -> None:
+    # At v = 1, which fixes the unit. The spread is any that leaves two roots, the deviation any above 3/lambda.
+    rate = math.sqrt(2 * L / count)
+    most = 9 / rate**2 * (1 - 2 * L / (3 * count)) - 2
+    assume(most > 0)
+    spread, deviation = fraction * most, 3 * 2.0**level * place / rate
+    other, enough = rate / 2.0 ** (level + 1), 0.75 * count
+    bound = enough / (count * other) + other / 6 * (spread + deviation**2 + 2)
+    assert deviation >= bound * (1 - 10 * np.finfo(float).eps)  # equality in the corner; a dozen roundings
+    # that event for each of n levels and either side, and Chebyshev's inequality beyond the last level
+    assert far_probability(count) >= 2 * count * math.exp(-enough) + math.exp(-count * math.log(4))
 
 
 @pytest.mark.parametrize("gap", [3.0, 300.0, 3e6])
