@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from iclcheck.numerics.one_layer.measurements import sampled_stationarity
+from iclcheck.numerics.one_layer.sampled_measurements import sampled_stationarity
 from iclcheck.numerics.training.random_streams import standard_normals, stream
 from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean
 from iclcheck.proofs_check.verdicts.replicas import count_replicas, detectable_share

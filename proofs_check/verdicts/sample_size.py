@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .heavy_tails import largest_deviation
+from .heavy_tails import exponent, largest_deviation
 
 MOST_DRAWS = 10**15  # years of computing: beyond it a gap is out of reach
 
@@ -27,8 +27,8 @@ def expected_gap(draws: int, second_moments: Sequence[float], *, false_alarm: fl
 
 def component_gap(draws: int, second_moment: float, false_alarm: float, miss: float) -> float:
     """Allowed deviation plus what goes beyond it with probability `miss`, for one mean."""
-    logs = (math.log(2 / false_alarm), math.log(1 / miss))
-    return sum(largest_deviation(draws, second_moment, second_moment, L) for L in logs)
+    exponents = (exponent(draws, false_alarm, sides=2), exponent(draws, miss, sides=1))
+    return sum(largest_deviation(draws, second_moment, second_moment, L) for L in exponents)
 
 
 def draws_needed(gap: float, second_moments: Sequence[float], *, false_alarm: float, miss: float) -> int:
