@@ -270,6 +270,37 @@ def test_the_fourth_cumulant_enters_as_a_symbol() -> None:
     assert expectation((w.T * w) ** 2, [RandomVector("w", identity(), cumulants={4: Fraction(0)})]) == d**2 + 2 * d
 
 
+@pytest.mark.parametrize("middle", [A * C * B, A * B * C, C * A * B, A * C * B * C, C**-1 * A * C * B * C**2])
+def test_the_fourth_cumulant_takes_the_diagonal_of_what_stands_between_its_unit_vectors(
+    middle: TracePolynomial,
+) -> None:
+    """E (w.M w)(w.w) = tr(M C) tr(C) + (2 + kappa) tr(M C^2) for every M, wherever M holds the diagonal C."""
+    law = [RandomVector("w", C, cumulants={4: kappa})]
+    expected = trace(middle * C) * trace(C) + (2 + kappa) * trace(middle * C**2)
+    assert expectation((w.T * middle * w) * (w.T * w), law) == expected
+
+
+def test_unit_vectors_meet_fixed_vectors_and_those_of_another_law() -> None:
+    law = [RandomVector("w", C, cumulants={4: kappa})]
+    v, z = vector("v"), vector("z")
+    fixed = expectation((v.T * w) * (w.T * A * z) * (w.T * w), law)
+    assert fixed == trace(C) * v.T * C * A * z + (2 + kappa) * v.T * C**2 * A * z
+    # The mean over x of (x.M w)^2 (x.x) is known for fixed w: it has w at both ends of e_a.
+    both = [*law, RandomVector("x", C, cumulants={4: kappa})]
+    given_w = expectation((x.T * A * w) * (x.T * B * w) * (x.T * x), both[1:])
+    assert expectation((x.T * A * w) * (x.T * B * w) * (x.T * x) * (w.T * w), both) == expectation(
+        given_w * (w.T * w), law
+    )
+
+
+def test_the_mean_of_factors_in_independent_vectors_is_the_product_of_their_means() -> None:
+    t = vector("t")
+    laws = [RandomVector(name, C, cumulants={4: kappa}) for name in ("x", "w", "t")]
+    meeting = (w.T * x) ** 2 * (w.T * w) * (x.T * x)  # the unit vectors of w and x meet, those of t stay apart
+    apart = (t.T * A * t) * (t.T * t)
+    assert expectation(meeting * apart, laws) == expectation(meeting, laws) * expectation(apart, laws)
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_noise_that_is_not_gaussian_has_its_own_moments(law: str) -> None:
     noise = [RandomVector("eps", scalar("sigma2"), space="1", cumulants=dict(cumulants(LAWS[law], 8)))]

@@ -94,6 +94,8 @@ def test_scalars_are_commuting_symbols_with_integer_powers() -> None:
 def test_terms_that_cancel_leave_zero() -> None:
     assert trace(A * B - B * A) == 0
     assert not trace(A * B - B * A)
+    assert trace(A * B)
+    assert A
     assert zero("d", "d") == A - A
     assert (A + B) * (A - B) == A**2 - A * B + B * A - B**2
     assert 1 - (u - 3) == 4 - u
@@ -193,6 +195,8 @@ def test_degree_select_and_map_scalars_act_term_by_term() -> None:
     assert select(polynomial, lambda m: degree(m, "N") < 0) == N**-1 * v.T * A * v
     doubled = map_scalars(polynomial, lambda scalars: number(1 if scalars else 5))
     assert doubled == trace(A * B * A) + v.T * A * v + 5 * trace(B)
+    matrices = map_scalars(u * A + trace(B) * A * B - N * B, lambda scalars: number(2) * (u if scalars else 1))
+    assert matrices == 2 * u * A + 2 * trace(B) * A * B - 2 * u * B
 
 
 def test_sums_over_samples_keep_their_dummies_apart() -> None:
