@@ -140,6 +140,7 @@ def test_means_of_one_vector() -> None:
     assert expectation(w, GAUSSIAN) == zero("d", "1")
     assert expectation((w.T * w) * w, GAUSSIAN) == zero("d", "1")
     assert expectation(A, GAUSSIAN) == A
+    assert expectation((w.T * A * w) * x.T, GAUSSIAN[1:]) == trace(A * P) * x.T
     assert expectation(sum_over_samples(x, ("x",)).T * sum_over_samples(x, ("x",)), GAUSSIAN) == N * trace(C)
 
 
@@ -301,6 +302,17 @@ def test_the_mean_of_factors_in_independent_vectors_is_the_product_of_their_mean
     assert expectation(meeting * apart, laws) == expectation(meeting, laws) * expectation(apart, laws)
 
 
+@pytest.mark.parametrize("name", ["eps", "zeta"])  # contracted before w and after it
+def test_a_scalar_and_a_vector_that_are_not_gaussian_keep_their_own_cumulants(name: str) -> None:
+    noise = vector(name, space="1")
+    laws = [
+        RandomVector(name, scalar("sigma2"), space="1", cumulants={4: Fraction(-2)}),
+        RandomVector("w", C, cumulants={4: kappa}),
+    ]
+    form = (w.T * A * w) * (w.T * w)
+    assert expectation(noise**4 * form, laws) == scalar("sigma2") ** 2 * expectation(form, laws)
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_noise_that_is_not_gaussian_has_its_own_moments(law: str) -> None:
     noise = [RandomVector("eps", scalar("sigma2"), space="1", cumulants=dict(cumulants(LAWS[law], 8)))]
@@ -315,6 +327,11 @@ def test_cumulants_of_known_laws() -> None:
     """Uniform on (-sqrt 3, sqrt 3): kappa_2n = 12^n B_2n / 2n with Bernoulli B_4 = -1/30, B_6 = 1/42."""
     assert cumulants(LAWS["uniform"], 6) == ((4, Fraction(-6, 5)), (6, Fraction(12**3, 6 * 42)))
     assert cumulants(LAWS["two points"], 8) == ((4, Fraction(-2)), (6, Fraction(16)), (8, Fraction(-272)))
+
+
+def test_cumulants_ask_for_even_moments_only() -> None:
+    even = {order: Fraction(1) for order in range(0, 9, 2)}
+    assert cumulants(even.__getitem__, 8) == cumulants(LAWS["two points"], 8)
 
 
 def test_a_missing_cumulant_is_asked_for() -> None:
@@ -342,6 +359,7 @@ def test_means_that_are_no_trace_polynomials_are_refused() -> None:
         (scalar("sigma2"), "d", None, "symmetric d x d covariance of w"),
         (C * P * C, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
         (C**-1, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
+        (C**2, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
     ],
 )
 def test_covariances_that_the_rules_do_not_cover_are_refused(
@@ -365,3 +383,5 @@ def test_letters_that_do_not_fit_their_law_are_refused() -> None:
         )
     with pytest.raises(ValueError, match="number or one commuting symbol as cumulant"):
         expectation((w.T * w) ** 2, [RandomVector("w", C, cumulants={4: kappa + 1})])
+    with pytest.raises(ValueError, match="number or one commuting symbol as cumulant"):
+        expectation((w.T * w) ** 2, [RandomVector("w", C, cumulants={4: trace(A)})])

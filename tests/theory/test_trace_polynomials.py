@@ -122,6 +122,15 @@ def test_shapes_that_do_not_match_are_refused() -> None:
     assert trace(tall.T * A * tall) == trace(A * tall * tall.T)
 
 
+def test_shapes_follow_the_spaces_of_the_letters() -> None:
+    tall, flat = matrix("T", rows="d", cols="m"), matrix("F", rows="m")
+    t = vector("t", space="m")
+    assert ((tall * flat).rows, (tall * flat).cols) == ("d", "d")
+    assert ((flat * tall * t).rows, (flat * tall * t).cols) == ("m", "1")
+    assert trace(flat * tall) == trace(tall * flat)
+    assert trace(flat * tall * 0 + identity("m")) == scalar("m")
+
+
 def test_only_single_terms_without_traces_have_an_inverse() -> None:
     with pytest.raises(ValueError, match="one square term to invert, got A \\+ B; name the sum by a letter"):
         (A + B) ** -1
@@ -208,6 +217,9 @@ def test_sums_over_samples_keep_their_dummies_apart() -> None:
     assert square != sum_over_samples(x * x.T * x * x.T, ("x",))
     cube = square * total
     assert {letter.index for m in cube.terms for letter in m.letters()} == {1, 2, 3}
+    assert sum_over_samples(u * trace(A) + u * (x.T * v), ("x",)) == N * u * trace(A) + u * (
+        sum_over_samples(x, ("x",)).T * v
+    )
     with pytest.raises(ValueError, match="do not nest"):
         sum_over_samples(total, ("x",))
 
