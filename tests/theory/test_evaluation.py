@@ -80,6 +80,15 @@ def test_a_polynomial_of_zero_terms_has_a_zero_of_its_shape() -> None:
     assert evaluate(zero(), values) == 0
     assert np.array_equal(evaluate(zero("d", "d"), values), np.zeros((3, 3)))
     assert np.array_equal(evaluate(zero("d", "1"), values), np.zeros((3, 1)))
+    assert np.array_equal(evaluate(zero("1", "d"), values), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("count", [4, np.int64(4), Fraction(4), 4.0])
+def test_a_number_of_any_kind_beside_floating_matrices_gives_floating_values(count: Any) -> None:
+    value = evaluate(N**-1 * A, {"A": np.eye(2), "N": count})
+    assert value.dtype == np.float64
+    assert np.array_equal(value, np.eye(2) / 4)
+    assert isinstance(evaluate(N**-2, {"N": count}), float)
 
 
 def test_the_dimension_is_read_off_the_matrices_or_given() -> None:

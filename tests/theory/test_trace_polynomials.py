@@ -62,6 +62,8 @@ def test_bilinear_forms_commute_and_transpose() -> None:
     assert (v.T * A * z) * (z.T * B * v) == (z.T * B * v) * (v.T * A * z)
     assert v.T * A * z == z.T * A.T * v
     assert v * (z.T * A * v) * z.T == (v.T * A.T * z) * (v * z.T)
+    assert (v * z.T) * (A * v) == v * (z.T * A * v)  # cut right behind the first letter
+    assert (v.T * A) * (v * z.T) == (v.T * A * v) * z.T
 
 
 def test_letters_cancel_against_their_inverses() -> None:
