@@ -283,9 +283,9 @@ def test_the_fourth_cumulant_takes_the_diagonal_of_what_stands_between_its_unit_
 
 def test_unit_vectors_meet_fixed_vectors_and_those_of_another_law() -> None:
     law = [RandomVector("w", C, cumulants={4: kappa})]
-    v, z = vector("v"), vector("z")
-    fixed = expectation((v.T * w) * (w.T * A * z) * (w.T * w), law)
-    assert fixed == trace(C) * v.T * C * A * z + (2 + kappa) * v.T * C**2 * A * z
+    for v in (vector("b"), vector("v")):  # before the unit vector in the order of letters, and after it
+        fixed = expectation((v.T * w) * (w.T * A * v) * (w.T * w), law)
+        assert fixed == trace(C) * v.T * C * A * v + (2 + kappa) * v.T * C**2 * A * v
     # The mean over x of (x.M w)^2 (x.x) is known for fixed w: it has w at both ends of e_a.
     both = [*law, RandomVector("x", C, cumulants={4: kappa})]
     given_w = expectation((x.T * A * w) * (x.T * B * w) * (x.T * x), both[1:])
