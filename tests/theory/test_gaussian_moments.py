@@ -313,6 +313,19 @@ def test_a_scalar_and_a_vector_that_are_not_gaussian_keep_their_own_cumulants(na
     assert expectation(noise**4 * form, laws) == scalar("sigma2") ** 2 * expectation(form, laws)
 
 
+@pytest.mark.parametrize("name", ["e", "a", "eps", "unit"])
+def test_a_mean_does_not_depend_on_what_its_letters_are_called(name: str) -> None:
+    form = (x.T * A * x) * (x.T * x)
+    mean_of_form = trace(A * C) * trace(C) + (2 + kappa) * trace(A * C**2)
+    laws = [RandomVector("x", C, cumulants={4: kappa})]
+    noise, fixed = vector(name, space="1"), vector(name)
+    noisy = [*laws, RandomVector(name, scalar("sigma2"), space="1")]
+    total = sum_over_samples(form * noise * noise, ("x", name))
+    assert expectation(total, noisy) == N * scalar("sigma2") * mean_of_form
+    assert expectation(form, noisy) == mean_of_form
+    assert expectation((fixed.T * fixed) * form, laws) == (fixed.T * fixed) * mean_of_form
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_noise_that_is_not_gaussian_has_its_own_moments(law: str) -> None:
     noise = [RandomVector("eps", scalar("sigma2"), space="1", cumulants=dict(cumulants(LAWS[law], 8)))]
