@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {  # modules to mutate, tests t
     "derivations": (["theory/algebra/derivations.py"], ["tests/theory/test_derivations.py"]),
 }
 
+# The test left out starts an interpreter that takes the time, and that would not find the copy.
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src"]

@@ -1,4 +1,4 @@
-"""Letters and words on their own: what can be inverted, where a word is cut, and its smallest turn."""
+"""Letters on their own: which have an inverse. What words do is tested through the polynomials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from iclcheck.theory.algebra.words import LINE, Letter
 
-A, B = Letter("A"), Letter("B")
+A = Letter("A")
 TALL = Letter("T", rows="d", cols="m")
 SCALAR = Letter("eps", rows=LINE, cols=LINE)
 
