@@ -18,8 +18,8 @@ from scipy.stats import binom
 from iclcheck.numerics.one_layer import cubature
 from iclcheck.numerics.one_layer.gauss_rules import Degrees
 from iclcheck.numerics.one_layer.gradients import preconditioner_derivatives, prompt_losses
-from iclcheck.numerics.one_layer.sampled_measurements import sampled_stationarity
 from iclcheck.numerics.one_layer.prompts import PromptDistribution, Prompts, PromptSampler
+from iclcheck.numerics.one_layer.sampled_measurements import sampled_stationarity
 from iclcheck.numerics.training.random_streams import standard_normals, stream
 from iclcheck.numerics.training.threads import one_thread
 from iclcheck.proofs_check.verdicts.heavy_tails import MeanComparison, compare_mean

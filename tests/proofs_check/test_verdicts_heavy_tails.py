@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from iclcheck.proofs_check.verdicts.heavy_tails import (
+    MeanComparison,
     compare_mean,
     exponent,
     far_probability,
@@ -97,6 +98,42 @@ def test_the_excluded_gap_solves_its_equation() -> None:
     assert gap == pytest.approx(half_width(count, spread + gap**2, variance, L), rel=1e-9)  # a root, to rounding
 
 
+@pytest.mark.parametrize("false_alarm, miss", [(1e-6, 1e-3), (1e-2, 0.2)])
+@pytest.mark.parametrize("variance", [0.3, 20.0])
+def test_at_what_is_allowed_and_at_what_is_detectable_the_inequality_of_the_module_is_an_equality(
+    variance: float, false_alarm: float, miss: float
+) -> None:
+    draws = np.random.default_rng(7).normal(3.0, 0.5, size=400)
+    n, mean = len(draws), float(draws.mean())
+    found = compare_mean(n, draws.sum(), (draws**2).sum(), variance, predicted=2.0, false_alarm=false_alarm, miss=miss)
+    # Two sides share the rate of a false alarm; a miss has one side.
+    sides = ((found.allowed, math.log(2 / false_alarm)), (found.detectable - found.allowed, math.log(1 / miss)))
+    for deviation, L in sides:
+        rate = math.sqrt(2 * L / (n * variance))
+        squares = float(((draws - (mean - deviation)) ** 2).sum())
+        # rounding: sums of 400 terms, and a root whose discriminant is above 0.8: below 1e3 eps
+        assert n * deviation == pytest.approx(L / rate + rate / 6 * (squares + 2 * n * variance), rel=1e-12)
+
+
+def test_a_mean_is_compared_with_its_prediction_wherever_that_lies() -> None:
+    total, squares = 5000.0, 26.0 * 1000  # a thousand draws with mean 5 and variance 1
+    assert compare_mean(1000, total, squares, 1.0, predicted=5.0).holds
+    assert not compare_mean(1000, total, squares, 101.0, predicted=-5.0).holds
+    assert compare_mean(1000, -total, squares, 1.0, predicted=-5.0).holds
+
+
+def test_a_difference_of_just_what_is_allowed_is_allowed() -> None:
+    assert MeanComparison(1.5, 1.0, 0.5, 1.0, 1e-6, 1e-3, 10).holds
+    assert not MeanComparison(1.5, 1.0, math.nextafter(0.5, 0), 1.0, 1e-6, 1e-3, 10).holds
+
+
+def test_a_comparison_names_its_rates_and_its_number_of_draws() -> None:
+    found = compare_mean(1000, 0.0, 1000.0, 1.0, false_alarm=1e-4, miss=1e-2)
+    assert (found.false_alarm, found.miss, found.draws) == (1e-4, 1e-2, 1000)
+    default = compare_mean(1000, 0.0, 1000.0, 1.0)
+    assert (default.predicted, default.false_alarm, default.miss) == (0.0, 1e-6, 1e-3)
+
+
 def test_too_small_a_sample_excludes_nothing() -> None:
     assert largest_deviation(3, 1.0, 1.0, math.log(1e3)) == math.inf
     found = compare_mean(20, 0.0, 20.0, 1.0, false_alarm=1e-6)
@@ -138,6 +175,17 @@ def test_a_deviation_beyond_the_larger_root_is_an_event_of_the_main_statement(
     assert far_probability(count) >= 2 * count * math.exp(-enough) + math.exp(-count * math.log(4))
 
 
+def test_a_single_draw_excludes_nothing() -> None:
+    assert compare_mean(1, 0.5, 0.25, 1.0).allowed == math.inf
+
+
+def test_where_the_two_roots_meet_nothing_is_excluded() -> None:
+    # delta - delta^2/6 <= 3/2 holds for all delta, with equality at 3; here float64 gives the discriminant exactly 0.
+    assert half_width(2, 4.0, 1.0, 1.0) == 1.5
+    assert largest_deviation(2, 4.0, 1.0, 1.0) == math.inf
+    assert largest_deviation(2, 3.99, 1.0, 1.0) < 3
+
+
 @pytest.mark.parametrize("gap", [3.0, 300.0, 3e6])
 def test_no_gap_is_too_large_to_be_refused(gap: float) -> None:
     draws = 1000
@@ -147,7 +195,16 @@ def test_no_gap_is_too_large_to_be_refused(gap: float) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [dict(count=0), dict(variance=0.0), dict(variance=math.nan), dict(false_alarm=0.0), dict(miss=1.0)],
+    [
+        dict(count=0),
+        dict(variance=0.0),
+        dict(variance=math.nan),
+        dict(variance=math.inf),
+        dict(false_alarm=0.0),
+        dict(false_alarm=1.0),
+        dict(miss=0.0),
+        dict(miss=1.0),
+    ],
 )
 def test_what_the_bound_does_not_cover_is_refused(arguments: Any) -> None:
     given_ = {"count": 10, "variance": 1.0, "false_alarm": 1e-6, "miss": 1e-3, **arguments}

@@ -16,7 +16,8 @@ import pytest
 import sympy as sp
 
 from iclcheck.theory.algebra.derivations import Derivation, Source, Statement, Step, equality
-from iclcheck.theory.algebra.trace_polynomials import TracePolynomial, identity, matrix, number, scalar
+from iclcheck.theory.algebra.printing import to_latex
+from iclcheck.theory.algebra.trace_polynomials import TracePolynomial, identity, matrix, number, scalar, trace
 from iclcheck.theory.one_layer import (
     fixed_point,
     gradient_step,
@@ -301,6 +302,7 @@ def test_shapes_count_when_a_step_compares_its_sides() -> None:
     assert not step(np.zeros((0,)), 1)
     assert step(Fraction(1, 3), Fraction(2, 6))
     assert not step(Fraction(1, 3), 1 / 3)
+    assert not step(2**53 + 1, 2.0**53)  # equal in float64 only
 
 
 def test_a_proof_in_words_has_no_instance_to_check() -> None:
@@ -321,6 +323,40 @@ def test_failures_name_the_steps_that_fail_and_text_holds_the_proof() -> None:
     assert derivation.failures([0]) == []
     assert "because" in derivation.to_text()
     assert [str(source) for source in statement.sources] == ["key, Thm 1", "ours"]
+    assert statement.uses == ()
+    assert [step.proof for step in steps] == ["", "", "because"]
+
+
+def test_a_derivation_is_written_step_by_step() -> None:
+    statement = Statement("s", "Title", "a = b", "Text.", (), "", ())
+    steps = (
+        equality("two_terms", ("tr(B A)", r"\operatorname{tr}(B A)"), trace(matrix("A") * matrix("B")), "rotation"),
+        Step("words", "l", "r", "l = r", "rule", proof="because"),
+    )
+    derivation = Derivation(statement, steps, {}, lambda seed: seed)
+    assert derivation.to_text().splitlines() == [
+        "Title",
+        "",
+        "Text.",
+        "",
+        "1. two_terms",
+        "   tr(B A)",
+        "   = tr(A B)",
+        "   why: rotation",
+        "2. words",
+        "   l",
+        "   = r",
+        "   why: rule",
+        "   because",
+    ]
+    assert derivation.to_latex().splitlines() == [
+        r"\begin{enumerate}",
+        r"  \item \textbf{two terms.}",
+        rf"    \[ \operatorname{{tr}}(B A) = {to_latex(trace(matrix('A') * matrix('B')))} \]",
+        r"  \item \textbf{words.}",
+        r"    \[ l = r \]",
+        r"\end{enumerate}",
+    ]
 
 
 COLD = """

@@ -80,12 +80,21 @@ def test_a_polynomial_of_zero_terms_has_a_zero_of_its_shape() -> None:
     assert evaluate(zero(), values) == 0
     assert np.array_equal(evaluate(zero("d", "d"), values), np.zeros((3, 3)))
     assert np.array_equal(evaluate(zero("d", "1"), values), np.zeros((3, 1)))
+    assert np.array_equal(evaluate(zero("1", "d"), values), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("count", [4, np.int64(4), Fraction(4), 4.0])
+def test_a_number_of_any_kind_beside_floating_matrices_gives_floating_values(count: Any) -> None:
+    value = evaluate(N**-1 * A, {"A": np.eye(2), "N": count})
+    assert value.dtype == np.float64
+    assert np.array_equal(value, np.eye(2) / 4)
+    assert isinstance(evaluate(N**-2, {"N": count}), float)
 
 
 def test_the_dimension_is_read_off_the_matrices_or_given() -> None:
     assert evaluate(trace(identity()), {"A": np.ones((4, 4))}) == 4
     assert evaluate(trace(identity()), {"d": 5}) == 5
-    with pytest.raises(ValueError, match="at least one matrix to know the dimension d"):
+    with pytest.raises(ValueError, match="at least one matrix of the space d to know its dimension"):
         evaluate(trace(identity()), {"u": 1})
 
 
@@ -126,6 +135,17 @@ def test_each_sample_index_is_summed_on_its_own() -> None:
     values = {"A": np.array([[0, 1], [0, 0]], dtype=object), "N": Fraction(3)}
     gram = [[1 + 4 + 9, 6], [6, 3]]
     assert np.array_equal(evaluate_over_samples(total, values, {"x": samples}), gram)
-    assert evaluate_over_samples(trace(total * A * total), values, {"x": samples}) == 14 * 6 + 6 * 3
+    number = evaluate_over_samples(trace(total * A * total), values, {"x": samples})
+    assert isinstance(number, Fraction)  # not a 1 x 1 matrix
+    assert number == 14 * 6 + 6 * 3
     with pytest.raises(ValueError, match="same number of samples for every letter"):
         evaluate_over_samples(total, values, {"x": samples, "y": samples[:2]})
+
+
+def test_each_space_has_its_own_dimension() -> None:
+    """F maps the space d (here 1) to the space m (here 2): F^T F + I is 1 x 1, F F^T + I_m is 2 x 2."""
+    F, value = matrix("F", rows="m"), np.ones((2, 1))
+    np.testing.assert_array_equal(evaluate(F.T * F + identity("d"), {"F": value}), [[3.0]])
+    np.testing.assert_array_equal(evaluate(F * F.T + identity("m"), {"F": value}), [[2.0, 1.0], [1.0, 2.0]])
+    with pytest.raises(ValueError, match="need a value for at least one matrix of the space k"):
+        evaluate(identity("k"), {"F": value})

@@ -140,6 +140,7 @@ def test_means_of_one_vector() -> None:
     assert expectation(w, GAUSSIAN) == zero("d", "1")
     assert expectation((w.T * w) * w, GAUSSIAN) == zero("d", "1")
     assert expectation(A, GAUSSIAN) == A
+    assert expectation((w.T * A * w) * x.T, GAUSSIAN[1:]) == trace(A * P) * x.T
     assert expectation(sum_over_samples(x, ("x",)).T * sum_over_samples(x, ("x",)), GAUSSIAN) == N * trace(C)
 
 
@@ -270,6 +271,61 @@ def test_the_fourth_cumulant_enters_as_a_symbol() -> None:
     assert expectation((w.T * w) ** 2, [RandomVector("w", identity(), cumulants={4: Fraction(0)})]) == d**2 + 2 * d
 
 
+@pytest.mark.parametrize("middle", [A * C * B, A * B * C, C * A * B, A * C * B * C, C**-1 * A * C * B * C**2])
+def test_the_fourth_cumulant_takes_the_diagonal_of_what_stands_between_its_unit_vectors(
+    middle: TracePolynomial,
+) -> None:
+    """E (w.M w)(w.w) = tr(M C) tr(C) + (2 + kappa) tr(M C^2) for every M, wherever M holds the diagonal C."""
+    law = [RandomVector("w", C, cumulants={4: kappa})]
+    expected = trace(middle * C) * trace(C) + (2 + kappa) * trace(middle * C**2)
+    assert expectation((w.T * middle * w) * (w.T * w), law) == expected
+
+
+def test_unit_vectors_meet_fixed_vectors_and_those_of_another_law() -> None:
+    law = [RandomVector("w", C, cumulants={4: kappa})]
+    for v in (vector("b"), vector("v")):  # before the unit vector in the order of letters, and after it
+        fixed = expectation((v.T * w) * (w.T * A * v) * (w.T * w), law)
+        assert fixed == trace(C) * v.T * C * A * v + (2 + kappa) * v.T * C**2 * A * v
+    # The mean over x of (x.M w)^2 (x.x) is known for fixed w: it has w at both ends of e_a.
+    both = [*law, RandomVector("x", C, cumulants={4: kappa})]
+    given_w = expectation((x.T * A * w) * (x.T * B * w) * (x.T * x), both[1:])
+    assert expectation((x.T * A * w) * (x.T * B * w) * (x.T * x) * (w.T * w), both) == expectation(
+        given_w * (w.T * w), law
+    )
+
+
+def test_the_mean_of_factors_in_independent_vectors_is_the_product_of_their_means() -> None:
+    t = vector("t")
+    laws = [RandomVector(name, C, cumulants={4: kappa}) for name in ("x", "w", "t")]
+    meeting = (w.T * x) ** 2 * (w.T * w) * (x.T * x)  # the unit vectors of w and x meet, those of t stay apart
+    apart = (t.T * A * t) * (t.T * t)
+    assert expectation(meeting * apart, laws) == expectation(meeting, laws) * expectation(apart, laws)
+
+
+@pytest.mark.parametrize("name", ["eps", "zeta"])  # contracted before w and after it
+def test_a_scalar_and_a_vector_that_are_not_gaussian_keep_their_own_cumulants(name: str) -> None:
+    noise = vector(name, space="1")
+    laws = [
+        RandomVector(name, scalar("sigma2"), space="1", cumulants={4: Fraction(-2)}),
+        RandomVector("w", C, cumulants={4: kappa}),
+    ]
+    form = (w.T * A * w) * (w.T * w)
+    assert expectation(noise**4 * form, laws) == scalar("sigma2") ** 2 * expectation(form, laws)
+
+
+@pytest.mark.parametrize("name", ["e", "a", "eps", "unit"])
+def test_a_mean_does_not_depend_on_what_its_letters_are_called(name: str) -> None:
+    form = (x.T * A * x) * (x.T * x)
+    mean_of_form = trace(A * C) * trace(C) + (2 + kappa) * trace(A * C**2)
+    laws = [RandomVector("x", C, cumulants={4: kappa})]
+    noise, fixed = vector(name, space="1"), vector(name)
+    noisy = [*laws, RandomVector(name, scalar("sigma2"), space="1")]
+    total = sum_over_samples(form * noise * noise, ("x", name))
+    assert expectation(total, noisy) == N * scalar("sigma2") * mean_of_form
+    assert expectation(form, noisy) == mean_of_form
+    assert expectation((fixed.T * fixed) * form, laws) == (fixed.T * fixed) * mean_of_form
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_noise_that_is_not_gaussian_has_its_own_moments(law: str) -> None:
     noise = [RandomVector("eps", scalar("sigma2"), space="1", cumulants=dict(cumulants(LAWS[law], 8)))]
@@ -284,6 +340,11 @@ def test_cumulants_of_known_laws() -> None:
     """Uniform on (-sqrt 3, sqrt 3): kappa_2n = 12^n B_2n / 2n with Bernoulli B_4 = -1/30, B_6 = 1/42."""
     assert cumulants(LAWS["uniform"], 6) == ((4, Fraction(-6, 5)), (6, Fraction(12**3, 6 * 42)))
     assert cumulants(LAWS["two points"], 8) == ((4, Fraction(-2)), (6, Fraction(16)), (8, Fraction(-272)))
+
+
+def test_cumulants_ask_for_even_moments_only() -> None:
+    even = {order: Fraction(1) for order in range(0, 9, 2)}
+    assert cumulants(even.__getitem__, 8) == cumulants(LAWS["two points"], 8)
 
 
 def test_a_missing_cumulant_is_asked_for() -> None:
@@ -311,6 +372,7 @@ def test_means_that_are_no_trace_polynomials_are_refused() -> None:
         (scalar("sigma2"), "d", None, "symmetric d x d covariance of w"),
         (C * P * C, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
         (C**-1, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
+        (C**2, "d", {4: kappa}, "one diagonal letter or a multiple of the identity"),
     ],
 )
 def test_covariances_that_the_rules_do_not_cover_are_refused(
@@ -334,3 +396,5 @@ def test_letters_that_do_not_fit_their_law_are_refused() -> None:
         )
     with pytest.raises(ValueError, match="number or one commuting symbol as cumulant"):
         expectation((w.T * w) ** 2, [RandomVector("w", C, cumulants={4: kappa + 1})])
+    with pytest.raises(ValueError, match="number or one commuting symbol as cumulant"):
+        expectation((w.T * w) ** 2, [RandomVector("w", C, cumulants={4: trace(A)})])

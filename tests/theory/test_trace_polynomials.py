@@ -62,6 +62,8 @@ def test_bilinear_forms_commute_and_transpose() -> None:
     assert (v.T * A * z) * (z.T * B * v) == (z.T * B * v) * (v.T * A * z)
     assert v.T * A * z == z.T * A.T * v
     assert v * (z.T * A * v) * z.T == (v.T * A.T * z) * (v * z.T)
+    assert (v * z.T) * (A * v) == v * (z.T * A * v)  # cut right behind the first letter
+    assert (v.T * A) * (v * z.T) == (v.T * A * v) * z.T
 
 
 def test_letters_cancel_against_their_inverses() -> None:
@@ -94,6 +96,8 @@ def test_scalars_are_commuting_symbols_with_integer_powers() -> None:
 def test_terms_that_cancel_leave_zero() -> None:
     assert trace(A * B - B * A) == 0
     assert not trace(A * B - B * A)
+    assert trace(A * B)
+    assert A
     assert zero("d", "d") == A - A
     assert (A + B) * (A - B) == A**2 - A * B + B * A - B**2
     assert 1 - (u - 3) == 4 - u
@@ -118,6 +122,15 @@ def test_shapes_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="square matrix for a trace, got d x m"):
         trace(tall)
     assert trace(tall.T * A * tall) == trace(A * tall * tall.T)
+
+
+def test_shapes_follow_the_spaces_of_the_letters() -> None:
+    tall, flat = matrix("T", rows="d", cols="m"), matrix("F", rows="m")
+    t = vector("t", space="m")
+    assert ((tall * flat).rows, (tall * flat).cols) == ("d", "d")
+    assert ((flat * tall * t).rows, (flat * tall * t).cols) == ("m", "1")
+    assert trace(flat * tall) == trace(tall * flat)
+    assert trace(flat * tall * 0 + identity("m")) == scalar("m")
 
 
 def test_only_single_terms_without_traces_have_an_inverse() -> None:
@@ -193,6 +206,8 @@ def test_degree_select_and_map_scalars_act_term_by_term() -> None:
     assert select(polynomial, lambda m: degree(m, "N") < 0) == N**-1 * v.T * A * v
     doubled = map_scalars(polynomial, lambda scalars: number(1 if scalars else 5))
     assert doubled == trace(A * B * A) + v.T * A * v + 5 * trace(B)
+    matrices = map_scalars(u * A + trace(B) * A * B - N * B, lambda scalars: number(2) * (u if scalars else 1))
+    assert matrices == 2 * u * A + 2 * trace(B) * A * B - 2 * u * B
 
 
 def test_sums_over_samples_keep_their_dummies_apart() -> None:
@@ -204,6 +219,9 @@ def test_sums_over_samples_keep_their_dummies_apart() -> None:
     assert square != sum_over_samples(x * x.T * x * x.T, ("x",))
     cube = square * total
     assert {letter.index for m in cube.terms for letter in m.letters()} == {1, 2, 3}
+    assert sum_over_samples(u * trace(A) + u * (x.T * v), ("x",)) == N * u * trace(A) + u * (
+        sum_over_samples(x, ("x",)).T * v
+    )
     with pytest.raises(ValueError, match="do not nest"):
         sum_over_samples(total, ("x",))
 

@@ -8,7 +8,7 @@ Main statement
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -29,7 +29,7 @@ def evaluate(polynomial: TracePolynomial, values: Mapping[str, Any]) -> Any:
     A scalar polynomial gives (...), any other (..., rows, cols). The dimension d is read off the
     matrices unless it is given. Raises ValueError where a symbol has no value.
     """
-    walk = Evaluation(values)
+    walk = Evaluation(values, polynomial)
     total: Any = 0
     for (scalars, traces, word), coefficient in polynomial.terms.items():
         factor = walk.number(coefficient)
@@ -47,10 +47,10 @@ def evaluate(polynomial: TracePolynomial, values: Mapping[str, Any]) -> Any:
 
 
 class Evaluation:
-    """One evaluation: values by name, with words evaluated once each."""
+    """One evaluation of a polynomial: values by name, with words evaluated once each."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = dict(values)
+    def __init__(self, values: Mapping[str, Any], polynomial: TracePolynomial) -> None:
+        self.values, self.polynomial = dict(values), polynomial
         self.exact = any(isinstance(v, np.ndarray) and v.dtype.kind == "O" for v in self.values.values())
         self.words: dict[Word, Array] = {}
 
@@ -66,12 +66,22 @@ class Evaluation:
         raise ValueError(f"need a value for the symbol {name}, got {sorted(self.values)}")
 
     def size(self, space: str) -> int:
+        """The dimension of a space: that of a letter which begins or ends there; d also that of any matrix given."""
         if space == LINE:
             return 1
+        for letter in self.letters_with_values():
+            if space in (letter.rows, letter.cols):
+                value = self.letter(letter)
+                return int(value.shape[-2 if letter.rows == space else -1])
         shapes = [np.shape(v) for v in self.values.values() if np.ndim(v) >= 2]
-        if not shapes:
-            raise ValueError(f"need at least one matrix to know the dimension {space}")
+        if space != "d" or not shapes:
+            raise ValueError(f"need a value for at least one matrix of the space {space} to know its dimension")
         return int(shapes[0][-2])
+
+    def letters_with_values(self) -> Iterator[Letter]:
+        """The polynomial's letters whose values are given."""
+        for monomial in self.polynomial.terms:
+            yield from (letter for letter in monomial.letters() if letter.name in self.values)
 
     def letter(self, letter: Letter) -> Array:
         if letter.name not in self.values:

@@ -40,7 +40,7 @@ from .trace_polynomials import (
 )
 from .words import LINE, Letter, Word, closed_normal_form, join, transpose
 
-COPY = "e"  # the unit vectors e_a of the law's own basis
+COPY = "unit vector"  # e_a of the law's own basis; no letter of a model has this name (noise may well be called e)
 
 
 @dataclass(frozen=True)
