@@ -173,8 +173,13 @@ def leaking_point(
         "sigma2": check_non_negative(noise_variance, "noise_variance"),
     }
     best = fixed_point(covariance, context_length, task_covariance, noise_variance)
-    M = evaluate(stationary_system(PromptLaw()).second_moment, values)
-    return truncated_to_rank_one(best, np.linalg.cholesky(M), np.linalg.cholesky(Lambda))
+    M = np.asarray(evaluate(stationary_system(PromptLaw()).second_moment, values))
+    return truncated_to_rank_one(best, root(M), root(Lambda))
+
+
+def root(matrix: FloatArray) -> FloatArray:
+    """The lower triangular K with K K^T = matrix."""
+    return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
 
 
 def truncated_to_rank_one(best: FixedPoint, left_root: FloatArray, right_root: FloatArray) -> LeakingPoint:
