@@ -48,7 +48,7 @@ from .fixed_point import (
     minimal_loss,
     stationary_system,
 )
-from .population_loss import population_loss, reduced_loss, value_at
+from .population_loss import enumerated, population_loss, reduced_loss, value_at
 from .prompt_law import PromptLaw
 
 if TYPE_CHECKING:
@@ -277,11 +277,13 @@ def enumerated_loss(instance: Instance) -> Fraction:
     return instance.mean(error * error) / 2
 
 
-def second_difference(instance: LeakingInstance, direction: tuple[Any, Any, Any]) -> Fraction:
+@cache
+def second_difference(seed: int, direction: tuple[int, int, int]) -> Fraction:
     """h^T H h of the enumerated loss along (u, along, across): exact, since it is even and quartic there.
 
     f(e) = f0 + f2 e^2 + f4 e^4 gives 2 f2 = (16 f(1) - f(2) - 15 f(0))/6.
     """
+    instance = leaking_instance(seed)
     at = [enumerated_loss(instance.weights(*(e * part for part in direction))) for e in (0, 1, 2)]
     return (16 * at[1] - at[2] - 15 * at[0]) / 6
 
@@ -294,7 +296,7 @@ def probed_second_differences(seed: int) -> tuple[Any, Any]:
     instance = leaking_instance(seed)
     H = [[exact_value(entry, instance.values()) for entry in second_derivatives().row(k)] for k in range(3)]
     derived = [sum(H[i][j] * h[i] * h[j] for i in range(3) for j in range(3)) for h in PROBES]
-    return [second_difference(instance, h) for h in PROBES], derived
+    return [second_difference(seed, h) for h in PROBES], derived
 
 
 def sliced_instance(seed: int) -> Instance:
@@ -306,6 +308,12 @@ def sliced_instance(seed: int) -> Instance:
     )  # fmt: skip
 
 
+@cache
+def enumerated_on_the_slice(seed: int) -> Fraction:
+    """The enumerated loss at `sliced_instance`."""
+    return enumerated_loss(sliced_instance(seed))
+
+
 def completed_on_the_slice(seed: int) -> tuple[Any, Any]:
     """The enumerated loss at u = 0, U = 0, and min L + 1/2 tr(G^T M G Lambda) with G = u12 u21^T - A*."""
     instance, law = sliced_instance(seed), PromptLaw()
@@ -314,7 +322,7 @@ def completed_on_the_slice(seed: int) -> tuple[Any, Any]:
     gap = instance.u12 @ instance.u21.T - star
     minimum = evaluate(minimal_loss(law), {**instance.values(), "A_*": star})
     M = value_at(system.second_moment, instance)
-    return enumerated_loss(instance), minimum + np.trace(gap.T @ M @ gap @ instance.values()["Lambda"]) / 2
+    return enumerated_on_the_slice(seed), minimum + np.trace(gap.T @ M @ gap @ instance.values()["Lambda"]) / 2
 
 
 def parity_on_weights(seed: int) -> tuple[Any, Any]:
@@ -324,7 +332,7 @@ def parity_on_weights(seed: int) -> tuple[Any, Any]:
         given.dimension, given.context_length, given.covariance_root, given.task_root, given.noise_root,
         given.u12, -given.u, -given.U, given.u21,
     )  # fmt: skip
-    return enumerated_loss(given), enumerated_loss(turned)
+    return enumerated((seed, False))["loss"], enumerated_loss(turned)
 
 
 def loss_at_the_leaking_point(seed: int) -> tuple[Any, Any]:
@@ -399,7 +407,7 @@ def slice_steps() -> tuple[Step, ...]:
             loss_on_the_slice(PromptLaw()),
             "the terms of L without u and U",
             lambda seed: (
-                enumerated_loss(sliced_instance(seed)),
+                enumerated_on_the_slice(seed),
                 value_at(loss_on_the_slice(PromptLaw()), sliced_instance(seed)),
             ),
         ),
@@ -489,8 +497,7 @@ def at_length_one() -> sp.Expr:
 
 def determinant_by_enumeration(seed: int) -> Fraction:
     """det/(d - 1) of the 3 x 3 block from exact differences of the enumerated loss."""
-    instance = leaking_instance(seed)
-    uu, tt, ss, ut, us, ts = (second_difference(instance, h) for h in PROBES)
+    uu, tt, ss, ut, us, ts = (second_difference(seed, h) for h in PROBES)
     ut, us, ts = (ut - uu - tt) / 2, (us - uu - ss) / 2, (ts - tt - ss) / 2
     determinant = uu * (tt * ss - ts**2) - ut * (ut * ss - ts * us) + us * (ut * ts - tt * us)
-    return determinant / (instance.dimension - 1)
+    return determinant / (leaking_instance(seed).dimension - 1)
