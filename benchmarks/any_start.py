@@ -1,9 +1,11 @@
 """Where runs from any start of all parameters end: the smallest counterexample, and shares over the claim's domain.
 
     python benchmarks/any_start.py [replicas [steps]]
+    python benchmarks/any_start.py minima
 
 First the exact loss alone (d = 2, N = 1, Lambda = Psi = I, no noise): gradient descent from u12 = u21 = (1/2, 0),
 u = 1/4, U = I/4 ends at the leaking point. Then sampled training with the settings of fixed-point-any-start.
+`minima` lists the ends of SciPy's BFGS on the exact isotropic loss, from twelve random starts for each d and N.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from iclcheck.numerics.training.ends import trained_ends
 from iclcheck.proofs_check.claims.any_start import (
@@ -72,7 +76,37 @@ def print_shares(ends: Sequence[tuple[Setting, End]]) -> None:
         print(f"d = {d}, N = {n}: {in_words(here)}")
 
 
+def print_minima() -> None:
+    """The values of L at which BFGS ends, with their numbers."""
+    for d in (2, 3, 4):
+        for n in (1, 2, 3, 4, 5, 8, 16, 32, 100):
+            found = Counter(f"{minimised(d, n, start):.4f}" for start in range(12))
+            best = fixed_point(np.eye(d), n).loss
+            print(f"d = {d}, N = {n}: min L {best:.4f}; ends {dict(sorted(found.items()))}", flush=True)
+
+
+def minimised(d: int, n: int, seed: int) -> float:
+    loss, eye = noiseless_loss(), np.eye(d)
+
+    def weights(entries: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        W_PV, W_KQ = np.zeros((2, d + 1, d + 1))
+        W_PV[-1], W_KQ[:, :-1] = entries[: d + 1], entries[d + 1 :].reshape(d + 1, d)
+        return W_PV, W_KQ
+
+    def value_and_slope(entries: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        by_value, by_key_query = loss.gradients(eye, n, weights(entries))
+        slope = np.concatenate([by_value[-1], by_key_query[:, :-1].ravel()])
+        return float(loss.value(eye, n, weights(entries))), slope
+
+    draw = np.random.default_rng([d, n, seed])
+    start = draw.uniform(0.2, 1) * draw.normal(size=(d + 1) ** 2)
+    return float(minimize(value_and_slope, start, jac=True, method="BFGS", options={"gtol": 1e-8}).fun)
+
+
 def main() -> None:
+    if sys.argv[1:] == ["minima"]:
+        print_minima()
+        return
     replicas = int(sys.argv[1]) if len(sys.argv) > 1 else 384
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else STEPS_PER_BUDGETED * Budget().training_steps
     print_counterexample()
