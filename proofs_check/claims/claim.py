@@ -50,7 +50,7 @@ def budget_for(profile: str, device: str = "cpu", seed: int = 0) -> Budget:
         return Budget(profile, device, seed)
     if profile == "full":
         return Budget(
-            profile, device, seed, gap=0.001, prompts=512_000_000, margin=0.02, replicas=1024, training_steps=6144
+            profile, device, seed, gap=0.001, prompts=512_000_000, margin=0.03, replicas=512, training_steps=4096
         )
     raise ValueError(f"need the profile quick or full, got {profile!r}")
 

@@ -24,7 +24,7 @@ from ..verdicts.verdict import Verdict, decide
 from .claim import AlterationCost, Budget, Run, Values
 from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
 from .replica_verdict import replica_verdict
-from .settings import FloatArray, Setting, dimension_of, generator
+from .settings import FloatArray, Setting, dimension_of, gaussian_setting, generator
 from .stationarity import ENUMERATED, SAMPLED, described
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Case:
     def law(self) -> tuple[FloatArray, int]:
         return np.array(self.setting["covariance"]), self.setting["context_lengths"][0]
 
+    def loss(self, on_weights: LossOnWeights) -> LossOnWeights:
+        """The loss with this case's Psi and sigma^2."""
+        return on_weights.for_task(np.array(self.setting["task_covariance"]), self.setting["noise_variance"])
+
 
 def random_weights(name: str, seed: int, dimension: int, scale: float) -> tuple[FloatArray, FloatArray]:
     """W_PV and W_KQ with independent entries uniform in (-1.7, 1.7) scale where they enter, zeros elsewhere."""
@@ -56,6 +60,19 @@ def random_weights(name: str, seed: int, dimension: int, scale: float) -> tuple[
     W_PV[-1] = 1.7 * scale * draw.uniform(-1, 1, size=dimension + 1)
     W_KQ[:, :-1] = 1.7 * scale * draw.uniform(-1, 1, size=(dimension + 1, dimension))
     return W_PV, W_KQ
+
+
+def loss_cases(
+    sizes: tuple[tuple[int, int], ...], scale: float, name: str, seed: int, *, noise: bool = False
+) -> list[Case]:
+    """One case for each size (d, N); with noise, Psi is random too, else it is I."""
+    return [
+        Case(
+            gaussian_setting(f"{name}/{d}/{n}", seed, d, [n], noise=noise, plain_task=not noise),
+            random_weights(f"{name}/{d}/{n}", seed, d, scale),
+        )
+        for d, n in sizes
+    ]
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ class SampledLoss:
         found = run([self.task(case, budget) for case in cases])
         compared = []
         for case, values in zip(cases, found, strict=True):
-            predicted = float(self.loss().value(*case.law(), case.weights))
+            predicted = float(case.loss(self.loss()).value(*case.law(), case.weights))
             scale = 1 / predicted
             compared.append(
                 compare_mean(
@@ -142,7 +159,7 @@ class EnumeratedLoss:
 
     def rows(self, case: Case, values: Values) -> list[tuple[float, float]]:
         """(largest difference, its allowance) for the loss and for each of the two gradients, relative."""
-        (loss, loss_bound), slopes, bounds = self.loss().with_rounding(*case.law(), case.weights)
+        (loss, loss_bound), slopes, bounds = case.loss(self.loss()).with_rounding(*case.law(), case.weights)
         scale = float(np.sqrt(sum(np.sum(slope**2) for slope in slopes)))
         rows = [(abs(loss - values["loss"]) / loss, (loss_bound + values["loss_rounding"]) / loss)]
         for slope, bound, name in zip(slopes, bounds, ("W_PV", "W_KQ"), strict=True):

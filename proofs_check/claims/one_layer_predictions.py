@@ -111,7 +111,9 @@ def letters_of_law(setting: Setting) -> dict[str, Any]:
 def letters_of_case(case: Case) -> dict[str, Any]:
     """Values for the letters of the population loss at a case's weights."""
     covariance, length = case.law()
-    return population_loss.numbers(covariance, length, case.weights)
+    setting = case.setting
+    law = {"Psi": np.array(setting["task_covariance"]), "sigma2": setting["noise_variance"]}
+    return {**population_loss.numbers(covariance, length, case.weights), **law}
 
 
 def predict_fixed_point(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .loss_checks import Case, random_weights
+from .loss_checks import Case, loss_cases
 from .settings import Setting, gaussian_setting, generator, uniform_setting
 
 
@@ -76,16 +76,6 @@ def descent_replica(seed: int, replica: int) -> Setting:
     d = int(draw.integers(1, 3))
     length = int(draw.integers(1, 7))
     return gaussian_setting(f"descent/replica/{replica}/law", seed, d, [length], noise=False, plain_task=True)
-
-
-def loss_cases(sizes: tuple[tuple[int, int], ...], scale: float, name: str, seed: int) -> list[Case]:
-    return [
-        Case(
-            gaussian_setting(f"{name}/{d}/{n}", seed, d, [n], noise=False, plain_task=True),
-            random_weights(f"{name}/{d}/{n}", seed, d, scale),
-        )
-        for d, n in sizes
-    ]
 
 
 def sampled_loss_cases(seed: int) -> list[Case]:

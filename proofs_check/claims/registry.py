@@ -11,9 +11,9 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import one_layer
+    from . import any_start, one_layer
 
-    return {claim.identifier: claim for claim in one_layer.claims()}
+    return {claim.identifier: claim for claim in (*one_layer.claims(), *any_start.claims())}
 
 
 def find(identifier: str) -> Claim:

@@ -71,7 +71,7 @@ def test_pilots_are_small_and_those_of_short_tasks_are_the_tasks() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("identifier,gap", [("fixed-point", 0.1), ("uniform-covariates", 0.1)])
+@pytest.mark.parametrize("identifier,gap", [("fixed-point", 0.2), ("uniform-covariates", 0.2)])
 def test_the_planned_time_is_right_within_a_factor_of_two(identifier: str, gap: float, tmp_path: Path) -> None:
     """In this process, in CPU time, since other processes may share the machine."""
     claim, budget = all_claims()[identifier], budget_to_detect(gap, Budget())

@@ -5,7 +5,7 @@ Formulas (each read off its derivation, none typed in)
     random_length      the same with m1 = E[1/N]
     uniform            the same for independent components of kurtosis kappa, Psi = I, no noise
     gradient_step      the prediction x_q^T (0 - (u U)^T grad R(0)) as a polynomial in the prompt
-    population_loss    L on all parameters
+    population_loss    L on all parameters for Psi = I without noise;  general_loss: for any Psi, sigma^2
 Points
     Random rational values of the letters, to tell formulas apart exactly. Entries (and the N of a law) have hundreds of
     values; two different rational functions whose difference has a numerator of degree k agree at one such point with
@@ -31,6 +31,7 @@ from ..algebra.words import LINE, Letter
 from ..symbols import NEXT_LENGTH, ZERO
 from .fixed_point import StationarySystem, stationary_system
 from .gradient_step import step_prediction
+from .population_loss import general_loss as noisy_loss
 from .population_loss import noiseless_loss
 from .prompt_law import PromptLaw
 from .random_context_length import random_length_law
@@ -109,6 +110,14 @@ def population_loss() -> Formula:
     matrices = {"Lambda": (Letter("U"),), "U": (Letter("Lambda", symmetric=True),)}
     vocabulary = Vocabulary({"N": (NEXT_LENGTH,)}, {**vectors, **matrices})
     return Formula({"loss": noiseless_loss().loss}, loss_at_weights, vocabulary)
+
+
+@cache
+def general_loss() -> Formula:
+    """The same for any Psi and sigma^2."""
+    vocabulary = population_loss().vocabulary
+    letters = {**vocabulary.letters, "Psi": (Letter("Lambda", symmetric=True),)}
+    return Formula({"loss": noisy_loss().loss}, loss_at_weights, Vocabulary(vocabulary.symbols, letters))
 
 
 def loss_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:

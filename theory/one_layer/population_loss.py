@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -221,20 +222,28 @@ class LossOnWeights:
     """A loss polynomial in u12, u, U, u21 (with Lambda and N) and its gradients, evaluated at numbers.
 
     Weights are W_PV and W_KQ, shapes (..., d+1, d+1); entries that do not enter have gradient 0. The
-    polynomial is an argument, so that an altered loss can be put to the same tests.
+    polynomial is an argument, so that an altered loss can be put to the same tests. Where it holds Psi and
+    sigma2, `for_task` gives them their values.
     """
 
     def __init__(self, loss: TracePolynomial) -> None:
         self.loss = loss
         self.slopes = weight_gradients(loss)
+        self.task: dict[str, Any] = {}
+
+    def for_task(self, task_covariance: FloatArray, noise_variance: float) -> LossOnWeights:
+        """The same loss with Psi (d, d) and sigma^2 at these values."""
+        named = copy(self)
+        named.task = {"Psi": task_covariance, "sigma2": noise_variance}
+        return named
 
     def value(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Any:
         """L, shape (...)."""
-        return evaluate(self.loss, numbers(covariance, context_length, weights))
+        return evaluate(self.loss, {**numbers(covariance, context_length, weights), **self.task})
 
     def gradients(self, covariance: FloatArray, context_length: Any, weights: Weights) -> Weights:
         """dL/dW_PV and dL/dW_KQ."""
-        values = numbers(covariance, context_length, weights)
+        values = {**numbers(covariance, context_length, weights), **self.task}
         return weights_from_blocks({name: evaluate(slope, values) for name, slope in self.slopes.items()}, weights)
 
     def descend(
@@ -256,7 +265,7 @@ class LossOnWeights:
         A term of k letters is at most k - 1 matrix products of length d, and the terms are added up: the
         error is at most (k d + number of terms + 4) eps times the sum of the terms' absolute values.
         """
-        values = numbers(covariance, context_length, weights)
+        values = {**numbers(covariance, context_length, weights), **self.task}
         sizes = {name: np.abs(value) for name, value in values.items()}
         d = covariance.shape[-1]
 
@@ -309,6 +318,12 @@ def rounding_factor(polynomial: TracePolynomial, dimension: int) -> float:
 def noiseless_loss() -> LossOnWeights:
     """L for w ~ N(0, I) without label noise."""
     return LossOnWeights(population_loss(NOISELESS))
+
+
+@cache
+def general_loss() -> LossOnWeights:
+    """L for any Psi and sigma^2; `for_task` gives them."""
+    return LossOnWeights(population_loss(PromptLaw()))
 
 
 @cache
