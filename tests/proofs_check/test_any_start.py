@@ -34,7 +34,7 @@ def runs_of(task: Any) -> Any:
 
 
 def checks(judge: EndJudge = JUDGE) -> tuple[ReachesPrediction, EndsAreStationary]:
-    reaches, stationary = any_start_claim().checks
+    reaches, stationary, _ = any_start_claim().checks
     assert isinstance(reaches, ReachesPrediction)
     assert isinstance(stationary, EndsAreStationary)
     runs = replace(stationary.runs, judge_end=judge)

@@ -1,0 +1,1 @@
+"""Properties over whole domains of laws, searched by Hypothesis (the extra `properties`)."""

@@ -1,0 +1,29 @@
+"""The options that the command line has, for the tests that measure: `--profile` and `--device`."""
+
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("iclcheck")
+    group.addoption("--profile", choices=("quick", "full"), default="quick", help="how much the property tests measure")
+    group.addoption("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where the property tests train")
+
+
+@pytest.fixture(scope="session")
+def profile(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--profile"))
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device asked for; a GPU that is not there is an error of usage, not a skip."""
+    from iclcheck.proofs_check.claims.parameters import UsageError
+    from iclcheck.proofs_check.command_line.checking import usable_device
+
+    wanted: Any = request.config.getoption("--device")
+    try:
+        return usable_device(wanted)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
