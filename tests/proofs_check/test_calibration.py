@@ -333,16 +333,20 @@ def test_the_loss_at_leaking_weights_is_heavier_than_any_gradient() -> None:
     assert fourth / second**2 > 5775
 
 
-def two_point_alarm_rates(count: int, probability: float, rate: float) -> tuple[float, float]:
-    """Exact: the numbers of jumps are binomial, and decide; ours, and the t-test's."""
-    law = jumps(probability)
+def two_values(count: int, probability: float) -> tuple[Array, Array, Array]:
+    """Sum of Z, sum of Z^2 and the probability of each number of jumps, which is binomial; below 1e-25 left out."""
     up, down = math.sqrt((1 - probability) / probability), -math.sqrt(probability / (1 - probability))
     numbers = np.arange(count + 1)
     weights = binom.pmf(numbers, count, probability)
     seen = weights > 1e-25
     numbers, weights = numbers[seen], weights[seen]
-    totals, squares = numbers * up + (count - numbers) * down, numbers * up**2 + (count - numbers) * down**2
-    pairs = list(zip(totals, squares, weights, strict=True))
+    return numbers * up + (count - numbers) * down, numbers * up**2 + (count - numbers) * down**2, weights
+
+
+def two_point_alarm_rates(count: int, probability: float, rate: float) -> tuple[float, float]:
+    """Exact: ours, and the t-test's."""
+    law = jumps(probability)
+    pairs = list(zip(*two_values(count, probability), strict=True))
     ours = sum(w for t, q, w in pairs if alarms(law, count, np.array([t]), np.array([q]), rate))
     theirs = sum(w for t, q, w in pairs if t_test_alarms(law, count, np.array([t]), np.array([q]), rate))
     return float(ours), float(theirs)
@@ -449,6 +453,29 @@ def test_half_of_the_stated_gap_is_not_caught_as_often() -> None:
     check = check_at(law, displaced(predicted(law), half), prompts, miss)
     passed = sum(holds(check(f"half/{run}")) for run in range(runs))
     assert not keeps(miss, passed, runs, 1), passed
+
+
+def compared_with_jumps(gap: float, count: int, probability: float) -> list[tuple[MeanComparison, float]]:
+    """Each outcome of a comparison with 0, and its probability, where Z is the gap less a jump: exact."""
+    return [
+        (compare_mean(count, count * gap - t, count * gap**2 - 2 * gap * t + q, 1 + gap**2, miss=1e-3), w)
+        for t, q, w in zip(*two_values(count, probability), strict=True)
+    ]
+
+
+def test_a_gap_that_most_runs_state_may_pass_in_the_others() -> None:
+    # 74 % of the runs have no jump: they state this gap, and refuse it. All others pass, and state more.
+    count, gap = 5000, 0.0
+    for _ in range(50):  # the gap moves what is stated through 1 + gap^2 alone
+        compared = compared_with_jumps(gap, count, 0.3 / count)
+        gap = compared[0][0].detectable * (1 + 1e-9)
+    passed = sum(w for one, w in compared if one.holds)
+    stated = sum(w for one, w in compared if one.detectable <= gap)
+    both = sum(w for one, w in compared if one.holds and one.detectable <= gap)
+    print(f"\n| gap less a jump | {gap:.3f} | {stated:.2f} | {passed:.2f} | {both:.1g} |")
+    assert stated > 0.7
+    assert passed > 0.25  # so that the gap which a typical run states is no gap that 999 of 1000 runs refuse
+    assert both <= 1e-3  # which is what is proved
 
 
 # --- counted replicas --------------------------------------------------------------------------------------------
