@@ -39,6 +39,7 @@ class MeanComparison:
                  at most `false_alarm`
     detectable   depends on the draws, through their spread. For each true gap g, if `variance` was a bound under
                  that gap too: with probability at most `miss` the comparison holds and detectable <= g.
+                 It is no promise that g is refused because some run states g: other runs may state more, and hold.
     Both are infinite where the sample is too small for its rate.
     """
 

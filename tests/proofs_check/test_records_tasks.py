@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,16 +68,19 @@ def test_the_longest_expected_task_is_run_first(lab: Path, path: Path, tmp_path:
     assert [line.split()[0] for line in trace.read_text().splitlines()] == ["5", "2", "1"]
 
 
-def test_progress_counts_stored_tasks_as_done_and_estimates_the_rest(lab: Path, path: Path) -> None:
+def test_progress_counts_stored_tasks_as_done_and_estimates_the_rest(
+    lab: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[int, int, float | None]] = []
+    tasks = [square(1), *(Task("toy_lab.bench:square", {"x": x}, cost=cost) for x, cost in ((2, 1.0), (3, 4.0)))]
     with RecordStore(path) as store:
         run_tasks([square(1)], store)
-        tasks = [square(1), square(2, seconds=0.1), square(3, seconds=0.1)]
+        # a watch on which each record takes 6 seconds, however loaded the machine is
+        watch = SimpleNamespace(perf_counter=lambda: 6.0 * store.count())
+        monkeypatch.setattr("iclcheck.proofs_check.records.tasks.time", watch)
         run_tasks(tasks, store, progress=lambda *call: calls.append(call))
-        assert [call[:2] for call in calls] == [(1, 3), (2, 3), (3, 3)]
-        assert calls[0][2] is None
-        assert calls[1][2] == pytest.approx(0.1, abs=0.08)
-        assert calls[2][2] == 0.0
+        # the task of cost 4 is first and took 6 seconds, so that of cost 1 takes 1.5
+        assert calls == [(1, 3, None), (2, 3, 1.5), (3, 3, 0.0)]
         calls.clear()
         run_tasks(tasks, store, progress=lambda *call: calls.append(call))
         assert calls == [(3, 3, 0.0)]
