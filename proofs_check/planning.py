@@ -37,7 +37,9 @@ def budget_to_detect(gap: float, base: Budget) -> Budget:
     margin = 0.6 * gap
     steps = math.ceil(LARGEST_HIT_AT_STEPS * (LARGEST_HIT / (gap - margin)) ** 2)
     prompts = math.ceil(GAP_OF_LOSS_AT_PROMPTS * (GAP_OF_LOSS / gap) ** 2)
-    return replace(base, gap=gap, margin=margin, training_steps=max(steps, FEWEST_STEPS), prompts=prompts)
+    return replace(
+        base, gap=gap, gap_of_variants=gap, margin=margin, training_steps=max(steps, FEWEST_STEPS), prompts=prompts
+    )
 
 
 @dataclass(frozen=True)

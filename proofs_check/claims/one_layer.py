@@ -103,7 +103,7 @@ def fixed_point_claim(predicted: Predictor = predicted_fixed_point, plan: Planne
         LAW,
         predict_fixed_point,
         (
-            SampledStationarity(predicted, plan, sampled_settings),
+            SampledStationarity(predicted, plan, sampled_settings, variant=False),
             EnumeratedStationarity(predicted, gaussian_directions, enumerated_settings),
             Convergence(predicted, replica_setting, TRAINING),
             EnumeratedLeakGradient(predicted, enumerated_settings),

@@ -44,6 +44,7 @@ class SampledStationarity:
     """The sampled gradient at the predicted weights, in several settings.
 
     through     "layer": the attention layer;  "step": an explicit preconditioned gradient step
+    variant     whether the budget's gap for variants counts, or that for the main claim
     resolution  the largest displacement (relative to |A|_F) that a pass may have missed
     """
 
@@ -54,6 +55,7 @@ class SampledStationarity:
     resolution: float = 0.05
     false_alarm: float = 1e-6
     miss: float = 1e-3
+    variant: bool = True
     cost_of_alteration: AlterationCost = "measured anew"
 
     @property
@@ -84,7 +86,8 @@ class SampledStationarity:
         The spread of the draws is that of their law up to sampling: the tenth is for the gap that is found then.
         """
         moments = self.second_moments(setting)
-        needed = 1.1 * draws_needed(budget.gap, list(moments), **self.rates(settings, len(moments)))
+        gap = budget.gap_of_variants if self.variant else budget.gap
+        needed = 1.1 * draws_needed(gap, list(moments), **self.rates(settings, len(moments)))
         digits = 10 ** max(0, len(str(int(needed))) - 2)
         return int(digits * math.ceil(needed / digits))
 

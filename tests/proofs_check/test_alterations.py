@@ -83,7 +83,7 @@ def checks_by_kind(claim: Any, store: Any, budget: Any) -> Any:
     return {verdict.check: verdict for verdict in found.verdicts}
 
 
-SMALL = Budget(gap=0.04, replicas=132, training_steps=300)
+SMALL = Budget(gap=0.04, gap_of_variants=0.04, replicas=132, training_steps=300)
 
 
 @pytest.mark.parametrize("identifier", MAKERS)
@@ -212,7 +212,7 @@ def test_the_path_of_descent_refuses(change: Any, store: Any) -> None:
 
 
 def test_a_sampled_check_that_could_miss_too_much_is_inconclusive(store: Any) -> None:
-    few = Budget(gap=0.3)
+    few = Budget(gap=0.3, gap_of_variants=0.3)
     verdict = MAKERS["fixed-point"]().checks[0].judge(runner(store), few)
     assert verdict.outcome == "inconclusive"
     assert verdict.detectable > 0.05

@@ -13,7 +13,7 @@ from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import all_claims, find
 from iclcheck.proofs_check.records.store import RecordStore
 
-TINY = Budget(gap=0.3, prompts=20_000, replicas=2, training_steps=5)
+TINY = Budget(gap=0.3, gap_of_variants=0.3, prompts=20_000, replicas=2, training_steps=5)
 
 
 @pytest.fixture(scope="module")

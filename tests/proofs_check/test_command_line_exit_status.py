@@ -22,7 +22,7 @@ from iclcheck.proofs_check.claims.stationarity import EnumeratedStationarity
 from iclcheck.proofs_check.command_line import main
 from iclcheck.proofs_check.command_line.exit_status import guarded
 
-TINY = Budget(gap=3.0, prompts=100, replicas=1, training_steps=1)
+TINY = Budget(gap=3.0, gap_of_variants=3.0, prompts=100, replicas=1, training_steps=1)
 COMMAND = (sys.executable, "-m", "iclcheck")
 # A relative PYTHONPATH would not lead to this package from another working directory.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
@@ -208,7 +208,7 @@ from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.command_line import checking, main
 
 checking.find = lambda name: one_layer.fixed_point_claim()
-checking.budget_for = lambda *options: Budget(gap=3.0, prompts=100, replicas=1, training_steps=1)
+checking.budget_for = lambda *options: Budget(gap=3.0, gap_of_variants=3.0, prompts=100, replicas=1, training_steps=1)
 raise SystemExit(main(["check", "fixed-point", "--device", "cpu", "--workers", "1"]))
 """
 

@@ -165,7 +165,7 @@ else:
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.command_line import checking, main
 
-checking.budget_for = lambda *options: Budget(gap=3.0, prompts=500, replicas=1, training_steps=1)
+checking.budget_for = lambda *options: Budget(gap=3.0, gap_of_variants=3.0, prompts=500, replicas=1, training_steps=1)
 # Of so few prompts no sampled check can agree, and none may contradict: 3, inconclusive.
 assert main(["check", "--device", "cpu", "--workers", "1"]) == 3
 print()

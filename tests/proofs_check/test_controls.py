@@ -16,7 +16,7 @@ from iclcheck.proofs_check.command_line.controlling import lines
 from iclcheck.proofs_check.controls import ControlScore, controls, refusals_by_check
 from iclcheck.proofs_check.records.store import RecordStore
 
-BUDGET = Budget(gap=0.3, prompts=20_000, replicas=1, training_steps=1)
+BUDGET = Budget(gap=0.3, gap_of_variants=0.3, prompts=20_000, replicas=1, training_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_verb_prints_every_statement_and_its_json_is_strict(tmp_path: Any) -
         "import sys; from dataclasses import replace\n"
         "from iclcheck.proofs_check.command_line import checking\n"
         "from iclcheck.proofs_check.claims.claim import Budget\n"
-        "checking.budget_for = lambda *options: Budget(gap=3.0, prompts=500, replicas=1, training_steps=1)\n"
+        "checking.budget_for = lambda *options: Budget(gap=3.0, gap_of_variants=3.0, prompts=500, replicas=1, training_steps=1)\n"
         "from iclcheck.proofs_check.command_line import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
