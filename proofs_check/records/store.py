@@ -13,12 +13,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from .plain_data import canonical_json, content_hash, plain_copy
 from .whole_files import write_whole
@@ -83,6 +83,23 @@ def record_from_plain(plain: Mapping[str, Any]) -> Record:
             "measure again with this version of iclcheck"
         )
     return Record(**plain)
+
+
+class Records(Protocol):
+    """Where records are looked up: a store, or an export that was read."""
+
+    def newest(self, key: str) -> Record | None: ...
+
+
+class ReadRecords:
+    """Records in memory, as a records.json gives them; of several with one key the last is the newest."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._by_key = {record.key: record for record in records}
+
+    def newest(self, key: str) -> Record | None:
+        """The record of that key, or None."""
+        return self._by_key.get(key)
 
 
 class RecordStore:
