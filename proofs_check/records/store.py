@@ -160,13 +160,15 @@ class RecordStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # Not always: BEGIN may have failed, a full disk ends the transaction, Ctrl-C can come after COMMIT.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def put(self, record: Record) -> None:
         """Append a record; it is on the disk when this returns.
