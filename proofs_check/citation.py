@@ -118,7 +118,7 @@ def sentence(status: ClaimStatus, title: str, steps: int, version: str, digest: 
     return (
         f"{start} was checked with iclcheck {version} (profile {found.budget.profile}, seed {found.budget.seed}): "
         f"{checks_words(found)}; {altered_words(found)}; the verdict rests on {len(found.current)} records, measured "
-        f"on {'; '.join(map(origin_words, origins(found.current)))}, with sha256 {digest}."
+        f"on {' and on '.join(map(origin_words, origins(found.current)))}, with sha256 {digest}."
     )
 
 

@@ -254,11 +254,16 @@ def judged(claim: Claim, budget: Budget, records: Records, score: bool) -> tuple
 def at_hand(claim: Claim, budget: Budget, records: Records) -> Evidence:
     """The records of the measurements that can be made before anything is known, without a verdict."""
     present_path = cache(measuring_path)  # once per measurement: it reads the sources
-    newest = [records.newest(key) for key in tasks_of(claim, budget)]
-    found = [record for record in newest if record is not None]
-    current = [record for record in found if record.measuring_path == present_path(record.measurement)]
-    stale = [record for record in found if record.measuring_path != present_path(record.measurement)]
-    return Evidence(budget, tuple(current), tuple(stale), newest.count(None))
+    current, stale, missing = [], [], 0
+    for key, task in tasks_of(claim, budget).items():
+        record = records.newest(key)
+        if record is None:
+            missing += 1
+        elif record.measuring_path == present_path(task.measurement):
+            current.append(record)
+        else:
+            stale.append(record)
+    return Evidence(budget, tuple(current), tuple(stale), missing)
 
 
 def tasks_of(claim: Claim, budget: Budget) -> dict[str, Task]:

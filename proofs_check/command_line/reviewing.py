@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ..claims.claim import Budget, Claim
 from ..claims.parameters import UsageError
 from ..claims.registry import all_claims, find
-from .checking import DEFAULT_STORE, RunOptions, opened_store, other_versions
-from .exit_status import reader_may_leave
+from .checking import DEFAULT_STORE, RunOptions, counted, opened_store, other_versions
+from .exit_status import reader_may_leave, say
 from .printing import paragraph, print_json, print_table
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def show_status(names: Sequence[str], records: Path | None, options: RunOptions,
     claims = chosen(names)
     with readable_records(records) as (opened, path):
         budget = reading_budget(claims, options, opened)
+        if path is not None:
+            say(f"judging the records of {counted(len(claims), 'claim')}, each with its altered statements")
         report = status_report(claims, budget, opened)
     with reader_may_leave():
         if as_json:
@@ -172,17 +174,13 @@ def stale_lines(name: str, found: Evidence) -> Iterator[str]:
 
     for measurement, some in by_measurement(found.stale):
         places = "; ".join(map(str, origins(some)))
-        yield f"{name}: stale, the code of {measurement} has changed: {counted_records(len(some))} ({places})"
+        yield f"{name}: stale, the code of {measurement} has changed: {counted(len(some), 'record')} ({places})"
 
 
 def by_measurement(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
     name = attrgetter("measurement")
     for measurement, some in groupby(sorted(records, key=name), key=name):
         yield measurement, list(some)
-
-
-def counted_records(number: int) -> str:
-    return "1 record" if number == 1 else f"{number} records"
 
 
 def further_lines(claim: ClaimStatus) -> Iterator[str]:

@@ -37,6 +37,13 @@ _SCHEMA = (
 )
 
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("key", "measurement", "measuring_path", "created"), str),
+    **dict.fromkeys(("parameters", "values", "environment"), dict),
+    "seconds": int | float,
+}
+
+
 class RecordStoreError(ValueError):
     """A file that cannot be used as a store, or a record in it that was altered."""
 
@@ -82,6 +89,12 @@ def record_from_plain(plain: Mapping[str, Any]) -> Record:
             f"a record needs exactly the entries {sorted(expected)}, got {sorted(plain)}; "
             "measure again with this version of iclcheck"
         )
+    for name, kind in _KINDS.items():
+        if not isinstance(plain[name], kind):
+            raise RecordStoreError(
+                f"the entry {name!r} of a record is of the kind {type(plain[name]).__name__}, which iclcheck never "
+                "writes; measure again"
+            )
     return Record(**plain)
 
 
@@ -241,8 +254,10 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
     Raises RecordStoreError if the file is not such a file, or if a record was altered.
     """
     try:
+        if not Path(path).is_file():  # a pipe would keep us waiting
+            raise OSError("no regular file")
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordStoreError(
             f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); export it again"
         ) from error
@@ -250,7 +265,10 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
         raise RecordStoreError(
             f"need a JSON file whose format is {EXPORT_FORMAT!r}, {path} has another; export it again"
         )
-    return [_unaltered(entry, path) for entry in document.get("records", [])]
+    entries = document.get("records")
+    if not isinstance(entries, list):
+        raise RecordStoreError(f"need a list of records in {path}, got {type(entries).__name__}; export it again")
+    return [_unaltered(entry, path) for entry in entries]
 
 
 def _unaltered(entry: Any, path: str | os.PathLike[str]) -> Record:
@@ -274,6 +292,8 @@ def _refuse_what_is_no_database(path: Path) -> None:
         raise RecordStoreError(_not_a_store(path, "a directory"))
     if not path.exists():
         return
+    if not path.is_file():  # a pipe would keep us waiting
+        raise RecordStoreError(_not_a_store(path, "no regular file"))
     with path.open("rb") as file:
         start = file.read(16)
     # SQLite creates the file empty and writes it later; a run killed between the two is no reason to refuse.
