@@ -272,10 +272,17 @@ def tasks_of(claim: Claim, budget: Budget) -> dict[str, Task]:
 
 
 def further_evidence(claim: Claim, budget: Budget, records: Records) -> Iterator[Evidence]:
-    """Evidence of other profiles and devices, where the store holds records that are not shared with this budget."""
-    own = tasks_of(claim, budget).keys()
-    for other in other_budgets(budget):
-        if any(records.newest(key) is not None for key in tasks_of(claim, other).keys() - own):
+    """Evidence at the other profiles and devices of which the store holds records of their own.
+
+    Budgets share measurements: one whose records are all among those of another tells nothing.
+    """
+    held: list[tuple[Budget, frozenset[str]]] = []
+    for other in (budget, *other_budgets(budget)):
+        keys = frozenset(key for key in tasks_of(claim, other) if records.newest(key) is not None)
+        if not any(keys <= earlier for _, earlier in held):
+            held = [one for one in held if one[0] == budget or not one[1] < keys] + [(other, keys)]
+    for other, _ in held:
+        if other != budget:
             yield evidence(claim, other, records, score=False)
 
 
@@ -288,6 +295,7 @@ def other_budgets(budget: Budget) -> Iterator[Budget]:
 
 
 def holds_gpu_records(claims: Iterable[Claim], budget: Budget, records: Records) -> bool:
-    """Whether there is a record of any of these claims' measurements on a GPU."""
+    """Whether there is a record of any of these claims' measurements on a GPU; exact ones are made on the CPU."""
     on_gpu = replace(budget, device="cuda")
-    return any(records.newest(key) is not None for claim in claims for key in tasks_of(claim, on_gpu))
+    keys = (key for claim in claims for key, task in tasks_of(claim, on_gpu).items() if task.kind_of_device == "cuda")
+    return any(records.newest(key) is not None for key in keys)
