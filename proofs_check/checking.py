@@ -17,7 +17,7 @@ from .claims.claim import Budget, Claim, ClaimVerdict, Run, Values, judge
 from .controls import controls
 from .records.measuring_path import measuring_path
 from .records.plain_data import canonical_json
-from .records.store import Record, RecordStore
+from .records.store import Record, Records, RecordStore
 from .records.tasks import Progress, Task, run_tasks
 from .verdicts.verdict import Outcome, combine
 
@@ -108,10 +108,14 @@ class RecordedRun:
 
 
 class NotMeasuredError(LookupError):
-    """A verdict was asked for whose records are not in the store."""
+    """A verdict was asked for whose records are not in the store; `stale` is what other code recorded, if anything."""
+
+    def __init__(self, task: Task, stale: Record | None) -> None:
+        super().__init__(f"{task.measurement} was not measured, or its code has changed since")
+        self.task, self.stale = task, stale
 
 
-def judge_stored(claim: Claim, budget: Budget, store: RecordStore) -> tuple[ClaimVerdict, list[Record]]:
+def judge_stored(claim: Claim, budget: Budget, store: Records) -> tuple[ClaimVerdict, list[Record]]:
     """The verdict on a claim from stored records alone. Raises NotMeasuredError where one is missing or stale."""
     run = StoredRun(store)
     verdict = judge(claim, run, budget)
@@ -124,7 +128,7 @@ def judge_stored(claim: Claim, budget: Budget, store: RecordStore) -> tuple[Clai
 class StoredRun:
     """A `Run` that only reads, and keeps the records that it gave."""
 
-    def __init__(self, store: RecordStore) -> None:
+    def __init__(self, store: Records) -> None:
         self.store = store
         self.used: dict[str, Record] = {}
         self.present_path = functools.cache(measuring_path)  # once per measurement: it reads the sources
@@ -137,7 +141,7 @@ class StoredRun:
         if task.key not in self.used:
             record = self.store.newest(task.key)
             if record is None or record.measuring_path != self.present_path(task.measurement):
-                raise NotMeasuredError(f"{task.measurement} was not measured, or its code has changed since")
+                raise NotMeasuredError(task, record)
             self.used[task.key] = record
         return self.used[task.key]
 

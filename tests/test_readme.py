@@ -66,6 +66,7 @@ def test_every_key_of_the_literature_has_its_reference() -> None:
         key
         for side in ("theory", "numerics", "proofs_check")
         for file in (root / side).rglob("*.py")
+        if file.name != "bibliography.py"  # it lists the works, and uses none
         for key in re.findall(r"\b[a-z]+(?:18|19|20)\d\d[a-z]+\b", file.read_text())
     }
     assert used == listed

@@ -205,6 +205,44 @@ def appendix(
     return write_appendix(records, output, profile, device, seed, as_json)
 
 
+Records = Annotated[
+    Path | None,
+    typer.Option("--records", metavar="STORE|DIR", help="Records to read; .iclcheck/records.sqlite if not given."),
+]
+
+
+@app.command()
+def status(
+    claims: ClaimNames = None,
+    records: Records = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Say of each claim how far it is derived and what the records show."""
+    from .checking import RunOptions
+    from .reviewing import show_status
+
+    return show_status(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
+
+
+@app.command()
+def cite(
+    claims: ClaimNames = None,
+    records: Records = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Print BibTeX, and for each claim a sentence that a paper can use."""
+    from .checking import RunOptions
+    from .citing import show_citation
+
+    return show_citation(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run and return the exit status."""
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..claims.claim import ClaimVerdict
 
 
@@ -41,14 +43,7 @@ def quantity_text(value: Any) -> str:
 
 def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
     """The table of verdicts: a heading for each claim, one row for each of its checks."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else NARROWEST, highlight=False)
-    if console.width < NARROWEST:
-        console.width = NARROWEST  # a wrapped line can be read, a cut one cannot
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = empty_table()
     for heading in ("claim and check", "verdict"):
         table.add_column(heading, no_wrap=True)
     for heading in ("measured", "predicted", "allowed", "would catch"):
@@ -59,6 +54,33 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
         table.add_row(claim.identifier, claim.outcome, "", "", "", "", score, style="bold")
         for row in rows_of(claim):
             table.add_row(*row)
+    print_drawn(table)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of text; only its last column is wrapped."""
+    table = empty_table()
+    for heading in headings[:-1]:
+        table.add_column(heading, no_wrap=True)
+    table.add_column(headings[-1])
+    for row in rows:
+        table.add_row(*row)
+    print_drawn(table)
+
+
+def empty_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+
+
+def print_drawn(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else NARROWEST, highlight=False)
+    if console.width < NARROWEST:
+        console.width = NARROWEST  # a wrapped line can be read, a cut one cannot
     with console.capture() as drawn:  # printed by Python: rich exits with 1 where the reader went away
         console.print(table)
     print(drawn.get(), end="")

@@ -13,12 +13,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from .plain_data import canonical_json, content_hash, plain_copy
 from .whole_files import write_whole
@@ -35,6 +35,13 @@ _SCHEMA = (
     "CREATE TRIGGER never_changed BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
     "CREATE TRIGGER never_removed BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END",
 )
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("key", "measurement", "measuring_path", "created"), str),
+    **dict.fromkeys(("parameters", "values", "environment"), dict),
+    "seconds": int | float,
+}
 
 
 class RecordStoreError(ValueError):
@@ -82,7 +89,30 @@ def record_from_plain(plain: Mapping[str, Any]) -> Record:
             f"a record needs exactly the entries {sorted(expected)}, got {sorted(plain)}; "
             "measure again with this version of iclcheck"
         )
+    for name, kind in _KINDS.items():
+        if not isinstance(plain[name], kind):
+            raise RecordStoreError(
+                f"the entry {name!r} of a record is of the kind {type(plain[name]).__name__}, which iclcheck never "
+                "writes; measure again"
+            )
     return Record(**plain)
+
+
+class Records(Protocol):
+    """Where records are looked up: a store, or an export that was read."""
+
+    def newest(self, key: str) -> Record | None: ...
+
+
+class ReadRecords:
+    """Records in memory, as a records.json gives them; of several with one key the last is the newest."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._by_key = {record.key: record for record in records}
+
+    def newest(self, key: str) -> Record | None:
+        """The record of that key, or None."""
+        return self._by_key.get(key)
 
 
 class RecordStore:
@@ -143,13 +173,15 @@ class RecordStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # Not always: BEGIN may have failed, a full disk ends the transaction, Ctrl-C can come after COMMIT.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def put(self, record: Record) -> None:
         """Append a record; it is on the disk when this returns.
@@ -222,8 +254,10 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
     Raises RecordStoreError if the file is not such a file, or if a record was altered.
     """
     try:
+        if not Path(path).is_file():  # a pipe would keep us waiting
+            raise OSError("no regular file")
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordStoreError(
             f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); export it again"
         ) from error
@@ -231,7 +265,10 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
         raise RecordStoreError(
             f"need a JSON file whose format is {EXPORT_FORMAT!r}, {path} has another; export it again"
         )
-    return [_unaltered(entry, path) for entry in document.get("records", [])]
+    entries = document.get("records")
+    if not isinstance(entries, list):
+        raise RecordStoreError(f"need a list of records in {path}, got {type(entries).__name__}; export it again")
+    return [_unaltered(entry, path) for entry in entries]
 
 
 def _unaltered(entry: Any, path: str | os.PathLike[str]) -> Record:
@@ -255,6 +292,8 @@ def _refuse_what_is_no_database(path: Path) -> None:
         raise RecordStoreError(_not_a_store(path, "a directory"))
     if not path.exists():
         return
+    if not path.is_file():  # a pipe would keep us waiting
+        raise RecordStoreError(_not_a_store(path, "no regular file"))
     with path.open("rb") as file:
         start = file.read(16)
     # SQLite creates the file empty and writes it later; a run killed between the two is no reason to refuse.

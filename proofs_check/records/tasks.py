@@ -4,11 +4,14 @@ Main statements
     a task whose newest record was measured by the present code is not run again
     the parent process is the only writer, and stores each result as it arrives
     after Ctrl-C, kill or a failing task every finished task is in the store,
-    and the same call goes on from there
+    and the same call goes on from there; a task is finished for Ctrl-C when its
+    result has reached the parent process, for kill when the store has it
 """
 
 import functools
 import multiprocessing
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -128,7 +131,12 @@ def _stored(store: RecordStore, key: str) -> Record:
 
 def _run_here(waiting: Sequence[Task], ledger: "_Ledger") -> None:
     for task in waiting:
-        ledger.receive(task, perform(task.measurement, task.parameters, task.device))
+        outcome = perform(task.measurement, task.parameters, task.device)
+        try:
+            ledger.receive(task, outcome)
+        except KeyboardInterrupt:  # it may have come before the ledger could hold it off
+            ledger.receive(task, outcome)
+            raise
 
 
 def _run_in_processes(waiting: Sequence[Task], ledger: "_Ledger", workers: int) -> None:
@@ -140,7 +148,8 @@ def _run_in_processes(waiting: Sequence[Task], ledger: "_Ledger", workers: int) 
             for future in as_completed(futures):
                 ledger.receive(futures[future], _outcome(future))
         except BaseException:
-            _receive_all_that_ended(futures, ledger)
+            with _ctrl_c_held_off():  # an impatient second one
+                _receive_all_that_ended(futures, ledger)
             raise
 
 
@@ -188,14 +197,12 @@ class _Ledger:
         self._failures: list[tuple[Task, Failure]] = []
 
     def receive(self, task: Task, outcome: Outcome | Failure) -> None:
+        """Keep what a task gave; a second call for the same task does nothing."""
         if task.key in self._received:
             return
-        try:
+        with _ctrl_c_held_off():
             self._keep(task, outcome)
-        except KeyboardInterrupt:
-            self._keep(task, outcome)  # the first attempt was rolled back; the result must not be lost
-            raise
-        self._received.add(task.key)
+            self._received.add(task.key)
         self._clock.count(task)
 
     def _keep(self, task: Task, outcome: Outcome | Failure) -> None:
@@ -227,6 +234,26 @@ class _Ledger:
         )
         error.add_note(failure.trace)
         raise error
+
+
+@contextmanager
+def _ctrl_c_held_off() -> Iterator[None]:
+    """Ctrl-C takes effect when the block has ended, so that what is in hand is stored, and stored once.
+
+    Only the main thread hears Ctrl-C, and only a handler of Python's can be put back.
+    """
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(former):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _shortened(text: str) -> str:

@@ -1,8 +1,15 @@
 """A measurement outside iclcheck, as a user's own package would hold it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from iclcheck.proofs_check.claims import one_layer
+from iclcheck.proofs_check.claims.claim import AlterationCost, Budget, Claim, Run
+from iclcheck.proofs_check.records.tasks import Task
+from iclcheck.proofs_check.verdicts.verdict import Verdict, decide
 
 MEASUREMENT = '''
 """A measurement that does as its parameters say."""
@@ -49,3 +56,57 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "bench.py").write_text(MEASUREMENT)
     monkeypatch.syspath_prepend(package.parent)
     return package / "bench.py"
+
+
+@dataclass(frozen=True)
+class SquareCheck:
+    """Whether the squares of some numbers, measured in `toy_lab`, sum up to what is predicted.
+
+    The full profile measures other numbers besides. With `then` it measures a number more once it knows the others.
+    """
+
+    predicted: float
+    numbers: tuple[int, ...] = (1, 2)
+    then: int | None = None
+    resolution: float = 1.0
+    name: str = "squares"
+    cost_of_alteration: AlterationCost = "judged again"
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        return 0.5
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        more = (100,) if budget.profile == "full" else ()
+        return [self.task(x, budget) for x in (*self.numbers, *more)]
+
+    def task(self, x: int, budget: Budget) -> Task:
+        return Task("toy_lab.bench:square", {"x": x}, budget.device)
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        values = run(self.tasks(budget)[: len(self.numbers)])
+        if self.then is not None:
+            values += run([self.task(self.then, budget)])
+        total = float(sum(one["square"] for one in values))
+        holds = total == self.predicted
+        return Verdict(
+            self.name, decide(holds, 0.5, self.resolution), total, self.predicted, 0.0, 0.5, "units", 1e-6, 1e-3, "", {}
+        )
+
+
+ToyClaim = Callable[..., Claim]
+
+
+@pytest.fixture
+def toy_claim(lab: Path) -> ToyClaim:
+    """Makes a claim with a real derivation whose checks measure in `toy_lab`: no torch, no sampling."""
+
+    def made(identifier: str, *checks: SquareCheck) -> Claim:
+        real = one_layer.random_context_length_claim()
+        return replace(real, identifier=identifier, checks=checks, alterables=(), further_mutants=())
+
+    return made
+
+
+@pytest.fixture
+def square_check() -> type[SquareCheck]:
+    return SquareCheck

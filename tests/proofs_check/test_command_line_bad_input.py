@@ -18,6 +18,12 @@ EYE = "[[1, 0], [0, 1]]"
 LAW = ("--set", f"covariance={EYE}", "--set", "context_length=4")
 
 
+WRONG_KIND = {
+    **dict.fromkeys(("key", "measurement", "measuring_path", "created"), "x"),
+    **{"parameters": {}, "values": {}, "environment": 5, "seconds": 1.0, "sha256": "x"},
+}
+
+
 class Touches:
     """A pickle of this runs a command when it is loaded."""
 
@@ -65,7 +71,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "list.json").write_text("[1]")
     (here / "twice.json").write_text('{"context_length": 3, "context_length": 4}')
     (here / "file").write_text("x")
-    os.mkfifo(here / "pipe")
+    (here / "deep.json").write_text("[" * 100_000)
+    (here / "number.json").write_text('{"format": "iclcheck records 1", "records": 3}')
+    (here / "kinds.json").write_text(json.dumps({"format": "iclcheck records 1", "records": [WRONG_KIND]}))
+    for name in ("pipe", "pipe.json"):
+        os.mkfifo(here / name)
     for name in ("notrecords", "directory/records.sqlite"):
         (here / name).mkdir(parents=True)
     (here / "notrecords" / "records.sqlite").write_text("x")
@@ -227,6 +237,22 @@ TABLE: list[tuple[tuple[str, ...], list[str]]] = [
     (("appendix", "file"), ["file", "another kind"]),
     (("appendix", "notrecords"), ["notrecords/records.sqlite", "another kind"]),
     (("appendix", "--profile", "foo"), ["--profile", "quick or full"]),
+    *((("appendix", one), [one, "no regular file"]) for one in ("pipe", "/dev/null")),
+    *(((verb, "fixedpoint"), ["did you mean 'fixed-point'"]) for verb in ("status", "cite")),
+    *(((verb, "--records", "none"), ["no records in none", "name a store"]) for verb in ("status", "cite")),
+    *(((verb, "--records", "."), ["no records in .", "name a store"]) for verb in ("status", "cite")),
+    *((("status", "--records", one), [one, "another kind"]) for one in ("file", "good.npz")),
+    *((("status", "--records", one), [one, "no regular file"]) for one in ("pipe", "pipe.json", "/dev/null")),
+    (("status", "--records", "directory"), ["directory/records.sqlite", "got a directory"]),
+    (("status", "--records", "notrecords"), ["notrecords/records.sqlite", "another kind"]),
+    *(
+        (("cite", "--records", f"{one}.json"), [f"{one}.json", "export it again"])
+        for one in ("text", "latin", "list", "twice", "deep", "number")
+    ),
+    (("cite", "--records", "kinds.json"), ["'environment'", "measure again"]),
+    (("status", "--profile", "foo"), ["--profile", "quick or full"]),
+    (("status", "--device", "tpu"), ["--device", "auto, cpu or cuda"]),
+    (("status", "--seed", "a"), ["seed", "integer"]),
     # weights
     (model("none.npz"), ["none.npz", "No such file"]),
     (model("."), ["directory"]),

@@ -13,7 +13,7 @@ import pytest
 import iclcheck
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
-VERBS = ("list", "show", "derive", "predict", "check", "appendix")
+VERBS = ("list", "show", "derive", "predict", "check", "appendix", "status", "cite")
 HEAVY = {"torch", "sympy", "rich", "numpy", "scipy", "hypothesis", "safetensors", "matplotlib"}
 
 # Seconds for `python -c pass` on the machine that the limits were set on. Start-up is reading and running
@@ -68,8 +68,8 @@ print("end:", *sorted({{name.partition(".")[0] for name in sys.modules}} & {HEAV
     assert answer(program) == ["end:"]
 
 
-def test_the_symbolic_verbs_never_load_torch() -> None:
-    """Every verb but check and appendix, on every claim; what they do load is seen, so the test can see."""
+def test_the_symbolic_verbs_never_load_torch(tmp_path: Path) -> None:
+    """Every verb but check and appendix, on every claim (status and cite without records); what they load is seen."""
     program = """
 import json, sys
 import iclcheck
@@ -86,6 +86,8 @@ parameters = {
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:
     assert main(["list", *options]) == 0
+    assert main(["status", *options]) == 3
+    assert main(["cite", *options]) == 0
     for claim, given in parameters.items():
         settings = [part for name, value in given.items() for part in ("--set", f"{name}={json.dumps(value)}")]
         assert main(["show", claim, *options]) == main(["derive", claim, *options]) == 0
@@ -96,7 +98,8 @@ loaded = set(sys.modules)
 print()
 print("end:", "torch" in loaded, any(name.startswith("iclcheck.numerics") for name in loaded), "sympy" in loaded)
 """
-    assert answer(program) == ["end:", "False", "False", "True"]
+    assert answer(program, cwd=tmp_path) == ["end:", "False", "False", "True"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_that_are_no_torch_archive_are_judged_without_torch(tmp_path: Path) -> None:

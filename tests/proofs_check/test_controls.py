@@ -102,7 +102,8 @@ def test_the_verb_prints_every_statement_and_its_json_is_strict(tmp_path: Any) -
         "import sys; from dataclasses import replace\n"
         "from iclcheck.proofs_check.command_line import checking\n"
         "from iclcheck.proofs_check.claims.claim import Budget\n"
-        "checking.budget_for = lambda *options: Budget(gap=3.0, gap_of_variants=3.0, prompts=500, replicas=1, training_steps=1)\n"
+        "tiny = Budget(gap=3.0, gap_of_variants=3.0, prompts=500, replicas=1, training_steps=1)\n"
+        "checking.budget_for = lambda *options: tiny\n"
         "from iclcheck.proofs_check.command_line import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

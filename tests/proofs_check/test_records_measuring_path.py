@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from iclcheck.proofs_check.claims.claim import Budget
+from iclcheck.proofs_check.claims.registry import all_claims
+from iclcheck.proofs_check.records import measuring_path as module
 from iclcheck.proofs_check.records.measuring_path import (
     MeasurementNotFoundError,
     measuring_path,
     modules_of,
 )
+from iclcheck.proofs_check.records.store import Record
+from iclcheck.proofs_check.records.tasks import is_current
 
 MEASUREMENT = "toy_lab.bench:square"
 
@@ -91,3 +96,44 @@ def test_looking_up_the_code_runs_none_of_it(lab: Path) -> None:
 def test_a_measurement_without_source_is_named(lab: Path, name: str) -> None:
     with pytest.raises(MeasurementNotFoundError, match=name):
         measuring_path(name)
+
+
+MEASUREMENTS = sorted(
+    {
+        task.measurement
+        for claim in all_claims().values()
+        for check in claim.checks
+        for task in check.tasks(Budget(replicas=1))
+    }
+)
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS)
+def test_a_record_is_stale_when_any_numerics_module_on_its_path_changes(
+    measurement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each real measurement, each module of its path in turn: other words leave it fresh, other code does not."""
+    record = Record("k", measurement, {}, {}, measuring_path(measurement), {}, 0.0, "now")
+    path, found, copy = modules_of(measurement), module._source, tmp_path / "copy.py"
+    assert is_current(record)
+    assert all(name.startswith("iclcheck.numerics.") for name in path)
+    assert measurement.partition(":")[0] in path
+    for altered, file in path.items():
+        monkeypatch.setattr(module, "_source", lambda name, at=altered: copy if name == at else found(name))
+        copy.write_text(f'"""Other words."""\n# a reason\n{file.read_text()}')
+        assert is_current(record), altered
+        copy.write_text(f"{file.read_text()}\naltered = 1\n")
+        assert not is_current(record), altered
+
+
+def test_a_numerics_module_beside_the_path_leaves_a_record_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above: the reader of users' weights is on no path of a claim."""
+    copy, found = tmp_path / "copy.py", module._source
+    copy.write_text("altered = 1\n")
+    before = {name: measuring_path(name) for name in MEASUREMENTS}
+    beside = "iclcheck.numerics.users_models.blocks"
+    assert found(beside) is not None
+    monkeypatch.setattr(module, "_source", lambda name: copy if name == beside else found(name))
+    assert {name: measuring_path(name) for name in MEASUREMENTS} == before

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from iclcheck.proofs_check.records import tasks as tasks_module
+from iclcheck.proofs_check.records.measurement import Failure, Outcome, perform
 from iclcheck.proofs_check.records.store import Record, RecordStore
 from iclcheck.proofs_check.records.tasks import Task, TaskFailedError, is_current, run_tasks, tasks_to_run
 
@@ -157,6 +159,55 @@ def test_ctrl_c_while_a_result_is_written_does_not_lose_it(
         with pytest.raises(KeyboardInterrupt):
             run_tasks([square(1), square(2)], store)
         assert [record.values["square"] for record in store.newest_records()] == [1]
+
+
+def interrupt_at(instruction: int, done: list[int]) -> Any:
+    """A trace function that sends Ctrl-C before the given instruction of the code that stores a result."""
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if Path(frame.f_code.co_filename).name not in ("tasks.py", "store.py", "contextlib.py"):
+            return None
+        frame.f_trace_opcodes = True
+        if event in ("call", "opcode"):
+            done.append(frame.f_lineno)
+            if len(done) == instruction:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace
+
+
+def test_ctrl_c_at_any_instruction_while_a_result_is_stored_neither_loses_nor_doubles_it(
+    lab: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real signals, one at each instruction in turn, from the moment when the result is handed over."""
+    former, done, instruction = sys.gettrace(), [0], 0
+
+    def traced(*arguments: Any) -> Outcome | Failure:
+        outcome = perform(*arguments)
+        sys.settrace(interrupt_at(instruction, done))
+        return outcome
+
+    monkeypatch.setattr(tasks_module, "perform", traced)
+    monkeypatch.setattr(tasks_module, "describe_environment", dict)  # asks git each time
+    with RecordStore(path) as store:
+        store._connection.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here
+        while len(done) >= instruction:
+            instruction += 1
+            done.clear()
+            task = square(instruction)
+            try:
+                run_tasks([task], store)
+                interrupted = False
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                sys.settrace(former)
+            assert interrupted == (len(done) >= instruction)
+            assert store.newest(task.key) is not None, done[-1]
+            assert store.count() == instruction, done[-1]
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert instruction > 100
 
 
 def test_ctrl_c_does_not_lose_results_that_are_waiting_to_be_stored(lab: Path, path: Path) -> None:

@@ -1,0 +1,244 @@
+"""The works that claims, proofs and bounds rest on, and the toolkit itself, as BibTeX and as text.
+
+This is the one place where their bibliographic data stand; `docs/references.md` shows the same text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .appendix.latex import escape
+
+VENUE_FIELD = {"article": "journal", "inproceedings": "booktitle", "book": "publisher"}
+ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One work of the literature.
+
+    authors     given names first
+    details     further BibTeX fields, in the order of printing: volume, number, pages, edition
+    arxiv       number of the preprint
+    """
+
+    key: str
+    kind: Literal["article", "inproceedings", "book"]
+    authors: tuple[str, ...]
+    title: str
+    venue: str
+    year: int
+    details: Mapping[str, str] = field(default_factory=dict)
+    arxiv: str | None = None
+
+    def to_bibtex(self) -> str:
+        """The BibTeX entry."""
+        fields = {
+            "author": " and ".join(map(latex_text, self.authors)),
+            "title": f"{{{latex_text(self.title)}}}",  # braces keep the capitals
+            VENUE_FIELD[self.kind]: latex_text(self.venue),
+            "year": str(self.year),
+            **{name: latex_text(value) for name, value in self.details.items()},
+            **({"pages": self.details["pages"].replace("-", "--")} if "pages" in self.details else {}),
+            **({"eprint": self.arxiv, "archiveprefix": "arXiv"} if self.arxiv else {}),
+        }
+        return bibtex_entry(self.kind, self.key, fields)
+
+    def to_text(self) -> str:
+        """The work as text on one line."""
+        return f"{', '.join(self.authors)}, {self.title}, {self.venue}{self.place} ({self.year})" + (
+            f", arXiv {self.arxiv}" if self.arxiv else ""
+        )
+
+    @property
+    def place(self) -> str:
+        """Edition, volume, number and pages, as far as they are known."""
+        known = self.details
+        edition = f", {known['edition']} edition" if "edition" in known else ""
+        volume = f" {known['volume']}" if "volume" in known else ""
+        number = f"({known['number']})" if "number" in known else ""
+        pages = f", {known['pages']}" if "pages" in known else ""
+        return f"{edition}{volume}{number}{pages}"
+
+
+def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    """An entry of a .bib file; the values are LaTeX already."""
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def latex_text(text: str) -> str:
+    r"""Text for a .bib file: what LaTeX would read as a command made literal, accents as commands.
+
+    >>> print(latex_text("João & Söhne"))
+    Jo{\~{a}}o \& S{\"{o}}hne
+    """
+    return "".join(map(latex_character, text))
+
+
+def latex_character(character: str) -> str:
+    decomposed = unicodedata.normalize("NFD", character)
+    if len(decomposed) == 2 and decomposed[1] in ACCENTS:
+        return rf"{{\{ACCENTS[decomposed[1]]}{{{decomposed[0]}}}}}"
+    return escape(character)
+
+
+def toolkit_bibtex(version: str, commit: str | None) -> str:
+    """The entry of iclcheck itself; `commit` is that of the checkout it runs from, if any."""
+    at = f", commit {commit}" if commit else ""
+    fields = {
+        "author": f"{{{latex_text(AUTHOR)}}}",
+        "title": f"{{{latex_text(TITLE)}}}",
+        "note": latex_text(f"Version {version}{at}"),
+    }
+    return bibtex_entry("misc", "iclcheck", fields)
+
+
+AUTHOR = "The iclcheck developers"
+TITLE = "iclcheck: checks the theory of in-context learning against trained weights"
+
+WORKS = (
+    Work(
+        "zhang2024trained",
+        "article",
+        ("Ruiqi Zhang", "Spencer Frei", "Peter L. Bartlett"),
+        "Trained transformers learn linear models in-context",
+        "Journal of Machine Learning Research",
+        2024,
+        {"volume": "25", "number": "49", "pages": "1-55"},
+        "2306.09927",
+    ),
+    Work(
+        "ahn2023transformers",
+        "inproceedings",
+        ("Kwangjun Ahn", "Xiang Cheng", "Hadi Daneshmand", "Suvrit Sra"),
+        "Transformers learn to implement preconditioned gradient descent for in-context learning",
+        "Advances in Neural Information Processing Systems",
+        2023,
+        {"volume": "36"},
+        "2306.00297",
+    ),
+    Work(
+        "mahankali2024one",
+        "inproceedings",
+        ("Arvind Mahankali", "Tatsunori B. Hashimoto", "Tengyu Ma"),
+        "One step of gradient descent is provably the optimal in-context learner with one layer of linear "
+        "self-attention",
+        "International Conference on Learning Representations",
+        2024,
+        arxiv="2307.03576",
+    ),
+    Work(
+        "wu2024pretraining",
+        "inproceedings",
+        ("Jingfeng Wu", "Difan Zou", "Zixiang Chen", "Vladimir Braverman", "Quanquan Gu", "Peter L. Bartlett"),
+        "How many pretraining tasks are needed for in-context learning of linear regression?",
+        "International Conference on Learning Representations",
+        2024,
+        arxiv="2310.08391",
+    ),
+    Work(
+        "vonoswald2023transformers",
+        "inproceedings",
+        (
+            "Johannes von Oswald",
+            "Eyvind Niklasson",
+            "Ettore Randazzo",
+            "João Sacramento",
+            "Alexander Mordvintsev",
+            "Andrey Zhmoginov",
+            "Max Vladymyrov",
+        ),
+        "Transformers learn in-context by gradient descent",
+        "International Conference on Machine Learning",
+        2023,
+        {"pages": "35151-35174"},
+        "2212.07677",
+    ),
+    Work(
+        "isserlis1918formula",
+        "article",
+        ("L. Isserlis",),
+        "On a formula for the product-moment coefficient of any order of a normal frequency distribution in any number "
+        "of variables",
+        "Biometrika",
+        1918,
+        {"volume": "12", "number": "1/2", "pages": "134-139"},
+    ),
+    Work(
+        "schwartz1980fast",
+        "article",
+        ("J. T. Schwartz",),
+        "Fast probabilistic algorithms for verification of polynomial identities",
+        "Journal of the ACM",
+        1980,
+        {"volume": "27", "number": "4", "pages": "701-717"},
+    ),
+    Work(
+        "delyon2009exponential",
+        "article",
+        ("Bernard Delyon",),
+        "Exponential inequalities for sums of weakly dependent variables",
+        "Electronic Journal of Probability",
+        2009,
+        {"volume": "14"},
+    ),
+    Work(
+        "clopper1934use",
+        "article",
+        ("C. J. Clopper", "E. S. Pearson"),
+        "The use of confidence or fiducial limits illustrated in the case of the binomial",
+        "Biometrika",
+        1934,
+        {"volume": "26", "number": "4", "pages": "404-413"},
+    ),
+    Work(
+        "higham2002accuracy",
+        "book",
+        ("Nicholas J. Higham",),
+        "Accuracy and stability of numerical algorithms",
+        "SIAM",
+        2002,
+        {"edition": "2nd"},
+    ),
+    Work(
+        "polyak1992acceleration",
+        "article",
+        ("Boris T. Polyak", "Anatoli B. Juditsky"),
+        "Acceleration of stochastic approximation by averaging",
+        "SIAM Journal on Control and Optimization",
+        1992,
+        {"volume": "30", "number": "4", "pages": "838-855"},
+    ),
+    Work(
+        "vyas2024soap",
+        "article",
+        (
+            "Nikhil Vyas",
+            "Depen Morwani",
+            "Rosie Zhao",
+            "Mujin Kwun",
+            "Itai Shapira",
+            "David Brandfonbrener",
+            "Lucas Janson",
+            "Sham Kakade",
+        ),
+        "SOAP: Improving and stabilizing Shampoo using Adam",
+        "arXiv preprint",
+        2024,
+        arxiv="2409.11321",
+    ),
+    Work(
+        "shazeer2018adafactor",
+        "inproceedings",
+        ("Noam Shazeer", "Mitchell Stern"),
+        "Adafactor: Adaptive learning rates with sublinear memory cost",
+        "International Conference on Machine Learning",
+        2018,
+        arxiv="1804.04235",
+    ),
+)
+BY_KEY = {work.key: work for work in WORKS}
