@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from ..one_layer.prompts import PromptDistribution
 from .random_streams import standard_normals, stream
+from .shared_draws import SharedDraws
 
 STARTS = ("theorem", "no-leak", "all-parameters")
-OPTIMISERS = ("adam", "sgd")
+OPTIMISERS = ("adam", "sgd", "soap")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -34,10 +35,11 @@ class TrainingConfiguration:
     """One training run of the layer by a first-order method on fresh prompts.
 
     distribution: of the prompts, fresh ones at each of `steps` steps, `batch_size` each.
-    start, scale: see the module. optimiser: "adam" or "sgd"; learning_rate: its largest.
+    start, scale: see the module. optimiser: "adam", "sgd" or "soap"; learning_rate: its largest.
     schedule: the learning rate over the run: "constant", "linear" (to 0), "cosine" (to 0).
     averaging: the returned weights are the mean over this last fraction of the steps; 0 returns the last
-    weights. seed, replica: change nothing but the random numbers.
+    weights. seed, replica: change nothing but the random numbers. shared_draws: read the prompts from draws that
+    other configurations read too (`shared_draws`); None, the default, draws prompts of the configuration's own.
     """
 
     distribution: PromptDistribution
@@ -51,6 +53,7 @@ class TrainingConfiguration:
     averaging: float = 0.7
     seed: int = 0
     replica: int = 0
+    shared_draws: SharedDraws | None = None
 
     def __post_init__(self) -> None:
         _check_choice("start", self.start, STARTS)
@@ -63,6 +66,8 @@ class TrainingConfiguration:
                 raise ValueError(f"need a positive {name}, got {getattr(self, name)}")
         if not 0 <= self.averaging <= 1:
             raise ValueError(f"need averaging as a fraction of the steps in [0, 1], got {self.averaging}")
+        if self.shared_draws is not None:
+            self.shared_draws.check_serves(self.distribution)
 
     @property
     def prompts(self) -> int:
@@ -77,12 +82,17 @@ class TrainingConfiguration:
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings and lists that `from_plain` turns back into this configuration."""
-        return {**asdict(self), "distribution": self.distribution.to_plain()}
+        plain = {**asdict(self), "distribution": self.distribution.to_plain()}
+        if self.shared_draws is None:
+            del plain["shared_draws"]  # prompts of its own need no word: keys from before there was a choice stand
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> TrainingConfiguration:
         """The configuration with these parameters; unknown names are refused by name (TypeError)."""
-        return cls(**{**plain, "distribution": PromptDistribution.from_plain(plain["distribution"])})
+        distribution, draws = PromptDistribution.from_plain(plain["distribution"]), plain.get("shared_draws")
+        shared = None if draws is None else SharedDraws.from_plain(draws)
+        return cls(**{**plain, "distribution": distribution, "shared_draws": shared})
 
 
 def initial_weights(
