@@ -27,7 +27,7 @@ from .shared_draws import SharedDraws
 
 STARTS = ("theorem", "no-leak", "all-parameters")
 OPTIMISERS = ("adam", "sgd", "soap")
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "triangle")
 
 
 @dataclass(frozen=True)

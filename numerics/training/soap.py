@@ -53,8 +53,10 @@ class _Rotated:
         turned, mean = gradient, self.mean
         if self.turns:
             left, right = self.sides
-            left.add(gradient @ gradient.mT, weight, step)
-            right.add(gradient.mT @ gradient, weight, step)
+            left.product.lerp_(gradient @ gradient.mT, weight)
+            right.product.lerp_(gradient.mT @ gradient, weight)
+            if step % STEPS_PER_BASIS == 0:
+                self.square = left.renew().mT @ self.square @ right.renew()
             turned, mean = (left.vectors.mT @ one @ right.vectors for one in (gradient, mean))
         self.square.lerp_(turned.square(), weight)
         update = mean / self.square.sqrt().add_(1e-8)
@@ -72,14 +74,14 @@ class _Basis:
         self.vectors = torch.eye(n, dtype=parameter.dtype, device=parameter.device).expand_as(self.product)
         self.live = parameter.new_ones(len(parameter), 1, n)
 
-    def add(self, product: torch.Tensor, weight: float, step: int) -> None:
-        self.product.lerp_(product, weight)
-        if step % STEPS_PER_BASIS == 0:
-            self.renew()
+    def renew(self) -> torch.Tensor:
+        """Take the present eigenvectors; returns how second moments along the old ones spread over them, (C, n, n).
 
-    def renew(self) -> None:
+        Components along the old vectors count as uncorrelated, so a new vector's share of each is its squared cosine.
+        """
         diagonal = self.product.diagonal(dim1=-2, dim2=-1)
         idle = (diagonal == 0).to(diagonal.dtype)
         self.live = (1 - idle).unsqueeze(-2)
         # at -1 the idle coordinates are eigenvectors of their own, apart from small eigenvalues of the others
-        self.vectors = torch.linalg.eigh(self.product - torch.diag_embed(idle)).eigenvectors
+        old, self.vectors = self.vectors, torch.linalg.eigh(self.product - torch.diag_embed(idle)).eigenvectors
+        return (old.mT @ self.vectors).square()
