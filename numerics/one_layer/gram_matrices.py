@@ -85,22 +85,30 @@ def gram_gradient(
     value: (C, d + 1), the row w = (u12, u); key_query: (C, d + 1, d), the columns (U; u21). With v = T^T w and
     p = T^T W_KQ e_q, yhat = v.G p + (1/N)(u12.x_q)(x_q.U x_q), linear in either weight.
     """
-    d, root, query = len(prompts.query), maps.root, prompts.query
+    d, root, query, share, gain = len(prompts.query), maps.root, prompts.query, maps.share, value[:, -1, None, None]
     b = maps.task_root @ prompts.task
     row = root @ value[:, :d, None]
-    leak = row.mT @ query  # u12.x_q, (C, 1, B)
+    leak = row.mT @ query * share  # u12.x_q / N, (C, 1, B)
     attended = torch.cat([root @ key_query[:, :d] @ root, key_query[:, d:] @ root], 1) @ query
-    even = (query * attended[:, :d]).sum(1, keepdim=True).mul_(maps.share)  # x_q.U x_q / N, (C, 1, B)
-    v = torch.cat([(maps.noise * value[:, d:, None]).expand_as(leak), row + value[:, d:, None] * b], 1)
-    p = torch.cat([maps.noise * attended[:, d:], torch.addcmul(attended[:, :d], attended[:, d:], b)], 1)
-    Gv, Gp = _products(prompts.gram, torch.stack([v, p], 2)).unbind(2)
-    residual = (v * Gp).sum(1, keepdim=True).addcmul_(leak, even).sub_((b * query).sum(1, keepdim=True))
+    even = (query * attended[:, :d]).sum(1, keepdim=True)  # x_q.U x_q, (C, 1, B)
+    pair = prompts.gram.new_empty(len(b), d + 1, 2, b.shape[-1])  # v and p
+    pair[:, 0, 0] = (maps.noise * gain).squeeze(-1)
+    torch.addcmul(row, b, gain, out=pair[:, 1:, 0])
+    torch.mul(maps.noise.squeeze(-1), attended[:, -1], out=pair[:, 0, 1])
+    torch.addcmul(attended[:, :d], attended[:, d:], b, out=pair[:, 1:, 1])
+    products = _products(prompts.gram, pair)
+    labels = (b.unsqueeze(2) * products[:, 1:]).sum(1).addcmul_(maps.noise, products[:, 0])  # last row of T G (v, p)
+    yhat = (pair[:, :, 0] * products[:, :, 1]).sum(1, keepdim=True).addcmul_(leak, even)
+    residual = yhat - (b * query).sum(1, keepdim=True)
     weight = residual / residual.shape[-1]
-    readout = torch.cat([torch.addcmul(Gv[:, 1:], maps.share * leak, query), _label(Gv, b, maps)], 1)
+    products[:, 1:, 0].addcmul_(leak, query)
+    products[:, 1:, 1].addcmul_(even * share, query)
+    products *= weight.unsqueeze(2)
+    labels *= weight
     return (
         residual.square().mean((-2, -1)) / 2,
-        _value_slope(torch.addcmul(Gp[:, 1:], even, query), _label(Gp, b, maps), weight, root),
-        _key_query_slope((readout * weight) @ query.mT, root),
+        _value_slope(products[:, 1:, 1].sum(-1, keepdim=True), labels[:, 1:].sum(-1, keepdim=True), root),
+        _key_query_slope(torch.cat([products[:, 1:, 0], labels[:, :1]], 1) @ query.mT, root),
     )
 
 
@@ -112,17 +120,9 @@ def _products(gram: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _label(product: torch.Tensor, b: torch.Tensor, maps: LawMaps) -> torch.Tensor:
-    """The last row of T times a vector (eps, z) per prompt: b.z + sigma eps, (C, 1, B)."""
-    return (b * product[:, 1:]).sum(1, keepdim=True).addcmul_(maps.noise, product[:, :1])
-
-
-def _value_slope(
-    covariates: torch.Tensor, label: torch.Tensor, weight: torch.Tensor, root: torch.Tensor
-) -> torch.Tensor:
-    """sum over prompts of weight (R covariates, label), (C, d + 1)."""
-    sums = torch.cat([root @ (covariates * weight).sum(-1, keepdim=True), (label * weight).sum(-1, keepdim=True)], 1)
-    return sums.squeeze(-1)
+def _value_slope(covariates: torch.Tensor, label: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    """(C, d + 1), from sums over prompts (C, d, 1), still to be mapped by R, and (C, 1, 1)."""
+    return torch.cat([root @ covariates, label], 1).squeeze(-1)
 
 
 def _key_query_slope(standard: torch.Tensor, root: torch.Tensor) -> torch.Tensor:

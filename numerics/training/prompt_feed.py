@@ -38,9 +38,7 @@ class PromptFeed:
         embedding = self.embedding[place].permute(0, 3, 1, 2)
         return Prompts(embedding, self.target[place], self.context_length[place])
 
-    def gradient(
-        self, value: torch.Tensor, key_query: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def gradient(self, value: torch.Tensor, key_query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The mean loss on fresh prompts (C) and its gradient in the last row of W_PV (C, D) and in W_KQ (C, D, D)."""
         return batch_gradient(self.next(), value, key_query)
 

@@ -107,9 +107,7 @@ class SharedFeed:
             for places in _places_by_dimension(laws)
         ]
 
-    def gradient(
-        self, value: torch.Tensor, key_query: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def gradient(self, value: torch.Tensor, key_query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mean loss (C) and gradient in the last row of W_PV (C, S) and in W_KQ (C, S, S), padded with zeros."""
         loss = value.new_empty(len(value))
         slopes = torch.zeros_like(value), torch.zeros_like(key_query)
@@ -186,9 +184,7 @@ class _SameDimension:
         key_query_slope: torch.Tensor,
     ) -> None:
         """Loss and gradient of these laws, into their places."""
-        found = gram_gradient(
-            self.prompts, self.maps, value.take(self.value_at), key_query.take(self.key_query_at)
-        )
+        found = gram_gradient(self.prompts, self.maps, value.take(self.value_at), key_query.take(self.key_query_at))
         loss[self.places] = found[0]
         value_slope.put_(self.value_at, found[1])
         key_query_slope.put_(self.key_query_at, found[2])
