@@ -10,10 +10,10 @@ least squares on the same prompts, whichever is larger; the median has to be at 
 The plain loop: one nn.Module, torch.optim.Adam, a fresh batch of 1024 prompts at every step, until it first comes
 within 2 %. It computes the layer's last column only (the whole f(E) costs several times more, see the printed line),
 runs once with each of five learning rates (0.003, 0.01, 0.03 constant; 0.01, 0.03 falling as 1/sqrt(1 + step/200)),
-and only its cheapest run counts; one that is not there after 6000 steps counts with the time of those. Its error is looked at every 25
-steps, outside of its time. It runs on the configurations of median cost, one for every 16 of ours; the cost is ranked
-by a proxy, (d + 1)(N + 1) numbers a prompt times the condition number of Lambda, or with --order-by-cost by running it
-on all of them (slow).
+and only its cheapest run counts; one that is not there after 6000 steps counts with the time of those. Its error is
+looked at every 25 steps, outside of its time. It runs on the configurations of median cost, one for every 16 of ours;
+the cost is ranked by a proxy, (d + 1)(N + 1) numbers a prompt times the condition number of Lambda, or with
+--order-by-cost by running it on all of them (slow).
 
 Both sides compute on one thread, in CPU time (time.process_time). A* and the least squares are computed outside of
 both. Exits 1 if the line is not reached.
@@ -170,7 +170,7 @@ def plain_loop(
         E, target = prompts.batch()
         loss = (layer(E) - target).square().mean() / 2
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
         seconds += time.process_time() - start
         if step % STEPS_PER_LOOK == 0 or step == limit:

@@ -6,6 +6,9 @@ update (`optimisers`) to all entries of W_PV and W_KQ, with the batch gradient o
 covariances, no closed form, no restart. Averaging the late weights while the rate falls brings the error
 near the statistical limit of the prompts seen, where a constant rate would stay at its noise floor.
 
+Configurations that name shared draws (`shared_draws`) read one array of fresh Gaussian numbers at each step, each
+through its own law, and train together whatever their d and N.
+
 Configurations stand along the leading axis of one padded batch (smaller d and N are filled with zeros, whose
 gradient is exactly zero), so a configuration trains alike alone and in a batch. On a CPU, batches are cut
 by shape and by size, so that they stay in a core's cache; on a GPU there is one batch for each number of
@@ -14,7 +17,7 @@ steps and batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -202,7 +205,8 @@ def _unpad(
 
 
 def _optimiser(name: str, parameters: list[torch.Tensor]) -> Optimiser:
-    return {"adam": Adam, "sgd": SGD, "soap": Soap}[name](parameters)
+    methods: dict[str, Callable[[list[torch.Tensor]], Optimiser]] = {"adam": Adam, "sgd": SGD, "soap": Soap}
+    return methods[name](parameters)
 
 
 def _schedules(configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> torch.Tensor:

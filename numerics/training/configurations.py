@@ -36,7 +36,8 @@ class TrainingConfiguration:
 
     distribution: of the prompts, fresh ones at each of `steps` steps, `batch_size` each.
     start, scale: see the module. optimiser: "adam", "sgd" or "soap"; learning_rate: its largest.
-    schedule: the learning rate over the run: "constant", "linear" (to 0), "cosine" (to 0).
+    schedule: the learning rate over the run: "constant", "linear" (to 0), "cosine" (to 0), "triangle" (rises from 0
+    over the first fifth, then falls to 0).
     averaging: the returned weights are the mean over this last fraction of the steps; 0 returns the last
     weights. seed, replica: change nothing but the random numbers. shared_draws: read the prompts from draws that
     other configurations read too (`shared_draws`); None, the default, draws prompts of the configuration's own.

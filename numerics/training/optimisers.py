@@ -20,7 +20,6 @@ from typing import Protocol
 
 import torch
 
-
 RISE = 0.2  # of a run with the schedule "triangle"
 
 
@@ -92,7 +91,7 @@ def schedule_factor(schedule: str, progress: float) -> float:
     """The learning rate at `progress` in [0, 1) of the run, as a fraction of the largest."""
     if schedule == "linear":
         return 1 - progress
-    if schedule == "triangle":
+    if schedule == "triangle":  # slow at first: noise that enters u12, u21 while u U is small can grow into a leak
         return min(progress / RISE, (1 - progress) / (1 - RISE))
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2

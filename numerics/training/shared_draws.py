@@ -130,7 +130,7 @@ class SharedFeed:
         """Fresh N(0, 1) numbers for one batch, of the full size of the shared draws."""
         d, N, B = self.size.dimension, self.size.context_length, self.batch_size
         numbers = standard_normals((N * (d + 1) + 2 * d, B), self.generator, self.dtype)
-        columns, task, query = numbers.split([N * (d + 1), d, d])
+        columns, task, query = numbers.tensor_split((N * (d + 1), N * (d + 1) + d))
         return StandardDraws(columns.view(N, d + 1, B), task, query)
 
 

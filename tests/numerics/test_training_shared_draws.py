@@ -90,7 +90,7 @@ def test_partial_sums_are_the_gram_matrices() -> None:
 def test_replicas_and_seeds_never_share_and_equal_names_do() -> None:
     one, other = configurations()[:2]
     assert draws_key(one) == draws_key(other)
-    changed = {
+    changed: dict[str, Any] = {
         "seed": 1,
         "replica": 1,
         "batch_size": 16,
