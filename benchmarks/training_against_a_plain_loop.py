@@ -88,7 +88,8 @@ def drawn_configurations(count: int, seed: int, steps: int) -> list[TrainingConf
             learning_rate=0.04,
             steps=steps,
             batch_size=512,
-            averaging=0.65,
+            early_batch_size=128,
+            averaging=0.7,
             seed=seed,
             shared_draws=draws,
         )

@@ -96,7 +96,7 @@ def train_one_batch(
 
 
 def _run_shape(one: TrainingConfiguration) -> tuple[int, int, str, str]:
-    return one.steps, one.batch_size, one.optimiser, draws_key(one) or ""
+    return one.steps, one.batch_size, one.optimiser, draws_key(one) or ""  # the key names the early batches too
 
 
 def _batches(configurations: Sequence[TrainingConfiguration], device: torch.device) -> Iterator[list[int]]:
@@ -168,7 +168,7 @@ class _Run:
                 one,
                 *_unpad(value[place], key_query[place], one),
                 one.prompts,
-                _curve(losses[place], one.batch_size),
+                _curve(losses[place], one),
             )
             for place, one in enumerate(self.configurations)
         ]
@@ -218,7 +218,8 @@ def _schedules(configurations: list[TrainingConfiguration], device: torch.device
     return torch.tensor(rates, dtype=dtype, device=device)
 
 
-def _curve(losses: NDArray[np.float64], batch_size: int) -> list[tuple[int, float]]:
+def _curve(losses: NDArray[np.float64], one: TrainingConfiguration) -> list[tuple[int, float]]:
     """Pairs (prompts seen, mean loss since the pair before) at about CURVE_POINTS places."""
     edges = np.unique(np.linspace(0, len(losses), CURVE_POINTS + 1).astype(int))
-    return [(int(end) * batch_size, float(losses[start:end].mean())) for start, end in pairwise(edges)]
+    seen = np.cumsum([0, *(one.batch_size_at(step) for step in range(len(losses)))])
+    return [(int(seen[end]), float(losses[start:end].mean())) for start, end in pairwise(edges)]

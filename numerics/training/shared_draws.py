@@ -7,8 +7,8 @@ block, for a smaller N a partial sum. So 64 laws cost little more than one.
 Main statements
     SharedDraws      the name of the draws and the largest d and N that they serve; part of a configuration's content,
                      so that it trains alike alone and beside others
-    draws_key        two configurations see the same draws if and only if it is equal: name, size, batch_size, seed
-                     and replica agree. Replicas therefore never share
+    draws_key        two configurations see the same draws if and only if it is equal: name, size, batch sizes,
+                     seed and replica agree. Replicas therefore never share
     SharedFeed       loss and gradient of each configuration on fresh draws at each call
 Each configuration's prompts are independent of each other and have exactly its law. What configurations that share
 draws end with is dependent, and must not be counted as independent: give such replicas different `replica` numbers.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,11 +78,16 @@ def draws_key(one: TrainingConfiguration) -> str | None:
         return None
     content = {
         **one.shared_draws.to_plain(),
-        "batch_size": one.batch_size,
+        "batch_sizes": _runs_of_equal([one.batch_size_at(step) for step in range(one.steps)]),
         "seed": one.seed,
         "replica": one.replica,
     }
     return "shared draws " + json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _runs_of_equal(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """(size, how many in a row)."""
+    return [(size, len(list(row))) for size, row in groupby(sizes)]
 
 
 class SharedFeed:
@@ -97,15 +103,12 @@ class SharedFeed:
         size = configurations[0].shared_draws
         assert key is not None
         assert size is not None
-        self.size, self.dtype, self.batch_size = size, dtype, configurations[0].batch_size
+        self.size, self.dtype, self.first, self.step = size, dtype, configurations[0], 0
         self.generator = stream(key, device)
         laws = [one.distribution for one in configurations]
         self.longest = max(law.longest_context for law in laws)
         self.rows = max(law.dimension for law in laws) + 1
-        self.groups = [
-            _SameDimension(laws, places, self.rows, self.batch_size, device, dtype)
-            for places in _places_by_dimension(laws)
-        ]
+        self.groups = [_SameDimension(laws, places, self.rows, device, dtype) for places in _places_by_dimension(laws)]
 
     def gradient(self, value: torch.Tensor, key_query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mean loss (C) and gradient in the last row of W_PV (C, S) and in W_KQ (C, S, S), padded with zeros."""
@@ -128,7 +131,8 @@ class SharedFeed:
 
     def standard_draws(self) -> StandardDraws:
         """Fresh N(0, 1) numbers for one batch, of the full size of the shared draws."""
-        d, N, B = self.size.dimension, self.size.context_length, self.batch_size
+        d, N, B = self.size.dimension, self.size.context_length, self.first.batch_size_at(self.step)
+        self.step += 1
         numbers = standard_normals((N * (d + 1) + 2 * d, B), self.generator, self.dtype)
         columns, task, query = numbers.tensor_split((N * (d + 1), N * (d + 1) + d))
         return StandardDraws(columns.view(N, d + 1, B), task, query)
@@ -150,7 +154,6 @@ class _SameDimension:
         laws: Sequence[PromptDistribution],
         places: list[int],
         rows: int,
-        batch_size: int,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
@@ -158,7 +161,7 @@ class _SameDimension:
         self.places = torch.tensor(places, device=device)
         self.maps = LawMaps(ours, device, dtype)
         self.d = d = ours[0].dimension
-        self.gram = torch.empty(len(ours), d + 1, d + 1, batch_size, dtype=dtype, device=device)
+        self.gram = torch.empty(len(ours), d + 1, d + 1, 0, dtype=dtype, device=device)
         self.slots: dict[int, list[int]] = {}
         for slot, law in enumerate(ours):
             self.slots.setdefault(law.longest_context, []).append(slot)
@@ -168,6 +171,8 @@ class _SameDimension:
 
     def take(self, N: int, total: torch.Tensor) -> None:
         """Keep the Gram matrices of the laws with this context length."""
+        if total.shape[-1] != self.gram.shape[-1]:
+            self.gram = self.gram.new_empty(*self.gram.shape[:-1], total.shape[-1])
         for slot in self.slots.get(N, ()):
             torch.mul(total[: self.d + 1, : self.d + 1], 1 / N, out=self.gram[slot])
 

@@ -9,7 +9,8 @@ Main statements
             (weight 0.9) [Vyas et al., arXiv 2409.11321, Algorithm 3]
             the running means of G G^T, G^T G and of the squares forget with 1 - min(1, 2 t^-0.8) at step t
             [Shazeer and Stern, arXiv 1804.04235, section 7.2], so that large early gradients fade and late ones are
-            averaged over many steps; bases are renewed every tenth step
+            averaged over many steps; bases are renewed at steps 10, 20, ... and later after a twentieth of the steps so
+            far, since means that forget slowly turn slowly
 Nothing but gradients of the batch loss enters: no data covariance, no Hessian, no solve.
 """
 
@@ -45,7 +46,7 @@ class _Rotated:
         self.mean, self.square = torch.zeros_like(parameter), torch.zeros_like(parameter)
         # a vector (m = 1) keeps its own coordinates: one gradient has rank one and names no basis
         self.sides = _Basis(parameter.mT), _Basis(parameter)
-        self.turns = parameter.shape[-2] > 1
+        self.turns, self.renewal = parameter.shape[-2] > 1, STEPS_PER_BASIS
 
     def step(self, gradient: torch.Tensor, rates: torch.Tensor, step: int) -> None:
         weight = min(1.0, 2 * step**-0.8)
@@ -55,7 +56,8 @@ class _Rotated:
             left, right = self.sides
             left.product.lerp_(gradient @ gradient.mT, weight)
             right.product.lerp_(gradient.mT @ gradient, weight)
-            if step % STEPS_PER_BASIS == 0:
+            if step == self.renewal:
+                self.renewal += max(STEPS_PER_BASIS, step // 20)
                 self.square = left.renew().mT @ self.square @ right.renew()
             turned, mean = (left.vectors.mT @ one @ right.vectors for one in (gradient, mean))
         self.square.lerp_(turned.square(), weight)
