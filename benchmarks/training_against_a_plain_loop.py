@@ -89,7 +89,7 @@ def drawn_configurations(count: int, seed: int, steps: int) -> list[TrainingConf
             steps=steps,
             batch_size=512,
             early_batch_size=128,
-            averaging=0.7,
+            averaging=0.75,
             seed=seed,
             shared_draws=draws,
         )
@@ -285,7 +285,9 @@ def compare(ours: Sequence[TrainingConfiguration], by_cost: bool) -> tuple[float
 def main() -> int:
     parser = argparse.ArgumentParser(description="64 configurations in one batch against a plain loop on four")
     parser.add_argument("--configurations", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=2400, help="steps of 512 prompts")
+    parser.add_argument(
+        "--steps", type=int, default=2800, help="the last three quarters of 512 prompts each, the others of 128"
+    )
     parser.add_argument("--seed", type=int, default=0, help="draws other laws, starts and prompts")
     parser.add_argument("--order-by-cost", action="store_true", help="run the plain loop on every configuration (slow)")
     asked = parser.parse_args()

@@ -109,6 +109,10 @@ class SharedFeed:
         self.longest = max(law.longest_context for law in laws)
         self.rows = max(law.dimension for law in laws) + 1
         self.groups = [_SameDimension(laws, places, self.rows, device, dtype) for places in _places_by_dimension(laws)]
+        self.readers: dict[int, list[tuple[_SameDimension, int]]] = {}
+        for group in self.groups:
+            for slot, N in enumerate(group.context_lengths):
+                self.readers.setdefault(N, []).append((group, slot))
 
     def gradient(self, value: torch.Tensor, key_query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mean loss (C) and gradient in the last row of W_PV (C, S) and in W_KQ (C, S, S), padded with zeros."""
@@ -122,11 +126,11 @@ class SharedFeed:
     def draw(self) -> StandardDraws:
         """Take fresh draws, give each law its Gram matrices, and return the draws."""
         draws = self.standard_draws()
-        for N, gram in partial_grams(draws.columns[: self.longest, : self.rows]):
-            for group in self.groups:
-                group.take(N, gram)
         for group in self.groups:
             group.take_queries(draws)
+        for N, total in partial_grams(draws.columns[: self.longest, : self.rows]):
+            for group, slot in self.readers.get(N, ()):
+                group.take(slot, total)
         return draws
 
     def standard_draws(self) -> StandardDraws:
@@ -162,23 +166,21 @@ class _SameDimension:
         self.maps = LawMaps(ours, device, dtype)
         self.d = d = ours[0].dimension
         self.gram = torch.empty(len(ours), d + 1, d + 1, 0, dtype=dtype, device=device)
-        self.slots: dict[int, list[int]] = {}
-        for slot, law in enumerate(ours):
-            self.slots.setdefault(law.longest_context, []).append(slot)
+        self.context_lengths = [law.longest_context for law in ours]
         kept = torch.tensor([*range(d), rows - 1], device=device)
         self.value_at = rows * self.places[:, None] + kept
         self.key_query_at = rows * self.value_at[:, :, None] + kept[:d]
 
-    def take(self, N: int, total: torch.Tensor) -> None:
-        """Keep the Gram matrices of the laws with this context length."""
-        if total.shape[-1] != self.gram.shape[-1]:
-            self.gram = self.gram.new_empty(*self.gram.shape[:-1], total.shape[-1])
-        for slot in self.slots.get(N, ()):
-            torch.mul(total[: self.d + 1, : self.d + 1], 1 / N, out=self.gram[slot])
-
     def take_queries(self, draws: StandardDraws) -> None:
-        """Keep the tasks and queries of these draws."""
+        """Keep the tasks and queries of these draws, and make room for their Gram matrices."""
+        B = draws.query.shape[-1]
+        if self.gram.shape[-1] != B:
+            self.gram = self.gram.new_empty(*self.gram.shape[:-1], B)
         self.prompts = GramPrompts(self.gram, draws.task[: self.d], draws.query[: self.d])
+
+    def take(self, slot: int, total: torch.Tensor) -> None:
+        """Keep the Gram matrices of one law, from the sums over its N columns."""
+        torch.mul(total[: self.d + 1, : self.d + 1], 1 / self.context_lengths[slot], out=self.gram[slot])
 
     def write_gradient(
         self,

@@ -6,11 +6,13 @@ the weights' own coordinates, Adam moves slowly along its flat directions, and t
 
 Main statements
     Soap    theta <- theta - rate Q_L [Q_L^T m Q_R / (sqrt v + 1e-8)] Q_R^T, m the bias-corrected running mean of G
-            (weight 0.9) [Vyas et al., arXiv 2409.11321, Algorithm 3]
-            the running means of G G^T, G^T G and of the squares forget with 1 - min(1, 2 t^-0.8) at step t
-            [Shazeer and Stern, arXiv 1804.04235, section 7.2], so that large early gradients fade and late ones are
-            averaged over many steps; bases are renewed at steps 10, 20, ... and later after a twentieth of the steps so
-            far, since means that forget slowly turn slowly
+            (weight 0.9) [vyas2024soap]
+Three choices differ from the paper. The means of G G^T, G^T G and of the squares take the newest with weight
+min(1, 2 t^-0.8) at step t (t^-0.8 in [shazeer2018adafactor]), so that large early gradients fade and late ones are
+averaged over many steps. The squares are carried into each new basis; else a direction could meet the square of
+another, and a long step early in training ends in a leak. Bases are renewed at steps 10, 20, ... and after step 200
+each time a twentieth of the steps has passed, since means that forget slowly turn slowly.
+
 Nothing but gradients of the batch loss enters: no data covariance, no Hessian, no solve.
 """
 

@@ -119,10 +119,10 @@ def test_the_key_names_every_field_and_survives_json() -> None:
         "shared_draws": SharedDraws("others"),
         **{name: 7 for name in ("scale", "learning_rate", "steps", "batch_size", "seed", "replica")},
     }
-    # early batches need shared draws beside them
-    assert set(changed) == {field.name for field in dataclasses.fields(one)} - {"early_batch_size"}
+    assert {*changed, "early_batch_size"} == {field.name for field in dataclasses.fields(one)}
     keys = {dataclasses.replace(one, **{name: value}).key for name, value in changed.items()} | {one.key}
-    assert len(keys) == len(changed) + 1
+    keys |= {dataclasses.replace(one, shared_draws=SharedDraws("others"), early_batch_size=7).key}
+    assert len(keys) == len(changed) + 2
 
 
 @pytest.mark.parametrize(

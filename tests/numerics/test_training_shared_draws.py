@@ -38,7 +38,7 @@ def configurations(**changes: Any) -> list[TrainingConfiguration]:
 @pytest.mark.parametrize("optimiser", ["adam", "sgd", "soap"])
 @pytest.mark.parametrize("start", ["theorem", "all-parameters"])
 def test_a_configuration_trains_alike_alone_and_beside_others(optimiser: str, start: str) -> None:
-    ours = configurations(optimiser=optimiser, start=start)
+    ours = configurations(optimiser=optimiser, start=start, early_batch_size=8)
     for one, beside in zip(ours, train(ours, dtype=torch.float64), strict=True):
         (alone,) = train([one], dtype=torch.float64)
         # 60 steps of rounding 1e-16 each, enlarged by the steps' own expansion (below 1e3 in so short a run)
@@ -81,6 +81,22 @@ def test_padding_stays_exactly_zero(optimiser: str) -> None:
         assert not key_query[c, :, -1].any()
 
 
+def test_the_steps_before_averaging_take_the_early_batches() -> None:
+    one = configurations(steps=10, averaging=0.3, early_batch_size=8)[0]
+    feed = SharedFeed([one], CPU, torch.float32)
+    sizes = [feed.draw().query.shape[-1] for _ in range(10)]
+    assert sizes == [8] * 7 + [32] * 3
+    assert one.prompts == sum(sizes)
+    (end,) = train([one])
+    assert [seen for seen, _ in end.curve] == np.cumsum(sizes).tolist()
+
+
+@pytest.mark.parametrize("change", [{"early_batch_size": 0}, {"early_batch_size": 8, "shared_draws": None}])
+def test_early_batches_are_positive_and_need_shared_draws(change: Any) -> None:
+    with pytest.raises(ValueError, match="positive early_batch_size and shared_draws"):
+        configurations(**change)
+
+
 def test_partial_sums_are_the_gram_matrices() -> None:
     columns = torch.arange(24, dtype=torch.float64).view(4, 3, 2)
     for n, total in partial_grams(columns):
@@ -94,12 +110,14 @@ def test_replicas_and_seeds_never_share_and_equal_names_do() -> None:
         "seed": 1,
         "replica": 1,
         "batch_size": 16,
+        "early_batch_size": 16,
         "shared_draws": dataclasses.replace(DRAWS, name="others"),
     }
     keys = {draws_key(dataclasses.replace(one, **{name: value})) for name, value in changed.items()}
     keys |= {draws_key(dataclasses.replace(one, shared_draws=SharedDraws("tests", 5, 15)))}
     keys |= {draws_key(dataclasses.replace(one, shared_draws=SharedDraws("tests", 4, 16)))}
-    assert len(keys - {draws_key(one), None}) == 6
+    assert len(keys - {draws_key(one), None}) == 7
+    assert draws_key(dataclasses.replace(one, learning_rate=0.5)) == draws_key(one)
     first, second = (
         SharedFeed([dataclasses.replace(one, replica=r)], CPU, torch.float64).standard_draws() for r in (0, 1)
     )
