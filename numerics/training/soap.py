@@ -9,8 +9,9 @@ Main statements
             (weight 0.9) [vyas2024soap]
 Three choices differ from the paper. The means of G G^T, G^T G and of the squares take the newest with weight
 min(1, 2 t^-0.8) at step t (t^-0.8 in [shazeer2018adafactor]), so that large early gradients fade and late ones are
-averaged over many steps. The squares are carried into each new basis, since eigenvectors change places. Bases are renewed at steps 10, 20, ... and after step 200
-each time a twentieth of the steps has passed, since means that forget slowly turn slowly.
+averaged over many steps. The squares are carried into each new basis, since eigenvectors change places. Bases are
+renewed at steps 10, 20, ... and after step 200 each time a twentieth of the steps has passed, since means that forget
+slowly turn slowly.
 
 Nothing but gradients of the batch loss enters: no data covariance, no Hessian, no solve.
 """
