@@ -6,6 +6,9 @@ update (`optimisers`) to all entries of W_PV and W_KQ, with the batch gradient o
 covariances, no closed form, no restart. Averaging the late weights while the rate falls brings the error
 near the statistical limit of the prompts seen, where a constant rate would stay at its noise floor.
 
+Configurations that name shared draws (`shared_draws`) read one array of fresh Gaussian numbers at each step, each
+through its own law, and train together whatever their d and N.
+
 Configurations stand along the leading axis of one padded batch (smaller d and N are filled with zeros, whose
 gradient is exactly zero), so a configuration trains alike alone and in a batch. On a CPU, batches are cut
 by shape and by size, so that they stay in a core's cache; on a GPU there is one batch for each number of
@@ -14,7 +17,7 @@ steps and batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -22,10 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..one_layer.gradients import batch_gradient
 from .configurations import TrainingConfiguration, initial_weights
 from .optimisers import SGD, Adam, Optimiser, TailAverage, schedule_factor
 from .prompt_feed import PromptFeed
+from .shared_draws import SharedFeed, draws_key
+from .soap import Soap
 from .threads import one_thread
 
 CACHE_NUMBERS = 1 << 17  # numbers of one step's prompts that keep a CPU batch inside the second-level cache
@@ -79,8 +83,8 @@ def train_one_batch(
     """Train configurations with equal steps, batch_size and optimiser, any d and N, as one padded batch."""
     if len({_run_shape(one) for one in configurations}) != 1:
         raise ValueError(
-            "need configurations that share steps, batch_size and optimiser in one padded batch, got "
-            f"{sorted({_run_shape(one) for one in configurations})}; `train` sorts mixed ones into batches"
+            "need configurations that share steps, batch_size and optimiser (and shared draws, if any) in one padded "
+            f"batch, got {sorted({_run_shape(one) for one in configurations})}; `train` sorts mixed ones into batches"
         )
     run = _Run(list(configurations), torch.device(device), dtype)
     for step in range(run.steps):
@@ -91,22 +95,24 @@ def train_one_batch(
     return run.results()
 
 
-def _run_shape(one: TrainingConfiguration) -> tuple[int, int, str]:
-    return one.steps, one.batch_size, one.optimiser
+def _run_shape(one: TrainingConfiguration) -> tuple[int, int, str, str]:
+    return one.steps, one.batch_size, one.optimiser, draws_key(one) or ""  # the key names the early batches too
 
 
 def _batches(configurations: Sequence[TrainingConfiguration], device: torch.device) -> Iterator[list[int]]:
     """Places of the configurations that train as one padded batch."""
 
-    def shape(place: int) -> tuple[int, int, str, int, int]:
+    def shape(place: int) -> tuple[int, int, str, str, int, int]:
         one = configurations[place]
         law = one.distribution
-        return (*_run_shape(one), law.dimension, law.longest_context) if on_cpu else (*_run_shape(one), 0, 0)
+        by_size = on_cpu and one.shared_draws is None  # what shares draws trains together
+        return (*_run_shape(one), law.dimension, law.longest_context) if by_size else (*_run_shape(one), 0, 0)
 
     on_cpu = device.type == "cpu"
     for _, same in groupby(sorted(range(len(configurations)), key=shape), key=shape):
         places = list(same)
-        size = _members_in_cache(configurations[places[0]]) if on_cpu else len(places)
+        apart = on_cpu and configurations[places[0]].shared_draws is None
+        size = _members_in_cache(configurations[places[0]]) if apart else len(places)
         yield from (places[start : start + size] for start in range(0, len(places), size))
 
 
@@ -122,7 +128,8 @@ class _Run:
     def __init__(self, configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> None:
         self.configurations = configurations
         self.steps = configurations[0].steps
-        self.prompts = PromptFeed(configurations, device, dtype)
+        shared = configurations[0].shared_draws is not None
+        self.prompts = (SharedFeed if shared else PromptFeed)(configurations, device, dtype)
         self.parameters = _stacked_start(configurations, device, dtype)
         self.optimiser = _optimiser(configurations[0].optimiser, self.parameters)
         self.rates = _schedules(configurations, device, dtype)
@@ -132,7 +139,7 @@ class _Run:
     def step(self) -> None:
         """One update of all configurations on fresh prompts."""
         value, key_query = self.parameters
-        loss, value_gradient, key_query_gradient = batch_gradient(self.prompts.next(), value, key_query)
+        loss, value_gradient, key_query_gradient = self.prompts.gradient(value, key_query)
         place = len(self.losses)
         self.optimiser.step([value_gradient.unsqueeze(-2), key_query_gradient], self.rates[place])
         self.average.add(place)
@@ -161,7 +168,7 @@ class _Run:
                 one,
                 *_unpad(value[place], key_query[place], one),
                 one.prompts,
-                _curve(losses[place], one.batch_size),
+                _curve(losses[place], one),
             )
             for place, one in enumerate(self.configurations)
         ]
@@ -198,7 +205,8 @@ def _unpad(
 
 
 def _optimiser(name: str, parameters: list[torch.Tensor]) -> Optimiser:
-    return Adam(parameters) if name == "adam" else SGD(parameters)
+    methods: dict[str, Callable[[list[torch.Tensor]], Optimiser]] = {"adam": Adam, "sgd": SGD, "soap": Soap}
+    return methods[name](parameters)
 
 
 def _schedules(configurations: list[TrainingConfiguration], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -210,7 +218,8 @@ def _schedules(configurations: list[TrainingConfiguration], device: torch.device
     return torch.tensor(rates, dtype=dtype, device=device)
 
 
-def _curve(losses: NDArray[np.float64], batch_size: int) -> list[tuple[int, float]]:
+def _curve(losses: NDArray[np.float64], one: TrainingConfiguration) -> list[tuple[int, float]]:
     """Pairs (prompts seen, mean loss since the pair before) at about CURVE_POINTS places."""
     edges = np.unique(np.linspace(0, len(losses), CURVE_POINTS + 1).astype(int))
-    return [(int(end) * batch_size, float(losses[start:end].mean())) for start, end in pairwise(edges)]
+    seen = np.cumsum([0, *(one.batch_size_at(step) for step in range(len(losses)))])
+    return [(int(seen[end]), float(losses[start:end].mean())) for start, end in pairwise(edges)]

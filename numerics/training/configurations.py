@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from ..one_layer.prompts import PromptDistribution
 from .random_streams import standard_normals, stream
+from .shared_draws import SharedDraws
 
 STARTS = ("theorem", "no-leak", "all-parameters")
-OPTIMISERS = ("adam", "sgd")
-SCHEDULES = ("constant", "linear", "cosine")
+OPTIMISERS = ("adam", "sgd", "soap")
+SCHEDULES = ("constant", "linear", "cosine", "triangle")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,13 @@ class TrainingConfiguration:
     """One training run of the layer by a first-order method on fresh prompts.
 
     distribution: of the prompts, fresh ones at each of `steps` steps, `batch_size` each.
-    start, scale: see the module. optimiser: "adam" or "sgd"; learning_rate: its largest.
-    schedule: the learning rate over the run: "constant", "linear" (to 0), "cosine" (to 0).
+    start, scale: see the module. optimiser: "adam", "sgd" or "soap"; learning_rate: its largest.
+    schedule: the learning rate over the run: "constant", "linear" (to 0), "cosine" (to 0), "triangle" (rises from 0
+    over the first fifth, then falls to 0).
     averaging: the returned weights are the mean over this last fraction of the steps; 0 returns the last
-    weights. seed, replica: change nothing but the random numbers.
+    weights. seed, replica: change nothing but the random numbers. shared_draws: read the prompts from draws that
+    other configurations read too (`shared_draws`); None, the default, draws prompts of the configuration's own.
+    early_batch_size: the batch of the steps that are not averaged over, with shared draws only; None takes batch_size.
     """
 
     distribution: PromptDistribution
@@ -51,6 +55,8 @@ class TrainingConfiguration:
     averaging: float = 0.7
     seed: int = 0
     replica: int = 0
+    shared_draws: SharedDraws | None = None
+    early_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("start", self.start, STARTS)
@@ -63,11 +69,35 @@ class TrainingConfiguration:
                 raise ValueError(f"need a positive {name}, got {getattr(self, name)}")
         if not 0 <= self.averaging <= 1:
             raise ValueError(f"need averaging as a fraction of the steps in [0, 1], got {self.averaging}")
+        self._check_early_batch_size()
+        if self.shared_draws is not None:
+            self.shared_draws.check_serves(self.distribution)
+
+    def _check_early_batch_size(self) -> None:
+        if self.early_batch_size is None:
+            return
+        object.__setattr__(self, "early_batch_size", _number("early_batch_size", self.early_batch_size, int))
+        if self.shared_draws is None or self.early_batch_size <= 0:
+            raise ValueError(
+                f"need a positive early_batch_size and shared_draws beside it, got {self.early_batch_size} and "
+                f"{self.shared_draws}; leave it out for prompts of the configuration's own"
+            )
 
     @property
     def prompts(self) -> int:
         """The number of prompts that the run sees."""
-        return self.steps * self.batch_size
+        early = self.batch_size if self.early_batch_size is None else self.early_batch_size
+        return self.averaged_steps * self.batch_size + (self.steps - self.averaged_steps) * early
+
+    @property
+    def averaged_steps(self) -> int:
+        """The number of last steps whose weights are averaged; 1 returns the last weights."""
+        return max(1, round(self.averaging * self.steps))
+
+    def batch_size_at(self, step: int) -> int:
+        """The number of prompts at this step, from 0."""
+        early = step < self.steps - self.averaged_steps and self.early_batch_size is not None
+        return self.early_batch_size or self.batch_size if early else self.batch_size
 
     @property
     def key(self) -> str:
@@ -77,12 +107,16 @@ class TrainingConfiguration:
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings and lists that `from_plain` turns back into this configuration."""
-        return {**asdict(self), "distribution": self.distribution.to_plain()}
+        plain = {**asdict(self), "distribution": self.distribution.to_plain()}
+        # what is left at None needs no word: keys from before there was a choice stand
+        return {name: entry for name, entry in plain.items() if entry is not None}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> TrainingConfiguration:
         """The configuration with these parameters; unknown names are refused by name (TypeError)."""
-        return cls(**{**plain, "distribution": PromptDistribution.from_plain(plain["distribution"])})
+        distribution, draws = PromptDistribution.from_plain(plain["distribution"]), plain.get("shared_draws")
+        shared = None if draws is None else SharedDraws.from_plain(draws)
+        return cls(**{**plain, "distribution": distribution, "shared_draws": shared})
 
 
 def initial_weights(

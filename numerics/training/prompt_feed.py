@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..one_layer.gradients import batch_gradient
 from ..one_layer.prompts import Prompts, PromptSampler, write_padded
 from .configurations import TrainingConfiguration
 from .random_streams import stream
@@ -36,6 +37,10 @@ class PromptFeed:
         self.used += 1
         embedding = self.embedding[place].permute(0, 3, 1, 2)
         return Prompts(embedding, self.target[place], self.context_length[place])
+
+    def gradient(self, value: torch.Tensor, key_query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The mean loss on fresh prompts (C) and its gradient in the last row of W_PV (C, D) and in W_KQ (C, D, D)."""
+        return batch_gradient(self.next(), value, key_query)
 
     def _draw(self) -> None:
         for place, (draw, generator) in enumerate(zip(self.samplers, self.generators, strict=True)):

@@ -20,6 +20,8 @@ from iclcheck.numerics.training.configurations import TrainingConfiguration, ini
 from iclcheck.numerics.training.optimisers import SGD, Adam, TailAverage
 from iclcheck.numerics.training.prompt_feed import PromptFeed
 from iclcheck.numerics.training.random_streams import stream
+from iclcheck.numerics.training.shared_draws import SharedDraws
+from iclcheck.numerics.training.soap import Soap
 from iclcheck.numerics.training.threads import one_thread, use_one_thread
 
 
@@ -114,11 +116,13 @@ def test_the_key_names_every_field_and_survives_json() -> None:
         "optimiser": "sgd",
         "schedule": "cosine",
         "averaging": 0.25,
+        "shared_draws": SharedDraws("others"),
         **{name: 7 for name in ("scale", "learning_rate", "steps", "batch_size", "seed", "replica")},
     }
-    assert set(changed) == {field.name for field in dataclasses.fields(one)}
+    assert {*changed, "early_batch_size"} == {field.name for field in dataclasses.fields(one)}
     keys = {dataclasses.replace(one, **{name: value}).key for name, value in changed.items()} | {one.key}
-    assert len(keys) == len(changed) + 1
+    keys |= {dataclasses.replace(one, shared_draws=SharedDraws("others"), early_batch_size=7).key}
+    assert len(keys) == len(changed) + 2
 
 
 @pytest.mark.parametrize(
@@ -219,11 +223,48 @@ def test_training_comes_near_the_statistical_limit_and_not_near_wrong_answers() 
         assert np.sum((effective_preconditioner(run.W_PV, run.W_KQ) - without_1_N) ** 2) > allowed
 
 
-@pytest.mark.parametrize("schedule, second", [("constant", 1.0), ("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)])
+def test_soap_is_its_formula_and_a_row_is_adam() -> None:
+    """Against NumPy on each slice: Adam in the eigenvectors of the running means, renewed every tenth step."""
+    gradients = np.random.default_rng(0).normal(size=(25, 2, 4, 3)) * np.array([1.0, 0.2, 3.0])
+    parameter, row = torch.zeros(2, 4, 3, dtype=torch.float64), torch.zeros(2, 1, 3, dtype=torch.float64)
+    optimiser, rates = Soap([parameter, row]), torch.tensor([0.1, 0.3], dtype=torch.float64)
+    for gradient in torch.from_numpy(gradients):
+        optimiser.step([gradient, gradient[:, :1]], rates)
+    for place, rate in enumerate(rates.tolist()):
+        slices = gradients[:, place]
+        expected = soap_by_hand(slices, rate)
+        # 25 steps of a few hundred products of size 1; the eigenvectors' gaps are of the size of the matrices
+        np.testing.assert_allclose(parameter[place], expected, atol=1e-10)
+        np.testing.assert_allclose(row[place], soap_by_hand(slices[:, :1], rate, turns=False), atol=1e-10)
+
+
+def soap_by_hand(gradients: Any, rate: float, turns: bool = True) -> Any:
+    m, n = gradients.shape[1:]
+    left, right, mean, square, weights = np.zeros((m, m)), np.zeros((n, n)), np.zeros((m, n)), 0.0, np.zeros((m, n))
+    P, Q = np.eye(m), np.eye(n)
+    for t, G in enumerate(gradients, 1):
+        share = min(1, 2 / t**0.8)
+        mean = 0.9 * mean + 0.1 * G
+        left, right = (1 - share) * left + share * G @ G.T, (1 - share) * right + share * G.T @ G
+        if turns and t % 10 == 0:
+            newer = np.linalg.eigh(left)[1], np.linalg.eigh(right)[1]
+            square = (newer[0].T @ P) ** 2 @ square @ (Q.T @ newer[1]) ** 2
+            P, Q = newer
+        square = (1 - share) * square + share * (P.T @ G @ Q) ** 2
+        turned = P.T @ mean @ Q / (1 - 0.9**t)
+        weights = weights - rate * P @ (turned / (np.sqrt(square) + 1e-8)) @ Q.T
+    return weights
+
+
+@pytest.mark.parametrize(
+    "schedule, second",
+    [("constant", 1.0), ("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2), ("triangle", 0.75 / 0.8)],
+)
 def test_the_learning_rate_follows_the_schedule(schedule: Any, second: Any) -> None:
     one = TrainingConfiguration(LAWS[0], steps=4, batch_size=8, learning_rate=0.5, schedule=schedule)
     rates = _Run([one], torch.device("cpu"), torch.float64).rates[:, 0].tolist()
-    assert rates[:2] == pytest.approx([0.5, 0.5 * second])
+    first = 0.0 if schedule == "triangle" else 1.0
+    assert rates[:2] == pytest.approx([0.5 * first, 0.5 * second])
 
 
 def test_one_thread_computes_and_the_callers_number_comes_back() -> None:
