@@ -6,6 +6,7 @@ features. It is a yardstick for the error of training, never part of it.
 
 Main statement
     least_squares_preconditioners    that minimiser for each of several configurations that share their draws
+    least_squares_halves             the same on either half of the prompts, to see its error without a prediction
 The sums are made in the draws' standard coordinates, batch by batch in float64, and mapped back by R^-1.
 """
 
@@ -34,22 +35,46 @@ def least_squares_preconditioners(
     dtype names the draws, as it does in `train`: the runs in float32 and in float64 see different prompts. Raises
     ValueError unless all configurations share one stream of draws and have equal steps.
     """
+    return _solutions(configurations, device, dtype, parts=1)[0]
+
+
+def least_squares_halves(
+    configurations: Sequence[TrainingConfiguration],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The same for the prompts of every second step, and for those of the others: two independent solutions each.
+
+    Half of their difference is as large as the error of the solution on all prompts, and knows of no prediction.
+    """
+    first, second = _solutions(configurations, device, dtype, parts=2)
+    return list(zip(first, second, strict=True))
+
+
+def _solutions(
+    configurations: Sequence[TrainingConfiguration], device: str | torch.device, dtype: torch.dtype, parts: int
+) -> list[list[NDArray[np.float64]]]:
+    """The minimisers over the prompts of every parts-th step, for each part and configuration."""
     if len({(draws_key(one), one.steps) for one in configurations}) != 1 or draws_key(configurations[0]) is None:
         raise ValueError(
             "need configurations with the same shared draws and steps, got several or none; call once each"
         )
     feed = SharedFeed(configurations, torch.device(device), dtype)
-    sums = [_NormalEquations(len(group.places), group.d, device) for group in feed.groups]
-    for _ in range(configurations[0].steps):
+    sums = [[_NormalEquations(len(group.places), group.d, device) for group in feed.groups] for _ in range(parts)]
+    for step in range(configurations[0].steps):
         feed.draw()
-        for total, group in zip(sums, feed.groups, strict=True):
+        for total, group in zip(sums[step % parts], feed.groups, strict=True):
             total.add(group.prompts, group.maps)
-    found = {
+    return [[found for _, found in sorted(_by_place(one, feed).items())] for one in sums]
+
+
+def _by_place(sums: Sequence[_NormalEquations], feed: SharedFeed) -> dict[int, NDArray[np.float64]]:
+    """The solution A (d, d) of each configuration, by its place."""
+    return {
         place: A
         for total, group in zip(sums, feed.groups, strict=True)
         for place, A in zip(group.places.tolist(), total.solve(group.maps), strict=True)
     }
-    return [found[place] for place in range(len(configurations))]
 
 
 class _NormalEquations:

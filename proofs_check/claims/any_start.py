@@ -82,7 +82,8 @@ class EndJudge:
     """Judges the end of a run from plain data.
 
     gradient_margin, size_margin    largest r and size of a run that has ended
-    near    |A - A*|_F, the leak or |u| |U|_F that count as zero in naming an end, relative to |A*|_F
+    near    relative distances that count as zero in naming an end: |A - A*|_F and the leak, or the distance in the
+            geometry of the loss, for the prediction; |u| |U|_F for a point that leaks
     """
 
     predicted: Predictor = predicted_fixed_point
@@ -109,13 +110,23 @@ class EndJudge:
         slope = float(np.linalg.norm(loss.gradients(covariance, length, weights)))
         return slope, float(loss.value(covariance, length, (0 * weights[0], 0 * weights[1])))
 
+    def left_over(self, setting: Setting, weights: tuple[FloatArray, FloatArray]) -> float:
+        """(L - min L)/(L(0) - min L): the square of a relative distance in the geometry of the loss."""
+        (length,) = setting["context_lengths"]
+        covariance, task, noise = (setting[name] for name in ("covariance", "task_covariance", "noise_variance"))
+        least = fixed_point.fixed_point(covariance, length, task, noise).loss
+        loss = self.loss().for_task(np.array(task), noise)
+        nothing = (0 * weights[0], 0 * weights[1])
+        at_end, at_zero = (float(loss.value(np.array(covariance), length, one)) for one in (weights, nothing))
+        return (at_end - least) / (at_zero - least)
+
     def kind(self, setting: Setting, weights: tuple[FloatArray, FloatArray], error: float, excess: float) -> Kind:
         # The verbs that only derive and predict never load numerics.
         from ...numerics.one_layer.observables import blocks
 
         if excess > 1:
             return "not ended"
-        if error <= self.near:
+        if error <= self.near or self.left_over(setting, weights) <= self.near**2:
             return "prediction"
         parts = blocks(*weights)
         without_leak = abs(float(parts.u)) * float(np.linalg.norm(parts.U))
