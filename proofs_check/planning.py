@@ -22,8 +22,7 @@ from .claims.alterable import mutants_of
 from .claims.claim import Budget, Check, Claim
 from .claims.convergence import LARGEST_HIT, LARGEST_HIT_AT_STEPS
 from .claims.loss_checks import GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS
-from .records.measurement import Failure, perform
-from .records.tasks import Task, TaskFailedError
+from .records.tasks import Task, measured_unrecorded
 from .verdicts.verdict import Verdict
 
 PILOT_PROMPTS = (50_000, 200_000)
@@ -123,15 +122,7 @@ def stated_gap(check: Check, budget: Budget) -> float | None:
 
 def exact_verdict(check: Check, budget: Budget) -> Verdict:
     """The verdict of a check that takes milliseconds."""
-    return check.judge(lambda tasks: [values_of(task) for task in tasks], budget)
-
-
-def values_of(task: Task) -> Any:
-    """What a task measures, kept nowhere. Raises TaskFailedError."""
-    outcome = perform(task.measurement, task.parameters, task.device)
-    if isinstance(outcome, Failure):
-        raise TaskFailedError(f"the pilot of {task.measurement} failed: {outcome.cause}")
-    return outcome.values
+    return check.judge(measured_unrecorded, budget)
 
 
 class Rates:
@@ -160,7 +151,7 @@ def pilot_seconds(task: Task, *, warm: bool) -> float:
     """
     (few, few_units), (more, more_units), units = pilots(task)
     if not warm:
-        values_of(few)
+        measured_unrecorded([few])
     first = seconds_of(few)
     if units == few_units:
         return first
@@ -172,7 +163,7 @@ def seconds_of(task: Task) -> float:
     """How long a task keeps one core busy; on a GPU, how long it takes."""
     clock = time.process_time if task.kind_of_device == "cpu" else time.perf_counter
     started = clock()
-    values_of(task)
+    measured_unrecorded([task])
     return clock() - started
 
 

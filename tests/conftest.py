@@ -8,6 +8,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("iclcheck")
     group.addoption("--profile", choices=("quick", "full"), default="quick", help="how much the property tests measure")
+    group.addoption("--record", metavar="DIR", help="keep what the property tests measure there, and go on from it")
     group.addoption("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where the property tests train")
 
 

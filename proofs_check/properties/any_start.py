@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..claims.any_start import ANY_START, NOISE_PROMPTS, End, EndJudge
+from ..claims.any_start import ANY_START, NOISE_PROMPTS, TRAINED_ENDS, End, EndJudge
+from ..claims.claim import Run
+from ..records.tasks import Task
 from .search import Draw
 
 
@@ -33,14 +35,12 @@ class StationaryEnd:
 
 
 def stationary_ends(
-    draws: Sequence[Draw], steps: int, device: str, replica: int = 0, judge_end: EndJudge | None = None
+    draws: Sequence[Draw], steps: int, run: Run, device: str, replica: int = 0, judge_end: EndJudge | None = None
 ) -> list[StationaryEnd]:
     """Train all draws from starts of all parameters, and judge where each run ended."""
-    from ...numerics.training.ends import trained_ends
-
     judged = judge_end or EndJudge()
     configurations = [{**ANY_START, **draw, "steps": steps, "replica": replica} for draw in draws]
-    found = trained_ends(configurations, NOISE_PROMPTS, device)
+    (found,) = run([Task(TRAINED_ENDS, {"configurations": configurations, "noise_prompts": NOISE_PROMPTS}, device)])
     columns = (found[name] for name in ("W_PV", "W_KQ", "averaged_prompts", "squared_gradient"))
     rows = zip(*columns, strict=True)
     return [StationaryEnd(judged(draw["distribution"], *row)) for draw, row in zip(draws, rows, strict=True)]

@@ -1,9 +1,11 @@
 r"""Property (i): from the theorem's start, trained weights converge to the prediction, wherever the law lies.
 
 What is asserted of each draw
-    distance    |A - A*| <= max(2 %, 1.5 times the error of least squares on the same number of prompts), relative
-                to |A*|. Least squares knows the features s x_q^T and solves for A at once: a training is asked to be
-                as good as that up to a half, or right to 2 %. The error of least squares is seen from two halves of
+    distance    |A - A*| <= max(5 %, 1.5 times the error of least squares on the same number of prompts), relative
+                to |A*|; 5 % is the margin of the claim fixed-point. Least squares knows the features s x_q^T and
+                solves for A at once. At 2 % the statement is false: with N = 1 the gradient's tails are so heavy that
+                an adaptive optimiser, which divides it by its own size, ends 2 to 3 % beside the stationary point
+                (d = 2, N = 1, Lambda = Psi = I: six of six trainings, `test_at_two_percent_...`). The error of least squares is seen from two halves of
                 its prompts, not from the prediction, which would widen its own bar where it is wrong.
     norm        the geometry of the loss for every draw: (|M^(1/2) (A - A*) Lambda^(1/2)|_F^2 + E yhat_even^2)^(1/2)
                 relative to |M^(1/2) A* Lambda^(1/2)|_F, so that a leak counts by what it adds to L. Where N >= d and
@@ -17,19 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..claims.claim import Run
 from ..claims.convergence import leaking_products
 from ..claims.one_layer_predictions import predicted_fixed_point
 from ..claims.settings import FloatArray, Setting, dimension_of
+from ..records.tasks import Task
 from .search import Draw
 
-if TYPE_CHECKING:
-    from ...numerics.training.configurations import TrainingConfiguration
-
-MARGIN, OVER_LEAST_SQUARES = 0.02, 1.5
+MEASUREMENT = "iclcheck.numerics.training.reference_measurements:trained_beside_least_squares"
+MARGIN, OVER_LEAST_SQUARES = 0.05, 1.5
 FROBENIUS_UP_TO_CONDITION = 10.0
 SMALL_DRAWS, LARGE_DRAWS = (3, 10), (10, 100)  # (d, N) that a shared stream serves: small laws train in no time
 TRAINING: dict[str, Any] = {
@@ -67,53 +69,33 @@ def allowed(least_squares: float) -> float:
     return max(MARGIN, OVER_LEAST_SQUARES * least_squares)
 
 
-def theorem_ends(draws: Sequence[Draw], steps: int, device: str, replica: int = 0) -> list[TheoremEnd]:
+def theorem_ends(draws: Sequence[Draw], steps: int, run: Run, device: str, replica: int = 0) -> list[TheoremEnd]:
     """Train all draws together, and compare each with its prediction; replicas see other prompts and starts."""
-    from ...numerics.training.batched_training import train
-
     configurations = [configuration_of({**draw, "replica": replica}, steps) for draw in draws]
-    trained = train(configurations, device)
-    errors = least_squares_errors(configurations, device)
-    return [
-        end_of(draw["distribution"], one.W_PV, one.W_KQ, error)
-        for draw, one, error in zip(draws, trained, errors, strict=True)
-    ]
+    (found,) = run([Task(MEASUREMENT, {"configurations": configurations}, device)])
+    rows = zip(draws, *(found[name] for name in ("W_PV", "W_KQ", "halves")), strict=True)
+    return [end_of(draw["distribution"], *map(np.array, row)) for draw, *row in rows]
 
 
-def configuration_of(draw: Draw, steps: int) -> TrainingConfiguration:
+def configuration_of(draw: Draw, steps: int) -> dict[str, Any]:
     """The training of one draw; its random numbers follow from it, whatever trains beside it."""
-    from ...numerics.training.configurations import TrainingConfiguration
-
     d, (length,) = dimension_of(draw["distribution"]), draw["distribution"]["context_lengths"]
     small = d <= SMALL_DRAWS[0] and length <= SMALL_DRAWS[1]
     dimension, context_length = SMALL_DRAWS if small else LARGE_DRAWS
     draws = {"name": "properties", "dimension": dimension, "context_length": context_length}
-    return TrainingConfiguration.from_plain({**TRAINING, **draw, "steps": steps, "shared_draws": draws})
+    return {**TRAINING, **draw, "steps": steps, "shared_draws": draws}
 
 
-def least_squares_errors(configurations: Sequence[TrainingConfiguration], device: str) -> list[FloatArray]:
-    """A matrix as large as the error of least squares on the prompts of each training, seen without the prediction.
+def end_of(setting: Setting, W_PV: FloatArray, W_KQ: FloatArray, halves: FloatArray) -> TheoremEnd:
+    """The end of one training of a law; halves (2, d, d): least squares on either half of its prompts.
 
-    Half the difference of the solutions on two halves of the prompts: a wrong prediction does not widen its own bar.
+    Half of their difference is as large as the error of least squares on all prompts, and knows of no prediction.
     """
-    from ...numerics.training.least_squares import least_squares_halves
-    from ...numerics.training.shared_draws import draws_key
-
-    found: dict[int, FloatArray] = {}
-    for key in {draws_key(one) for one in configurations}:
-        places = [place for place, one in enumerate(configurations) if draws_key(one) == key]
-        halves = least_squares_halves([configurations[place] for place in places], device)
-        found.update((place, (first - second) / 2) for place, (first, second) in zip(places, halves, strict=True))
-    return [found[place] for place in range(len(configurations))]
-
-
-def end_of(setting: Setting, W_PV: FloatArray, W_KQ: FloatArray, least_squares_error: FloatArray) -> TheoremEnd:
-    """The end of one training of a law."""
     from ...numerics.one_layer.observables import effective_preconditioner
 
     expected, trained = predicted_fixed_point(setting), effective_preconditioner(W_PV, W_KQ)
     geometry = geometry_of_loss(setting)
-    off = trained - expected
+    off, least_squares_error = trained - expected, (halves[0] - halves[1]) / 2
     leak = leak_in_loss(setting, W_PV, W_KQ) / norm(expected, *geometry)
     distances = {
         "geometry of the loss": (

@@ -118,6 +118,19 @@ def run_tasks(
     return {key: _stored(store, key) for key in keys}
 
 
+def measured_unrecorded(tasks: Sequence[Task]) -> list[Mapping[str, Any]]:
+    """The values of tasks, measured in this process and kept nowhere. Raises TaskFailedError."""
+    return [_values_or_failure(task, perform(task.measurement, task.parameters, task.device)) for task in tasks]
+
+
+def _values_or_failure(task: Task, outcome: Outcome | Failure) -> Mapping[str, Any]:
+    if isinstance(outcome, Failure):
+        error = TaskFailedError(f"the task {task.measurement} failed: {outcome.cause}; mend the cause and run again")
+        error.add_note(outcome.trace)
+        raise error
+    return outcome.values
+
+
 def _is_recorded(task: Task, store: RecordStore, present_path: Callable[[str], str]) -> bool:
     record = store.newest(task.key)
     return record is not None and record.measuring_path == present_path(task.measurement)

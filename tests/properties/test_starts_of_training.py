@@ -1,6 +1,6 @@
 """Hypothesis roams laws and starts; a failing draw narrows the statement in public, none is taken out.
 
-`python -m pytest tests/properties -s [--profile full] [--device cuda]` prints how many draws ended where.
+`python -m pytest tests/properties -s [--profile full] [--device cuda] [--record DIR]` prints what ended where.
 """
 
 import time
@@ -15,11 +15,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from iclcheck.proofs_check.claims.claim import Run
 from iclcheck.proofs_check.properties import theorem_start
 from iclcheck.proofs_check.properties.any_start import StationaryEnd, stationary_ends
-from iclcheck.proofs_check.properties.laws import any_starts, theorem_starts
-from iclcheck.proofs_check.properties.search import BatchSearch, Repeated, misses_allowed, repeated
+from iclcheck.proofs_check.properties.laws import any_starts, law, theorem_starts
+from iclcheck.proofs_check.properties.laws import theorem_start as theorem_start_of
+from iclcheck.proofs_check.properties.search import REPLICAS, BatchSearch, Repeated, misses_allowed, repeated
 from iclcheck.proofs_check.properties.theorem_start import TheoremEnd, theorem_ends
+from iclcheck.proofs_check.records.tasks import measured_unrecorded
 
 
 def run_search(strategy: Any, search: BatchSearch[Any], batches: int, batch: int) -> None:
@@ -43,37 +46,56 @@ def described(draw: Any) -> str:
     return f"{size}, {draw['start']} start at {draw['scale']}: {law}"
 
 
-def assert_misses_are_rare(found: list[Repeated[Any]], what: str) -> None:
-    """At most as many first misses as hits of probability 0.9 would give, at a rate of 1e-6."""
-    misses = [outcome for outcome in found if outcome.first_missed]
-    print(f"\n{what}: {len(found)} draws, {len(misses)} missed at first (allowed {misses_allowed(len(found))})")
-    for outcome in misses:
-        print(f"  {outcome}")
-    assert len(misses) <= misses_allowed(len(found))
+def summary(search: BatchSearch[Repeated[Any]]) -> dict[str, Any]:
+    """How many draws were measured, and every draw that missed at first."""
+    pairs = list(search.found.values())
+    missed = [{"draw": described(draw), "outcomes": str(outcome)} for draw, outcome in pairs if outcome.first_missed]
+    return {
+        "draws": len(pairs),
+        "missed at first": len(missed),
+        "allowed": misses_allowed(len(pairs)),
+        "misses": missed,
+    }
 
 
-def test_from_the_theorems_start_training_reaches_the_prediction(effort: Any, device: str) -> None:
+def test_from_the_theorems_start_training_reaches_the_prediction(
+    effort: Any, run: Run, device: str, summarise: Any
+) -> None:
     search: BatchSearch[Repeated[TheoremEnd]] = BatchSearch(
-        repeated(lambda draws, replica: theorem_ends(draws, effort.theorem_steps, device, replica))
+        repeated(lambda draws, replica: theorem_ends(draws, effort.theorem_steps, run, device, replica))
     )
     run_search(theorem_starts(effort.condition), search, effort.theorem_batches, effort.batch)
-    found = search.all_outcomes()
-    assert_misses_are_rare(found, "theorem's start")
+    found = summary(search)
+    first = [one.outcomes[0].distances for one in search.all_outcomes()]
     for norm in ("geometry of the loss", "Frobenius"):
-        ours = [one.outcomes[0].distances[norm][0] for one in found if norm in one.outcomes[0].distances]
-        print(f"  {norm}: median {np.median(ours):.2%}, largest {max(ours):.2%} of {len(ours)}")
+        ours = [distances[norm][0] for distances in first if norm in distances]
+        found[norm] = {"draws": len(ours), "median": float(np.median(ours)), "largest": max(ours)}
+    summarise("theorem-start", found)
+    assert found["missed at first"] <= found["allowed"]
 
 
-def test_from_any_start_a_run_ends_where_the_population_gradient_vanishes(effort: Any, device: str) -> None:
+def test_from_any_start_a_run_ends_where_the_population_gradient_vanishes(
+    effort: Any, run: Run, device: str, summarise: Any
+) -> None:
     search: BatchSearch[Repeated[StationaryEnd]] = BatchSearch(
-        repeated(lambda draws, replica: stationary_ends(draws, effort.any_steps, device, replica))
+        repeated(lambda draws, replica: stationary_ends(draws, effort.any_steps, run, device, replica))
     )
     run_search(any_starts(effort.condition), search, effort.any_batches, effort.batch)
-    found = search.all_outcomes()
-    assert_misses_are_rare(found, "any start")
-    kinds = Counter(one.outcomes[0].end.kind for one in found)
-    print("  ends: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
-    assert kinds.keys() <= {"prediction", "leaking", "leaking in part", "not ended"}
+    found = summary(search)
+    found["ends"] = dict(Counter(one.outcomes[0].end.kind for one in search.all_outcomes()).most_common())
+    summarise("any-start", found)
+    assert found["missed at first"] <= found["allowed"]
+    assert found["ends"].keys() <= {"prediction", "leaking", "leaking in part", "not ended"}
+
+
+@pytest.mark.slow
+def test_at_two_percent_the_statement_is_false_at_d_2_n_1() -> None:
+    """The smallest law that was found: why the margin is 5 %. All six trainings end more than 2 % away, none 5 %."""
+    draw = theorem_start_of(law(1, np.eye(2), np.eye(2), 0.0), 1)
+    ends = [theorem_ends([draw], 2000, measured_unrecorded, "cpu", replica)[0] for replica in range(REPLICAS)]
+    distances = [end.distances["geometry of the loss"][0] for end in ends]
+    assert min(distances) > 0.02
+    assert max(distances) < 0.05
 
 
 @pytest.mark.slow
@@ -83,7 +105,8 @@ def test_a_wrong_prediction_is_found_and_shrinks_to_one_small_law_within_a_minut
     """The trace left out of Gamma. From the first failure on it takes less than 60 s, in CPU time."""
     monkeypatch.setattr(theorem_start, "predicted_fixed_point", without_trace)
     search: BatchSearch[Repeated[TheoremEnd]] = BatchSearch(
-        repeated(lambda draws, replica: theorem_ends(draws, 1000, "cpu", replica)), clock=time.process_time
+        repeated(lambda draws, replica: theorem_ends(draws, 1000, measured_unrecorded, "cpu", replica)),
+        clock=time.process_time,
     )
     with pytest.raises(AssertionError, match=r"^d = 1, N = \d\D"):
         run_search(theorem_starts(10.0), search, 3, 4)
