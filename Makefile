@@ -19,16 +19,15 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@: > $@
 
-# The appendix is written whatever the verdicts are, and the exit status is that of the check.
-# Only a check that did not end (70: internal error, 130: Ctrl-C) leaves nothing to write.
+# The appendix is written whatever the verdicts are: they are in it, and the exit status of the check is printed.
+# The target fails where there is no appendix; only a check that did not end (70, 130) leaves nothing to write.
 appendix: $(INSTALLED)
 	@status=0; table=$$($(BIN)/iclcheck check --profile quick) || status=$$?; \
 	if test $$status -ge 70; then printf '%s\n' "$$table"; exit $$status; fi; \
 	written=0; $(BIN)/iclcheck appendix --output appendix || written=$$?; \
 	printf '\n%s\n\n' "$$table"; \
-	if test $$written -ne 0; then printf 'The appendix was not written (exit status %s).\n' $$written; exit $$written; fi; \
-	printf 'The appendix lies in %s/appendix (check: exit status %s).\n' "$$PWD" $$status; \
-	exit $$status
+	case $$written in 0|1|3) ;; *) printf 'The appendix was not written (exit status %s).\n' $$written; exit $$written;; esac; \
+	printf 'The appendix lies in %s/appendix. iclcheck check: exit status %s (0 agrees, 1 contradicted, 3 inconclusive).\n' "$$PWD" $$status
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"

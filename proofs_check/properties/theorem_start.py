@@ -3,10 +3,10 @@ r"""Property (i): from the theorem's start, trained weights converge to the pred
 What is asserted of each draw
     distance    |A - A*| <= max(5 %, 1.5 times the error of least squares on the same number of prompts), relative
                 to |A*|; 5 % is the margin of the claim fixed-point. Least squares knows the features s x_q^T and
-                solves for A at once. At 2 % the statement is false: with N = 1 the gradient's tails are so heavy that
-                an adaptive optimiser, which divides it by its own size, ends 2 to 3 % beside the stationary point
-                (d = 2, N = 1, Lambda = Psi = I: six of six trainings, `test_at_two_percent_...`). The error of least squares is seen from two halves of
-                its prompts, not from the prediction, which would widen its own bar where it is wrong.
+                solves for A at once; its error is seen from two halves of its prompts, not from the prediction, which
+                would widen its own bar where it is wrong. At 2 % the statement is false: with N = 1 the gradient's
+                tails are so heavy that an adaptive optimiser, which divides the gradient by its size, ends 2 to 3 %
+                beside the stationary point (d = 2, N = 1, Lambda = Psi = I: six of six trainings).
     norm        the geometry of the loss for every draw: (|M^(1/2) (A - A*) Lambda^(1/2)|_F^2 + E yhat_even^2)^(1/2)
                 relative to |M^(1/2) A* Lambda^(1/2)|_F, so that a leak counts by what it adds to L. Where N >= d and
                 Lambda has a condition number up to 10, the Frobenius norm as well, of A - A* and of the products
