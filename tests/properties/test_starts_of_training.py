@@ -89,13 +89,11 @@ def test_from_any_start_a_run_ends_where_the_population_gradient_vanishes(
 
 
 @pytest.mark.slow
-def test_at_two_percent_the_statement_is_false_at_d_2_n_1() -> None:
-    """The smallest law that was found: why the margin is 5 %. All six trainings end more than 2 % away, none 5 %."""
+def test_at_n_1_every_training_ends_beside_the_prediction_by_more_than_least_squares_explains() -> None:
+    """The smallest law that was found, d = 2, N = 1: why N = 1 is not in the domain. It shows a bias, not noise."""
     draw = theorem_start_of(law(1, np.eye(2), np.eye(2), 0.0), 1)
     ends = [theorem_ends([draw], 2000, measured_unrecorded, "cpu", replica)[0] for replica in range(REPLICAS)]
-    distances = [end.distances["geometry of the loss"][0] for end in ends]
-    assert min(distances) > 0.02
-    assert max(distances) < 0.05
+    assert all(end.distances["geometry of the loss"][0] > 0.02 for end in ends)
 
 
 @pytest.mark.slow
@@ -108,7 +106,7 @@ def test_a_wrong_prediction_is_found_and_shrinks_to_one_small_law_within_a_minut
         repeated(lambda draws, replica: theorem_ends(draws, 1000, measured_unrecorded, "cpu", replica)),
         clock=time.process_time,
     )
-    with pytest.raises(AssertionError, match=r"^d = 1, N = \d\D"):
+    with pytest.raises(AssertionError, match=r"^d = 1, N = 2\D"):
         run_search(theorem_starts(10.0), search, 3, 4)
     assert search.first_failure is not None
     assert time.process_time() - search.first_failure < 60
