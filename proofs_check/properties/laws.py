@@ -1,8 +1,8 @@
 r"""Strategies: laws of the prompt and starts of training, over the whole domain of a statement.
 
 What is drawn
-    law      d in 1..10, N in 1..100 (from the theorem's start: 2..100; N < d included), Lambda and Psi with spectra of a given condition number in
-             random bases of their own, label noise
+    law      d in 1..10, N in 1..100 (from the theorem's start: 2..100; N < d included), Lambda and Psi with spectra
+             of a given condition number in random bases of their own, label noise
     start    the scale of a start: for the theorem's start a share of the bound sigma_0^2 |Gamma|_op sqrt(d) < 2 of
              [zhang2024trained, Theorem 4.1], for any start the standard deviation of all entries
 Everything is made from small whole numbers, so that a failing draw shrinks to a plain one (d = 1, N = 1, Lambda = Psi =

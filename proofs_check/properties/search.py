@@ -80,7 +80,7 @@ def misses_allowed(draws: int) -> int:
     however they were chosen beforehand; more than this come with probability below `FALSE_ALARM`.
 
     >>> misses_allowed(64)
-    19
+    20
     """
     from scipy.special import bdtrc
 
