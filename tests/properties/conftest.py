@@ -17,11 +17,11 @@ from iclcheck.proofs_check.records.tasks import measured_unrecorded
 
 @dataclass(frozen=True)
 class Effort:
-    """How many batches Hypothesis draws for each property, how many draws a batch has at most, steps of a training."""
+    """How many batches Hypothesis draws for each property, of how many lists one is made, steps of a training."""
 
     theorem_batches: int
+    theorem_lists: int
     any_batches: int
-    batch: int
     theorem_steps: int
     any_steps: int
     condition: float
@@ -30,7 +30,7 @@ class Effort:
 @pytest.fixture(scope="session")
 def effort(profile: str) -> Effort:
     """quick: some dozen draws, condition numbers up to 10; full: hundreds, up to 100."""
-    return Effort(10, 5, 16, 2000, 3072, 10.0) if profile == "quick" else Effort(60, 20, 32, 4000, 6144, 100.0)
+    return Effort(3, 6, 5, 1200, 3072, 10.0) if profile == "quick" else Effort(16, 8, 20, 4000, 6144, 100.0)
 
 
 @pytest.fixture(scope="session")
