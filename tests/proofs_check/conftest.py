@@ -1,5 +1,6 @@
 """A measurement outside iclcheck, as a user's own package would hold it."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +56,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").touch()
     (package / "bench.py").write_text(MEASUREMENT)
     monkeypatch.syspath_prepend(package.parent)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_lab"]:
+        monkeypatch.delitem(sys.modules, name)  # that of a test before this one
     return package / "bench.py"
 
 

@@ -25,6 +25,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "value_weights": (3, 3), "key_query_weights": (3, 3)},
     ),
+    "fixed-point-any-start": (
+        NOISY,
+        {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
+    ),
     "population-loss": ({**LAW, **WEIGHTS}, {"loss": ()}),
     "preconditioned-gradient-step": (
         {**NOISY, "X": [[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], "y": [1.0, 2.0, 3.0], "x_query": [1.0, -1.0]},

@@ -79,6 +79,7 @@ weights = {"value_weights": [[0, 0], [0, 1]], "key_query_weights": [[1, 0], [0, 
 parameters = {
     "population-loss": {**law, **weights},
     "fixed-point": law,
+    "fixed-point-any-start": law,
     "preconditioned-gradient-step": {**law, "X": [[1.0]], "y": [1.0], "x_query": [1.0]},
     "uniform-covariates": {"dimension": 1, "context_length": 3},
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
