@@ -131,7 +131,7 @@ def derivation_words(status: ClaimStatus, steps: int) -> str:
 def unmeasured_words(found: Evidence) -> str:
     if found.status == "stale":
         return (
-            f"has no valid measurement: the code of {len(found.stale)} of its {found.needed} recorded measurements "
+            f"cannot be judged at present: the code of {len(found.stale)} of its {found.needed} recorded measurements "
             "has changed since"
         )
     if found.records:

@@ -106,7 +106,9 @@ def print_status(report: StatusReport, path: Path | None) -> None:
     lacking = [claim.identifier for claim in report.claims if claim.evidence.status in ("none", "stale")]
     if lacking:
         names = [] if len(lacking) == len(all_claims()) else lacking
-        print(f"\nto measure what lacks:\n  {measuring_command(names, budget, path)}")  # not wrapped: to be copied
+        print(
+            f"\nto measure what is missing or stale:\n  {measuring_command(names, budget, path)}"
+        )  # not wrapped: to be copied
 
 
 def row_of(claim: ClaimStatus) -> list[str]:

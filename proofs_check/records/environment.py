@@ -8,8 +8,8 @@ Main statements
 import os
 import platform
 import subprocess
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,10 @@ def _commit_of_own_checkout() -> tuple[str | None, bool | None]:
 
 
 def _folder_above_the_sources() -> Path:
-    file = import_module("iclcheck.numerics").__file__
-    assert file is not None  # a package with an __init__.py
-    return Path(file).resolve().parent.parent
+    found = find_spec("iclcheck.numerics")  # without loading it: what only reads records needs nothing of it
+    assert found is not None  # part of this package
+    assert found.origin is not None  # it has an __init__.py
+    return Path(found.origin).resolve().parent.parent
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

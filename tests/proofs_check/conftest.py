@@ -1,7 +1,7 @@
 """A measurement outside iclcheck, as a user's own package would hold it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,16 +49,16 @@ def die(*, device):
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The source file of a module `toy_lab.bench`, importable here and in worker processes."""
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The source file of a module `toy_lab.bench`, importable here and in worker processes, loaded by nobody yet."""
     package = tmp_path / "importable" / "toy_lab"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "bench.py").write_text(MEASUREMENT)
     monkeypatch.syspath_prepend(package.parent)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_lab"]:
-        monkeypatch.delitem(sys.modules, name)  # that of a test before this one
-    return package / "bench.py"
+    yield package / "bench.py"
+    for name in ("toy_lab", "toy_lab.bench"):
+        sys.modules.pop(name, None)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """Code makes a record stale; words about the code do not."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import iclcheck
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.records import measuring_path as module
@@ -124,6 +127,29 @@ def test_a_record_is_stale_when_any_numerics_module_on_its_path_changes(
         assert is_current(record), altered
         copy.write_text(f"{file.read_text()}\naltered = 1\n")
         assert not is_current(record), altered
+
+
+WHAT_IS_LOADED = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for loaded in [one for one in sys.modules if one.startswith("iclcheck.numerics")]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+    print(name, *(one for one, code in sys.modules.items()
+                  if one.startswith("iclcheck.numerics") and not hasattr(code, "__path__")))
+"""
+
+
+def test_what_python_loads_for_a_measurement_is_on_its_path() -> None:
+    """A witness that reads no syntax tree: the modules in memory after an import, in a fresh interpreter."""
+    modules = sorted({name.partition(":")[0] for name in MEASUREMENTS})
+    environment = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
+    command = [sys.executable, "-c", WHAT_IS_LOADED, *modules]
+    lines = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.splitlines()
+    loaded = {name: set(some) for name, *some in map(str.split, lines)}
+    assert set(loaded) == set(modules)
+    assert {name: some - set(modules_of(f"{name}:f")) for name, some in loaded.items()} == {n: set() for n in modules}
+    assert max(map(len, loaded.values())) > 3
 
 
 def test_a_numerics_module_beside_the_path_leaves_a_record_fresh(

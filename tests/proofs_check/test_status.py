@@ -15,7 +15,7 @@ import iclcheck
 from iclcheck.proofs_check.checking import check_claims
 from iclcheck.proofs_check.claims import one_layer
 from iclcheck.proofs_check.claims.claim import Budget, Claim, budget_for
-from iclcheck.proofs_check.command_line import main, reviewing
+from iclcheck.proofs_check.command_line import checking, main, reviewing
 from iclcheck.proofs_check.command_line.reviewing import measuring_command
 from iclcheck.proofs_check.records import tasks
 from iclcheck.proofs_check.records.store import ReadRecords, Record, RecordStore
@@ -197,13 +197,12 @@ def test_without_a_gpu_stale_gpu_evidence_alone_is_no_failure(
     gpu_copies(store, claim, "abc", "0" * 64)
     use(monkeypatch, claim)
     asked: list[str] = []
-    usable = iclcheck.proofs_check.command_line.checking.usable_device
 
-    def heard(device: str) -> str:
+    def without_gpu(device: str) -> str:
         asked.append(device)
-        return "cpu" if device == "auto" else usable(device)
+        return "cpu"
 
-    monkeypatch.setattr(iclcheck.proofs_check.command_line.checking, "usable_device", heard)
+    monkeypatch.setattr(checking, "usable_device", without_gpu)
     assert main(["status"]) == 0
     assert "auto" in asked
 
