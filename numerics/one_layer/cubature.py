@@ -116,7 +116,7 @@ def preconditioner_derivative_moments(
 ) -> Expectation:
     """E Z_k, then E Z_k^2, of the loss's derivatives along directions V_k (K, d, d) of A; value (2 K,).
 
-    These are what `gradients.directional_gradient_sums` samples; see there for the direction.
+    These are what `gradients.directional_gradient_sums` samples without `over_queries`; see there for the direction.
     """
     residual = prediction_degrees(W_PV, W_KQ)  # yhat[V] leaks no more than yhat does
     derivative = residual + residual

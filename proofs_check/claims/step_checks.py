@@ -51,12 +51,10 @@ class LayerIsStep:
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        cases = []
-        for place, setting in enumerate(self.settings(budget.seed)):
-            d = dimension_of(setting)
-            A = generator(f"{self.name}/{place}", budget.seed).uniform(-1, 1, size=(d, d))
-            step = self.step(A).tolist()
-            cases.append({"distribution": setting, **layer_weights(A), "preconditioner": step})
+        cases = [
+            {"distribution": setting, **layer_weights(A), "preconditioner": self.step(A).tolist()}
+            for setting, A in random_layers(self.name, self.settings(budget.seed), budget.seed)
+        ]
         return [steps_task(cases, PROMPTS_PER_CASE, f"{self.name}/{budget.seed}", budget)]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
@@ -90,11 +88,8 @@ class LayerIsDerivedStep:
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        cases = []
-        for place, setting in enumerate(self.settings(budget.seed)):
-            d = dimension_of(setting)
-            A = generator(f"{self.name}/{place}", budget.seed).uniform(-1, 1, size=(d, d))
-            cases.append({"distribution": setting, **layer_weights(A)})
+        layers = random_layers(self.name, self.settings(budget.seed), budget.seed)
+        cases = [{"distribution": setting, **layer_weights(A)} for setting, A in layers]
         parameters = {"cases": cases, "prompts": SAVED_PROMPTS, "stream_key": f"{self.name}/{budget.seed}"}
         return [Task(f"{STEPS}:layer_predictions", parameters, budget.device, cost=0.05)]
 
@@ -122,6 +117,13 @@ class LayerIsDerivedStep:
         from ...theory.one_layer.formulas import letters_of_prompt
 
         return float(self.step().value(letters_of_prompt(E, np.array(case["W_PV"]), np.array(case["W_KQ"]))))
+
+
+def random_layers(name: str, settings: list[Setting], seed: int) -> list[tuple[Setting, FloatArray]]:
+    """Each setting with a random A (d, d), not symmetric, that follows from the name of the check and the place."""
+    sizes = [(dimension_of(setting),) * 2 for setting in settings]
+    draws = [generator(f"{name}/{place}", seed).uniform(-1, 1, size=size) for place, size in enumerate(sizes)]
+    return list(zip(settings, draws, strict=True))
 
 
 def root_mean_square(values: Any) -> float:

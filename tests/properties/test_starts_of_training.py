@@ -102,7 +102,6 @@ def test_from_any_start_a_run_ends_where_the_population_gradient_vanishes(
     found["ends"] = dict(Counter(one.outcomes[0].end.kind for one in search.all_outcomes()).most_common())
     summarise("any-start", found)
     assert found["missed at first"] <= found["allowed"]
-    assert found["ends"].keys() <= {"prediction", "leaking", "leaking in part", "not ended"}
 
 
 @pytest.mark.slow
