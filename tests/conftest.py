@@ -1,5 +1,6 @@
 """The options that the command line has, for the tests that measure: `--profile` and `--device`."""
 
+import signal
 from typing import Any
 
 import pytest
@@ -10,6 +11,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--profile", choices=("quick", "full"), default="quick", help="how much the property tests measure")
     group.addoption("--record", metavar="DIR", help="keep what the property tests measure there, and go on from it")
     group.addoption("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where the property tests train")
+
+
+def pytest_configure() -> None:
+    """A run started in the background (`make test &` in a script) ignores SIGINT, and so would every command under
+    test: the tests of Ctrl-C start from the disposition that a terminal gives."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
