@@ -36,7 +36,7 @@ def measuring_path(measurement: str) -> str:
     """
     digest = hashlib.sha256()
     for name, file in sorted(modules_of(measurement).items()):
-        digest.update(f"{name}\n{_code(file)}\n".encode())
+        digest.update(f"{name}\n{code_of(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -126,7 +126,8 @@ def _first_spec(module: str, locations: list[str] | None) -> ModuleSpec | None:
     return next((spec for spec in specs if spec is not None), None)
 
 
-def _code(file: Path) -> str:
+def code_of(file: Path) -> str:
+    """The code of one file as text, with comments, docstrings and layout dropped."""
     return _shape(ast.parse(file.read_bytes()))
 
 

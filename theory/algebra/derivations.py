@@ -10,7 +10,7 @@ probability at most D/s [schwartz1980fast].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Step:
 
     check(instance) -> (left, right): exact values of both sides; None only for a definition or a
     proof in words, which then stands in `proof`.
+    forms: what the step asserts, as objects by name (trace polynomials, SymPy expressions in scalars, or matrices of
+    these); the printed sides are made from them, and a certificate is made about them.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Step:
     rule: str
     check: Callable[[Any], tuple[Any, Any]] | None = None
     proof: str = ""
+    forms: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def holds_at(self, instance: Any) -> bool:
         """Whether both sides are equal, exactly, at one instance."""
@@ -77,7 +80,7 @@ def equality(
     check: Callable[[Any], tuple[Any, Any]] | None = None,
 ) -> Step:
     """A step whose right side is a trace polynomial; `left` is (text, LaTeX)."""
-    return Step(name, left[0], to_text(right), f"{left[1]} = {to_latex(right)}", rule, check)
+    return Step(name, left[0], to_text(right), f"{left[1]} = {to_latex(right)}", rule, check, forms={"right": right})
 
 
 @dataclass(frozen=True)

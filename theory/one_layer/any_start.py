@@ -325,6 +325,12 @@ def completed_on_the_slice(seed: int) -> tuple[Any, Any]:
     return enumerated_on_the_slice(seed), minimum + np.trace(gap.T @ M @ gap @ instance.values()["Lambda"]) / 2
 
 
+def square_forms() -> dict[str, TracePolynomial]:
+    """M, C and min L of the completed square."""
+    system = stationary_system(PromptLaw())
+    return {"M": system.second_moment, "C": system.cross_moment, "minimum": minimal_loss(PromptLaw())}
+
+
 def parity_on_weights(seed: int) -> tuple[Any, Any]:
     """The enumerated loss at (u, U) and at (-u, -U), for a random law."""
     given = random_instance((seed, False))
@@ -420,6 +426,7 @@ def slice_steps() -> tuple[Step, ...]:
             "Young the least value is at the rank-one truncation of M^(1/2) A* Lambda^(1/2), and exceeds min L by half "
             "of the sum of the squares of the other singular values, which is positive for rank A* >= 2",
             completed_on_the_slice,
+            forms=square_forms(),
         ),
     )
 
@@ -435,6 +442,7 @@ def kind_steps() -> tuple[Step, ...]:
             rf"L = {latex_of(loss)},\quad \min L = {latex_of(isotropic_minimum())},\quad g = {latex_of(gain)}",
             "the loss on the slice is quadratic in g along u12 u21^T = g v v^T, |v| = 1; solved for its zero slope",
             loss_at_the_leaking_point,
+            forms={"gain": gain, "loss": loss, "minimal loss": isotropic_minimum()},
         ),
         Step(
             "strict on the slice, up to scale and rotation",
@@ -454,6 +462,7 @@ def kind_steps() -> tuple[Step, ...]:
             "the terms of L of degree two in (u, U); the block of (along, across) is positive definite, since it is "
             "that of 1/2 E yhat_even^2 with yhat_even = u12^T (S + x_q x_q^T/N) U x_q, zero for U = 0 only",
             probed_second_differences,
+            forms={"hessian": second_derivatives()},
         ),
         Step(
             "local minimum or saddle",
@@ -465,6 +474,7 @@ def kind_steps() -> tuple[Step, ...]:
             "block is positive definite exactly where its determinant is positive (Sylvester); where that is negative, "
             "one direction goes down and the point is a saddle",
             lambda seed: (determinant_by_enumeration(seed), exact_value(D, leaking_instance(seed).values())),
+            forms={"discriminant": D},
         ),
         Step(
             "smallest counterexample",
@@ -484,6 +494,7 @@ def kind_steps() -> tuple[Step, ...]:
                 exact_value(D, {"d": Fraction(seed + 2), "N": Fraction(1)}),
                 exact_value(at_length_one(), {"d": Fraction(seed + 2)}),
             ),
+            forms={"discriminant": at_length_one()},
         ),
     )
 

@@ -374,6 +374,7 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
             rf"\; M = {to_latex(system.second_moment)},\; C = {to_latex(system.cross_moment)}",
             "since d tr(A W) = tr(dA W), d tr(A^T W) = tr(dA^T W); the words behind A are all equal",
             lambda key: (enumerated_slope(key), slope_from_the_system(system, instance_of(key))),
+            forms={"M": system.second_moment, "C": system.cross_moment, "covariance": system.covariance},
         ),
         Step(
             "the stationary equation divided by the covariance",
@@ -385,6 +386,7 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
                 value_at(system.second_moment, instance_of(key)) @ exact_fixed_point(system, instance_of(key)),
                 value_at(system.cross_moment, instance_of(key)),
             ),
+            forms={"left": system.left, "right": system.right},
         ),
         Step(
             "closed form",
@@ -396,12 +398,14 @@ def solution_steps(system: StationarySystem, inverse: TracePolynomial) -> tuple[
                 exact_inverse(exact_fixed_point(system, instance_of(key))),
                 value_at(inverse, instance_of(key)),
             ),
+            forms={"inverse": inverse},
         ),
     )
 
 
 def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tuple[Step, ...]:
     """The completed square, and why it makes the point a global minimum over all parameters."""
+    remainder = system.left - system.right * LAMBDA
     return (
         equality(
             "the loss at the fixed point",
@@ -413,14 +417,15 @@ def optimality_steps(system: StationarySystem, minimum: TracePolynomial) -> tupl
         Step(
             "the same without cancellation",
             "min L",
-            f"1/2 tr(Lambda left^-1 ({system.left - system.right * LAMBDA!r}) Psi)",
+            f"1/2 tr(Lambda left^-1 ({remainder!r}) Psi)",
             rf"\min L = \tfrac12\operatorname{{tr}}\bigl(\Lambda\,({to_latex(system.left)})^{{-1}}"
-            rf"({to_latex(system.left - system.right * LAMBDA)})\Psi\bigr)",
+            rf"({to_latex(remainder)})\Psi\bigr)",
             "I - A* Lambda = left^-1 (left - right Lambda), where the terms of order 1 cancel as words",
             lambda key: (
                 enumerated_loss(key, exact_fixed_point(system, instance_of(key))),
                 loss_without_cancellation(system, instance_of(key)),
             ),
+            forms={"remainder": remainder},
         ),
         Step(
             "completing the square",
@@ -484,6 +489,7 @@ def reading_steps(
             rf"A^* = {latex_of(gain)}\, I",
             "substitution; for lam = psi = 1 without noise it is N/(N + d + 1)",
             lambda key: isotropic_check(inverse, gain, instance_of(key).values()),
+            forms={"gain": gain},
         ),
         Step(
             "infinite context",
@@ -492,6 +498,7 @@ def reading_steps(
             rf"\lim_{{N\to\infty}} A^* = {to_latex(limit)}",
             "terms in 1/N vanish and Psi (invertible) cancels: the prediction tends to least squares",
             lambda key: infinite_context_check(inverse, limit, instance_of(key).values()),
+            forms={"limit": limit},
         ),
         Step(
             "effective ridge",
@@ -504,6 +511,7 @@ def reading_steps(
                 value_at(inverse - ridge * inverse_task, instance_of(key)),
                 value_at(LAMBDA, instance_of(key)) * (1 + Fraction(1, instance_of(key).context_length)),
             ),
+            forms={"ridge": ridge},
         ),
     )
 

@@ -125,6 +125,7 @@ def derivation() -> Derivation:
             r"f(E)_{d,N} = x_q^\top w_1,\quad w_1 = 0 - (uU)^\top \nabla R(0)",
             "comparing the two; at the fixed point (u U)^T = A* (closed form of fixed-point, symmetric)",
             lambda seed: (literal_layer(seed), at(step_prediction(), seed)),
+            forms={"step": step_prediction()},
         ),
         Step(
             "infinite context",

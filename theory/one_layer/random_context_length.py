@@ -89,6 +89,7 @@ def derivation() -> Derivation:
                 average_over_lengths(fixed, lengths, instance_of(key).values()),
                 evaluate(averaged, numbers(key)),
             ),
+            forms={"averaged": averaged},
         ),
         Step(
             "fixed point",
@@ -100,6 +101,7 @@ def derivation() -> Derivation:
                 evaluate(system.left, numbers(key)),
                 evaluate(system.right, numbers(key)) @ evaluate(inverse, numbers(key)),
             ),
+            forms={"left": system.left, "right": system.right, "inverse": inverse},
         ),
         Step(
             "isotropic case",
@@ -108,6 +110,7 @@ def derivation() -> Derivation:
             rf"A^* = {latex_of(gain)}\, I",
             "substitution",
             lambda key: isotropic_check(inverse, gain, numbers(key)),
+            forms={"gain": gain},
         ),
     )
     return Derivation(replace(STATEMENT, latex=steps[1].latex), steps, {"inverse": inverse}, lambda seed: (seed, False))

@@ -146,6 +146,7 @@ def derivation() -> Derivation:
             rf"M = \mathbb{{E}}[s s^\top] = {to_latex(system.second_moment)}",
             "pairs (Isserlis), and kappa sum_a Lambda_aa^2 e_a^(x)4 of the independent components",
             lambda key: (enumerated_slope(key), slope_from_the_system(uniform, instance_of(key))),
+            forms={"M": system.second_moment},
         ),
         Step(
             "fixed point for any kurtosis",
@@ -157,6 +158,7 @@ def derivation() -> Derivation:
                 exact_inverse(exact_fixed_point(uniform, instance_of(key))),
                 value_at(substitute(inverse, scalars=UNIFORM_KURTOSIS), instance_of(key)),
             ),
+            forms={"left": system.left, "right": system.right, "inverse": inverse},
         ),
         Step(
             "completing the square",
@@ -168,6 +170,7 @@ def derivation() -> Derivation:
                 enumerated(key)["odd loss"],
                 completed_square(uniform, minimum, instance_of(key)),
             ),
+            forms={"minimum": minimum},
         ),
         Step(
             "learning rate for x ~ U(-a, a)^d",
@@ -176,6 +179,7 @@ def derivation() -> Derivation:
             rf"\eta = {latex_of(learning_rate())},\quad \lambda = a^2/3",
             "Lambda = lam I, kappa = -6/5, no noise",
             lambda key: (enumerated_rate_and_risk(key)[0], at_isotropic(learning_rate(), key)),
+            forms={"rate": learning_rate()},
         ),
         Step(
             "risk at that rate",
@@ -185,6 +189,7 @@ def derivation() -> Derivation:
             rf" = {latex_of(risk())}",
             "twice the minimal loss",
             lambda key: (enumerated_rate_and_risk(key)[1], at_isotropic(risk(), key)),
+            forms={"risk": risk()},
         ),
     )
     results = {"inverse": inverse, "learning rate": learning_rate(), "risk": risk()}

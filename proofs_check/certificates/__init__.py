@@ -1,0 +1,1 @@
+"""Certificates of derivations: statements as plain data, with evidence that an engine outside SymPy can renew."""

@@ -1,0 +1,73 @@
+"""Certificates of the present derivations, and the level that a claim has by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engines.refusals import UndecidedError
+from ..records.measuring_path import code_of
+from .certificate import AlteredError, NotACertificateError, read
+from .examining import MODULES, Progress, certificate_of, forms_in, silent
+from .forms import forms_of
+
+if TYPE_CHECKING:
+    from ...theory.algebra.derivations import Derivation
+
+DEFAULT_FOLDER = Path(".iclcheck") / "certificates"
+ENGINES = ("python-flint", "z3-solver")
+
+
+def certify(derivation: Derivation, progress: Progress = silent) -> dict[str, Any]:
+    """The certificate of a derivation. Raises StepRefusedError, UndecidedError."""
+    claim = derivation.statement.identifier
+    if claim not in MODULES:
+        raise UndecidedError(f"no engine knows the claim {claim}, so it cannot be certified")
+    return certificate_of(claim, forms_of(derivation), versions(), engine_code(), progress)
+
+
+def versions() -> dict[str, str]:
+    """The engines that are installed."""
+    return dict(installed())
+
+
+def installed() -> Iterator[tuple[str, str]]:
+    for name in ENGINES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+@cache
+def engine_code() -> str:
+    """The sha256 of the engines and obligations, comments and docstrings dropped."""
+    here = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for file in sorted([*here.glob("*.py"), *(here.parent / "engines").glob("*.py")], key=lambda file: file.name):
+        digest.update(f"{file.parent.name}/{file.name}\n{code_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def engines_behind(derivation: Derivation, folder: Path = DEFAULT_FOLDER) -> tuple[str, ...]:
+    """The engines of the stored certificate of exactly this derivation, made by the present engines; else none.
+
+    The file's hash is verified, its statements are not examined again: that is what `certify --recheck` does.
+    """
+    path = folder / f"{derivation.statement.identifier}.json"
+    try:
+        content = read(path)
+        current = content.get("code") == engine_code() and forms_in(content, path) == forms_of(derivation)
+    except (NotACertificateError, AlteredError):
+        return ()
+    return engines_in(content) if current else ()
+
+
+def engines_in(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The engines that a certificate names, each once, in short."""
+    named = [str(check["engine"]).partition(" (")[0] for step in content["steps"] for check in step["checks"]]
+    return tuple(dict.fromkeys(named))
