@@ -15,6 +15,13 @@ def test_the_planned_draws_have_the_gap_and_one_less_has_not() -> None:
         assert expected_gap(n, moments, **RATES) <= gap < expected_gap(n - 1, moments, **RATES)
 
 
+@pytest.mark.parametrize("draws", [64, 100])  # one at which the doubling stops, one between two of its steps
+def test_the_gap_of_a_number_of_draws_needs_just_that_number(draws: int) -> None:
+    found = draws_needed(expected_gap(draws, [2.0, 0.3], **RATES), [2.0, 0.3], **RATES)
+    assert found == draws
+    assert isinstance(found, int)  # a number of prompts to draw
+
+
 def test_the_expected_gap_is_what_the_comparison_states_for_draws_that_spread_as_their_law() -> None:
     n, v = 40_000, 2.5
     stated = compare_mean(n, 0.0, n * v, v, **RATES).detectable
