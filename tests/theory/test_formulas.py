@@ -1,10 +1,13 @@
 """Rational points tell formulas apart."""
 
+from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from iclcheck.theory.algebra.formulas import common_factor, same_values, values_at
+from iclcheck.theory.algebra.alterations import alterations
+from iclcheck.theory.algebra.formulas import common_factor, left_divided, same_values, values_at
 from iclcheck.theory.one_layer import formulas
 from iclcheck.theory.symbols import LAMBDA, SIGMA2, I, N
 
@@ -58,3 +61,36 @@ def test_points_are_generic_and_the_same_at_every_call(points: object) -> None:
     for point in first:
         if "N" in point and "samples" in point:
             assert point["N"] != len(point["x_q"])  # or N could stand for d unseen
+
+
+def test_an_altered_formula_differs_in_one_part_and_says_in_which() -> None:
+    formula = formulas.fixed_point()
+    found = [(one.kind, one.description, one.polynomial, other) for one, other in formula.altered()]
+    expected = [
+        (one.kind, f"{one.description}, {name}", one.polynomial, replace(formula, parts=parts))
+        for name, polynomial in formula.parts.items()
+        for one in alterations(polynomial, formula.vocabulary)
+        for parts in [{**formula.parts, name: one.polynomial}]
+    ]
+    assert {description.rsplit(", ")[-1] for _, description, *_ in found} == {"left", "right"}
+    assert found == expected
+
+
+def test_the_only_part_of_a_formula_is_not_named() -> None:
+    formula = formulas.gradient_step()
+    (step,) = formula.parts.values()
+    expected = [one.description for one in alterations(step, formula.vocabulary)]
+    assert [one.description for one, _ in formula.altered()] == expected
+
+
+def test_values_at_different_numbers_of_points_are_not_compared() -> None:
+    one = np.array([[Fraction(1)]])
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        same_values([one], [one, one])
+
+
+def test_a_floating_system_is_solved_and_a_singular_one_is_refused() -> None:
+    left, right = np.array([[0.0, 2.0], [4.0, 0.0]]), np.array([[2.0, 6.0], [4.0, 8.0]])
+    assert np.array_equal(left_divided(left, right), [[1.0, 2.0], [1.0, 3.0]])  # powers of 2 divide without rounding
+    with pytest.raises(ValueError, match="need an invertible left side, got a singular one"):
+        left_divided(np.ones((2, 2)), right)
