@@ -148,6 +148,13 @@ def test_a_vector_is_mistaken_for_another_on_either_side_of_a_bilinear_form() ->
     )
 
 
+def test_a_trace_that_comes_after_a_bilinear_form_is_split() -> None:
+    # Closed words are kept in the order of their letters' names.
+    bilinear, first, second = vector("a").T * vector("b"), matrix("c"), matrix("d")
+    split = bilinear * trace(first) * trace(second)
+    assert split in of_kind(bilinear * trace(first * second), "trace")
+
+
 def test_a_word_is_closed_and_transposed_beside_its_traces() -> None:
     B = matrix("B")
     term = trace(A) * B

@@ -144,8 +144,8 @@ def test_each_sample_index_is_summed_on_its_own() -> None:
     number = evaluate_over_samples(trace(total * A * total), values, {"x": samples})
     assert isinstance(number, Fraction)  # not a 1 x 1 matrix
     assert number == 14 * 6 + 6 * 3
-    # x_i^T x_j x_j^T x_i has the same letters for (i, j) and (j, i): both count
-    assert evaluate_over_samples(trace(total * total), values, {"x": samples}) == 14 * 14 + 2 * 6 * 6 + 3 * 3
+    # x_1^T x_1 x_2^T x_2 comes from (i, j) = (1, 2) and from (2, 1): both count
+    assert evaluate_over_samples(trace(total) * trace(total), values, {"x": samples}) == (14 + 3) ** 2
     with pytest.raises(ValueError, match="same number of samples for every letter"):
         evaluate_over_samples(total, values, {"x": samples, "y": samples[:2]})
 
