@@ -150,7 +150,7 @@ def test_a_vector_is_mistaken_for_another_on_either_side_of_a_bilinear_form() ->
 
 def test_a_trace_that_comes_after_a_bilinear_form_is_split() -> None:
     # Closed words are kept in the order of their letters' names.
-    bilinear, first, second = vector("a").T * vector("b"), matrix("c"), matrix("d")
+    bilinear, first, second = vector("a").T * vector("b"), matrix("c"), matrix("f")
     split = bilinear * trace(first) * trace(second)
     assert split in of_kind(bilinear * trace(first * second), "trace")
 
