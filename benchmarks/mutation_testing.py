@@ -1,6 +1,6 @@
 """A copy of the repository in which mutmut 3 mutates the decision rules or the algebra: see docs/mutation_testing.md.
 
-    python benchmarks/mutation_testing.py decision-rules|algebra|derivations COPY
+    python benchmarks/mutation_testing.py decision-rules|algebra|derivations|formulas COPY
     cd COPY && mutmut run --max-children 1 && mutmut results
 
 mutmut follows no links and skips every function with a decorator, a property such as `outcome` too. So the copy has
@@ -24,15 +24,20 @@ ALGEBRA = (
     "component_moments",
 )
 ALGEBRA_TESTS = [f"tests/theory/test_{name}.py" for name in ALGEBRA]
+VERDICTS = ("heavy_tails", "sample_size", "replicas", "verdict")
+FORMULAS = ("alterations", "formulas", "evaluation")
 GROUPS: dict[str, tuple[list[str], list[str]]] = {  # modules to mutate, tests to run
     "decision-rules": (
-        [f"proofs_check/verdicts/{name}.py" for name in ("heavy_tails", "replicas", "verdict")]
-        + ["proofs_check/claims/replica_verdict.py"],
-        [f"tests/proofs_check/test_{name}.py" for name in ("verdicts_heavy_tails", "verdicts_replicas")]
-        + [f"tests/proofs_check/test_{name}.py" for name in ("verdicts_verdict", "replica_verdict")],
+        [f"proofs_check/verdicts/{name}.py" for name in VERDICTS] + ["proofs_check/claims/replica_verdict.py"],
+        [f"tests/proofs_check/test_verdicts_{name}.py" for name in VERDICTS]
+        + ["tests/proofs_check/test_replica_verdict.py"],
     ),
     "algebra": ([f"theory/algebra/{name}.py" for name in ALGEBRA], ALGEBRA_TESTS),
     "derivations": (["theory/algebra/derivations.py"], ["tests/theory/test_derivations.py"]),
+    "formulas": (
+        [f"theory/algebra/{name}.py" for name in FORMULAS],
+        [f"tests/theory/test_{name}.py" for name in FORMULAS],
+    ),
 }
 
 # The test left out starts an interpreter that takes the time, and that would not find the copy.

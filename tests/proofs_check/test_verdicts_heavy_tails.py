@@ -152,6 +152,18 @@ def test_the_two_ways_to_deviate_together_keep_the_rate(rate: float, sides: int)
     assert exponent(3000, rate, sides=sides) == pytest.approx(math.log(sides / rate), rel=1e-15)
 
 
+def test_a_rate_that_far_deviations_use_up_leaves_nothing_to_exclude() -> None:
+    assert exponent(20, far_probability(20), sides=1) == math.inf
+    assert math.isfinite(exponent(20, math.nextafter(far_probability(20), 1), sides=1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 300])
+def test_far_deviations_cost_no_more_than_the_events_of_their_proof(count: int) -> None:
+    # n levels to either side, and one more pair for what is beyond them; more would take rate from small samples.
+    events = 2 * count + 2
+    assert far_probability(count) <= events * math.exp(-0.75 * count) * (1 + 4 * np.finfo(float).eps)
+
+
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(
     count=st.integers(1, 10_000),

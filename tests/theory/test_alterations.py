@@ -1,15 +1,20 @@
-"""Altered polynomials differ in one place, and rational points tell formulas apart."""
+"""Altered polynomials differ in one place, and every place is altered."""
 
-from fractions import Fraction
-
-import pytest
+from collections import Counter
 
 from iclcheck.theory.algebra.alterations import Alteration, Vocabulary, alterations
-from iclcheck.theory.algebra.formulas import common_factor, same_values, values_at
-from iclcheck.theory.algebra.trace_polynomials import TracePolynomial, scalar, trace
-from iclcheck.theory.algebra.words import Letter
+from iclcheck.theory.algebra.trace_polynomials import (
+    TracePolynomial,
+    identity,
+    matrix,
+    number,
+    scalar,
+    trace,
+    vector,
+)
+from iclcheck.theory.algebra.words import LINE, Letter
 from iclcheck.theory.one_layer import formulas
-from iclcheck.theory.symbols import LAMBDA, NEXT_LENGTH, PSI, SIGMA2, A, I, N
+from iclcheck.theory.symbols import LAMBDA, NEXT_LENGTH, PSI, A, I, N
 
 VOCABULARY = Vocabulary({"N": (NEXT_LENGTH,)}, {"Lambda": (Letter("Psi", symmetric=True),)})
 
@@ -62,52 +67,120 @@ def test_every_alteration_differs_from_the_polynomial_in_one_term() -> None:
             assert 1 <= len(changed) <= 2, one.description
 
 
-def test_equal_functions_written_differently_are_found_equal_and_nearby_ones_are_not() -> None:
-    """(Psi (Lambda + rho Psi^-1))^-1 Psi has the value of the system; a coefficient off by 1e-9 has not."""
-    formula, points = formulas.fixed_point(), formulas.rational_points("test")
-    left, right = formula.parts["left"], formula.parts["right"]
-    exact = values_at(formula, points)
-    assert exact is not None
-    scaled = formula.__class__({"left": LAMBDA * left, "right": LAMBDA * right}, formula.quantity, formula.vocabulary)
-    same = values_at(scaled, points)
-    assert same is not None
-    assert same_values(same, exact)
-    close = formula.__class__(
-        {"left": left + N**-1 * SIGMA2 * I / 10**9, "right": right}, formula.quantity, formula.vocabulary
+Told = Counter[tuple[str, str, TracePolynomial]]
+
+
+def told(polynomial: TracePolynomial, vocabulary: Vocabulary) -> Told:
+    """Kind, what was done and what came of it, of each alteration of a polynomial with one term."""
+    found = alterations(polynomial, vocabulary)
+    return Counter((one.kind, one.description.split(" in the term ")[0], one.polynomial) for one in found)
+
+
+def of_every_term(p: TracePolynomial) -> Told:
+    """What is done to a term whatever its factors are."""
+    return Counter(
+        [
+            ("coefficient", "a coefficient doubled", p + p),
+            ("coefficient", "a coefficient halved", p / 2),
+            ("coefficient", "a coefficient with its sign turned", -p),
+            ("coefficient", "a coefficient 5 % larger", p + p / 20),
+            ("dropped term", "everything left out", p - p),
+        ]
     )
-    other = values_at(close, points)
-    assert other is not None
-    assert not same_values(other, exact)
-    assert common_factor(other, exact) is None
 
 
-def test_a_rescaling_is_told_by_its_one_factor() -> None:
-    formula, points = formulas.fixed_point(), formulas.rational_points("test")
-    doubled = formula.__class__(
-        {**formula.parts, "right": 2 * formula.parts["right"]}, formula.quantity, formula.vocabulary
+def test_each_symbol_of_a_term_is_mistaken_and_each_exponent_is_off_by_one() -> None:
+    u, after, d = scalar("u"), scalar(NEXT_LENGTH), scalar("d")
+    term = N**-1 * u
+    assert told(term, Vocabulary({"N": (NEXT_LENGTH, "d")})) == of_every_term(term) + Counter(
+        [
+            ("symbol", "(N+1) for N", after**-1 * u),
+            ("symbol", "d for N", d**-1 * u),
+            ("exponent", "N^0 for N^-1", u),
+            ("exponent", "N^-2 for N^-1", N**-1 * N**-1 * u),
+            ("exponent", "u^0 for u^1", N**-1),
+            ("exponent", "u^2 for u^1", N**-1 * u * u),
+            ("symbol", "(N+1) for N in every term", after**-1 * u),
+            ("symbol", "d for N in every term", d**-1 * u),
+        ]
     )
-    left, right = values_at(doubled, points), values_at(formula, points)
-    assert left is not None
-    assert right is not None
-    assert common_factor(left, right) == Fraction(2)
 
 
-def test_a_singular_system_has_no_value() -> None:
-    formula = formulas.fixed_point()
-    nothing = formula.__class__(
-        {"left": formula.parts["left"] * 0, "right": formula.parts["right"]}, formula.quantity, formula.vocabulary
+def test_traces_and_their_letters_are_altered_one_at_a_time() -> None:
+    B, I = matrix("B"), identity()  # noqa: E741
+    term = trace(A) * trace(A * B) * I
+    assert told(term, VOCABULARY) == of_every_term(term) + Counter(
+        [
+            ("trace", "a trace left out", trace(A) * I),
+            ("trace", "a trace left out", trace(A * B) * I),
+            ("trace", "a trace split", trace(A) * trace(A) * trace(B) * I),
+            ("trace", "a trace opened", trace(A) * A * B),
+            ("trace", "a trace opened", trace(A * B) * A),
+            ("letter", "A doubled", trace(A * A) * trace(A * B) * I),
+            ("letter", "A left out", trace(A * B) * I),
+            ("letter", "A doubled", trace(A) * trace(A * A * B) * I),
+            ("letter", "A left out", trace(A) * trace(B) * I),
+            ("letter", "B doubled", trace(A) * trace(A * B * B) * I),
+            ("letter", "B left out", trace(A) * trace(A) * I),
+            ("transpose", "A transposed", trace(A) * trace(A.T * B) * I),
+            ("transpose", "B transposed", trace(A) * trace(A * B.T) * I),
+        ]
     )
-    assert values_at(nothing, formulas.rational_points("test")) is None
 
 
-@pytest.mark.parametrize(
-    "points",
-    [formulas.rational_points, formulas.random_length_points, formulas.uniform_points, formulas.prompt_points],
-)
-def test_points_are_generic_and_the_same_at_every_call(points: object) -> None:
-    assert callable(points)
-    first, again, other = points("a"), points("a"), points("b")
-    assert str(first) == str(again) != str(other)
-    for point in first:
-        if "N" in point and "samples" in point:
-            assert point["N"] != len(point["x_q"])  # or N could stand for d unseen
+def test_a_vector_is_mistaken_for_another_on_either_side_of_a_bilinear_form() -> None:
+    v, z, b, C = vector("v"), vector("z"), vector("b"), matrix("C")
+    bilinear = v.T * A * z
+    term = bilinear * trace(C)
+    vocabulary = Vocabulary({}, {name: (Letter("b", cols=LINE),) for name in "vz"})
+    assert told(term, vocabulary) == of_every_term(term) + Counter(
+        [
+            ("trace", "a trace left out", bilinear),
+            ("trace", "a trace left out", trace(C)),
+            ("letter", "b for v", b.T * A * z * trace(C)),
+            ("letter", "b for z", v.T * A * b * trace(C)),
+            ("transpose", "A transposed", v.T * A.T * z * trace(C)),
+            ("letter", "A doubled", v.T * A * A * z * trace(C)),
+            ("letter", "A left out", v.T * z * trace(C)),
+            ("letter", "C doubled", bilinear * trace(C * C)),
+            ("letter", "C left out", bilinear),
+        ]
+    )
+
+
+def test_a_trace_that_comes_after_a_bilinear_form_is_split() -> None:
+    # Closed words are kept in the order of their letters' names.
+    bilinear, first, second = vector("a").T * vector("b"), matrix("c"), matrix("f")
+    split = bilinear * trace(first) * trace(second)
+    assert split in of_kind(bilinear * trace(first * second), "trace")
+
+
+def test_a_word_is_closed_and_transposed_beside_its_traces() -> None:
+    B = matrix("B")
+    term = trace(A) * B
+    assert told(term, Vocabulary()) == of_every_term(term) + Counter(
+        [
+            ("trace", "a trace left out", B),
+            ("trace", "a trace put around the word", trace(A) * trace(B) * I),
+            ("transpose", "the word transposed", trace(A) * B.T),
+            ("transpose", "B transposed", trace(A) * B.T),
+            ("letter", "A doubled", trace(A * A) * B),
+            ("letter", "A left out", B),
+            ("letter", "B doubled", trace(A) * B * B),
+            ("letter", "B left out", trace(A) * I),
+        ]
+    )
+
+
+def test_a_scalar_letter_is_left_out_once() -> None:
+    eps = vector("eps", space=LINE)
+    left_out = {one: times for one, times in told(eps, Vocabulary()).items() if "left out" in one[1]}
+    assert left_out == {
+        ("dropped term", "everything left out", number(0)): 1,
+        ("trace", "a trace left out", number(1)): 1,
+    }
+
+
+def test_a_symbol_is_not_replaced_everywhere_where_two_terms_would_become_one() -> None:
+    sum_of_both = N + scalar(NEXT_LENGTH)
+    assert not [one for one in alterations(sum_of_both, VOCABULARY) if "every term" in one.description]

@@ -81,6 +81,12 @@ def test_a_polynomial_of_zero_terms_has_a_zero_of_its_shape() -> None:
     assert np.array_equal(evaluate(zero("d", "d"), values), np.zeros((3, 3)))
     assert np.array_equal(evaluate(zero("d", "1"), values), np.zeros((3, 1)))
     assert np.array_equal(evaluate(zero("1", "d"), values), np.zeros((1, 3)))
+    assert evaluate(zero("d", "d"), values).dtype == np.float64
+
+
+def test_the_zero_beside_exact_matrices_is_exact() -> None:
+    value = evaluate(zero("d", "1"), {"A": np.array([[Fraction(1)]])})
+    assert [type(entry) for entry in value.flat] == [int]  # a floating 0 would make every sum with it floating
 
 
 @pytest.mark.parametrize("count", [4, np.int64(4), Fraction(4), 4.0])
@@ -138,6 +144,8 @@ def test_each_sample_index_is_summed_on_its_own() -> None:
     number = evaluate_over_samples(trace(total * A * total), values, {"x": samples})
     assert isinstance(number, Fraction)  # not a 1 x 1 matrix
     assert number == 14 * 6 + 6 * 3
+    # x_1^T x_1 x_2^T x_2 comes from (i, j) = (1, 2) and from (2, 1): both count
+    assert evaluate_over_samples(trace(total) * trace(total), values, {"x": samples}) == (14 + 3) ** 2
     with pytest.raises(ValueError, match="same number of samples for every letter"):
         evaluate_over_samples(total, values, {"x": samples, "y": samples[:2]})
 
@@ -147,5 +155,8 @@ def test_each_space_has_its_own_dimension() -> None:
     F, value = matrix("F", rows="m"), np.ones((2, 1))
     np.testing.assert_array_equal(evaluate(F.T * F + identity("d"), {"F": value}), [[3.0]])
     np.testing.assert_array_equal(evaluate(F * F.T + identity("m"), {"F": value}), [[2.0, 1.0], [1.0, 2.0]])
+    # the symbol d counts the columns of F, for each member of a batch
+    assert np.array_equal(evaluate(d * F, {"F": value}), value)
+    assert np.array_equal(evaluate(d * F, {"F": np.ones((5, 2, 1))}), np.ones((5, 2, 1)))
     with pytest.raises(ValueError, match="need a value for at least one matrix of the space k"):
         evaluate(identity("k"), {"F": value})
