@@ -125,7 +125,9 @@ def sentence(status: ClaimStatus, title: str, steps: int, version: str, digest: 
 def derivation_words(status: ClaimStatus, steps: int) -> str:
     if status.failed_steps:
         return f"whose derivation fails in {len(status.failed_steps)} of {steps} checked steps"
-    return f"derived in steps of which {steps} hold exactly at random rational instances"
+    engines = status.level.engines
+    certified = f" and certified by {' and '.join(engines)}" if engines else ""
+    return f"derived in steps of which {steps} hold exactly at random rational instances{certified}"
 
 
 def unmeasured_words(found: Evidence) -> str:

@@ -1,8 +1,7 @@
 r"""Status of a claim: how far it is derived, and what the stored records say about it at present.
 
 Main statements
-    derivation   derived     every step that has a check holds exactly at its random rational instances
-                 stated      a step fails
+    derivation   stated, derived or certified (`levels`)
     evidence     none        a measurement that the checks need has no record
                  stale       all have one, but some were measured by code that has changed since
                  agrees, contradicts, inconclusive    the verdict of the present rules on the recorded raw values
@@ -21,12 +20,12 @@ from typing import Any, Literal
 
 from .checking import EXIT_STATUS, NotMeasuredError, StoredRun, judge_stored
 from .claims.claim import Budget, Claim, ClaimVerdict, budget_for, judge
+from .levels import DERIVED, Level, Word, level_of
 from .records.measuring_path import measuring_path
 from .records.store import Record, Records
 from .records.tasks import Task
 from .verdicts.verdict import Outcome, combine
 
-DerivationStatus = Literal["stated", "derived"]
 EvidenceStatus = Literal["none", "stale", "agrees", "contradicts", "inconclusive"]
 PROFILES, DEVICES = ("quick", "full"), ("cpu", "cuda")
 
@@ -169,10 +168,11 @@ class ClaimStatus:
     failed_steps: tuple[str, ...]
     evidence: Evidence
     further: tuple[Evidence, ...] = ()
+    level: Level = DERIVED
 
     @property
-    def derivation(self) -> DerivationStatus:
-        return "stated" if self.failed_steps else "derived"
+    def derivation(self) -> Word:
+        return "stated" if self.failed_steps else self.level.word
 
     @property
     def outcome(self) -> Outcome:
@@ -188,6 +188,7 @@ class ClaimStatus:
         return {
             "claim": self.identifier,
             "derivation": self.derivation,
+            "engines": list(self.level.engines),
             "failed_steps": list(self.failed_steps),
             **self.evidence.as_plain(),
             "checks": [] if verdict is None else [one.as_plain() for one in verdict.verdicts],
@@ -226,7 +227,8 @@ def status_of(claim: Claim, budget: Budget, records: Records) -> ClaimStatus:
     """The status of one claim, with its altered statements put to the checks again."""
     failed = tuple(claim.derivation().failures())
     found = evidence(claim, budget, records)
-    return ClaimStatus(claim.identifier, failed, found, tuple(further_evidence(claim, budget, records)))
+    further = tuple(further_evidence(claim, budget, records))
+    return ClaimStatus(claim.identifier, failed, found, further, level_of(claim.derivation(), failed))
 
 
 def evidence(claim: Claim, budget: Budget, records: Records, *, score: bool = True) -> Evidence:

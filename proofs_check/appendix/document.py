@@ -1,10 +1,9 @@
 """What the appendix says, gathered from derivations and records, and written in two formats.
 
 Main statement
-    The text depends on the derivations, the stored records and the decision rules only: the same
-    records give the same bytes.
-Status is computed: derivation = derived if every step with a check holds at its instances; evidence = the
-verdict, or none.
+    The text depends on the derivations, their certificates, the stored records and the decision rules only: the same
+    records and certificates give the same bytes.
+Status is computed: derivation = stated, derived or certified (`levels`); evidence = the verdict, or none.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..checking import NotMeasuredError, judge_stored
 from ..claims.claim import Budget, Claim, ClaimVerdict
+from ..levels import DERIVED, Level, level_of
 from ..records.store import Record, RecordStore
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ class ClaimEntry:
     failed_steps: tuple[str, ...]
     verdict: ClaimVerdict | None
     records: tuple[Record, ...]
+    level: Level = DERIVED
 
     @property
     def derivation_status(self) -> str:
-        return "stated" if self.failed_steps else "derived"
+        return "stated" if self.failed_steps else str(self.level)
 
     @property
     def evidence_status(self) -> str:
@@ -80,8 +81,9 @@ def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> Docum
 def entry_of(claim: Claim, budget: Budget, store: RecordStore) -> ClaimEntry:
     derivation = claim.derivation()
     failed = tuple(derivation.failures())
+    level = level_of(derivation, failed)
     try:
         verdict, records = judge_stored(claim, budget, store)
     except NotMeasuredError:
-        return ClaimEntry(claim, derivation, failed, None, ())
-    return ClaimEntry(claim, derivation, failed, verdict, tuple(records))
+        return ClaimEntry(claim, derivation, failed, None, (), level)
+    return ClaimEntry(claim, derivation, failed, verdict, tuple(records), level)

@@ -53,12 +53,12 @@ def engine_code() -> str:
     return digest.hexdigest()
 
 
-def engines_behind(derivation: Derivation, folder: Path = DEFAULT_FOLDER) -> tuple[str, ...]:
+def engines_behind(derivation: Derivation, folder: Path | None = None) -> tuple[str, ...]:
     """The engines of the stored certificate of exactly this derivation, made by the present engines; else none.
 
     The file's hash is verified, its statements are not examined again: that is what `certify --recheck` does.
     """
-    path = folder / f"{derivation.statement.identifier}.json"
+    path = (folder or DEFAULT_FOLDER) / f"{derivation.statement.identifier}.json"
     try:
         content = read(path)
         current = content.get("code") == engine_code() and forms_in(content, path) == forms_of(derivation)

@@ -100,6 +100,26 @@ def predict(
     return predict(claim, settings or [], parameters, as_json)
 
 
+@app.command("certify")
+def certify_claims(
+    claims: ClaimNames = None,
+    every: Annotated[bool, typer.Option("--all", help="Every claim; so it is if none is named.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Write there; .iclcheck/certificates if not given."),
+    ] = None,
+    recheck: Annotated[
+        list[Path] | None,
+        typer.Option("--recheck", metavar="FILE", help="Examine this certificate again, from the file alone."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Re-check derivations outside SymPy, or certificates from their files."""
+    from .certifying import certify
+
+    return certify(claims or [], every, output, recheck or [], as_json)
+
+
 @app.command()
 def check(
     context: typer.Context,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..claims.parameters import complete, finite_quantities, read_settings
 from ..claims.registry import all_claims, find
+from ..levels import Level, level_of
 from .exit_status import reader_may_leave
 from .printing import paragraph, print_json, quantity_text
 
@@ -16,14 +17,24 @@ if TYPE_CHECKING:
 
 
 def list_claims(as_json: bool) -> int:
-    found = [(claim.identifier, claim.derivation().statement.title) for claim in all_claims().values()]
+    found = [
+        (claim.identifier, level_of(claim.derivation()), claim.derivation().statement.title)
+        for claim in all_claims().values()
+    ]
     if as_json:
-        print_json({"claims": [{"claim": name, "title": title} for name, title in found]})
+        print_json(
+            {"claims": [{"claim": name, **level_as_plain(level), "title": title} for name, level, title in found]}
+        )
         return 0
-    width = max(len(name) for name, _ in found)
-    for name, title in found:
-        print(f"{name:<{width}}  {title}")
+    width, room = (max(len(str(row[k])) for row in found) for k in (0, 1))
+    for name, level, title in found:
+        print(f"{name:<{width}}  {level!s:<{room}}  {title}")
     return 0
+
+
+def level_as_plain(level: Level) -> dict[str, Any]:
+    """A level as two fields of JSON."""
+    return {"derivation": level.word, "engines": list(level.engines)}
 
 
 def show(identifier: str, as_json: bool) -> int:
@@ -32,7 +43,7 @@ def show(identifier: str, as_json: bool) -> int:
         print_json(plain)
         return 0
     print(plain["title"])
-    print()
+    print(f"{level_of(find(identifier).derivation())}\n")
     print(paragraph(plain["statement"]))
     print(f"\nFormula (LaTeX)\n  {plain['latex']}")
     for heading in ("assumptions", "sources", "uses", "checks"):
@@ -58,6 +69,7 @@ def described(claim: Claim) -> dict[str, Any]:
     return {
         "claim": claim.identifier,
         "title": statement.title,
+        **level_as_plain(level_of(claim.derivation())),
         "statement": statement.text,
         "latex": statement.latex,
         "assumptions": list(statement.assumptions),

@@ -119,7 +119,7 @@ def row_of(claim: ClaimStatus) -> list[str]:
     dates = sorted(record.created for record in found.records)
     return [
         claim.identifier,
-        claim.derivation,
+        str(claim.level) if claim.derivation == claim.level.word else claim.derivation,
         found.status,
         altered_text(found),
         counts_text(found),

@@ -9,8 +9,8 @@ Main statements
     legs        a d x d letter has two legs, a vector one, and a scalar term with 2k legs joins them in pairs (a Brauer
                 diagram [brauer1937algebras]). As functions of the letters different pairings are independent as soon
                 as d >= k; so expressions that agree at all letters of one such dimension agree in every dimension
-    Proof. First let all letters differ, and let tensors stand for them. Given a pairing p, put on its k pairs of legs the
-                unit vectors e_1, .., e_k, one each: p takes the value 1 there, and every other pairing 0, since it
+    Proof. First let all letters differ, and let tensors stand for them. Given a pairing p, put on its k pairs of legs
+                the unit vectors e_1, .., e_k, one each: p takes the value 1 there, and every other pairing 0, since it
                 joins two legs with different vectors. So no combination of pairings vanishes but the trivial one.
                 Where a letter occurs m times, or is symmetric, polarise: the identity in all copies is the sum over
                 the ways to number them, and sums over disjoint sets of pairings are independent too. []

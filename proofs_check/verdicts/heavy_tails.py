@@ -133,4 +133,5 @@ def largest_deviation(count: int, spread: float, variance: float, L: float) -> f
     rate = math.sqrt(2 * L / (count * variance))
     base = half_width(count, spread, variance, L)
     discriminant = 1 - 4 * (rate / 6) * base
-    return (1 - math.sqrt(discriminant)) / (rate / 3) if discriminant > 0 else math.inf
+    # Not (1 - sqrt(discriminant))/(rate/3), which is the same root and loses every digit that n has over 1e8.
+    return 2 * base / (1 + math.sqrt(discriminant)) if discriminant > 0 else math.inf

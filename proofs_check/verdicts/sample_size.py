@@ -41,11 +41,13 @@ def draws_needed(gap: float, second_moments: Sequence[float], *, false_alarm: fl
     """
     if not gap > 0:
         raise ValueError(f"need a gap above 0 to plan for, got {gap}")
+    if not all(v > 0 for v in second_moments):
+        raise ValueError(f"need second moments above 0 to plan with, got {list(second_moments)}")
     few, many = 0, 1
     while expected_gap(many, second_moments, false_alarm=false_alarm, miss=miss) > gap:
-        few, many = many, 2 * many
-        if many > MOST_DRAWS:
+        if many == MOST_DRAWS:
             raise ValueError(f"a gap of {gap:g} needs more than {MOST_DRAWS:.0e} draws; plan for a larger one")
+        few, many = many, min(2 * many, MOST_DRAWS)
     while many - few > 1:
         middle = (few + many) // 2
         if expected_gap(middle, second_moments, false_alarm=false_alarm, miss=miss) > gap:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from iclcheck.proofs_check.certificates import making
 from iclcheck.proofs_check.claims import one_layer
 from iclcheck.proofs_check.claims.claim import AlterationCost, Budget, Claim, Run
 from iclcheck.proofs_check.records.tasks import Task
@@ -46,6 +47,14 @@ def not_finite(*, device):
 def die(*, device):
     os.kill(os.getpid(), signal.SIGKILL)
 '''
+
+
+@pytest.fixture(autouse=True)
+def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where certificates lie: nowhere yet, whatever the checkout holds."""
+    folder = tmp_path / "certificates"
+    monkeypatch.setattr(making, "DEFAULT_FOLDER", folder)
+    return folder
 
 
 @pytest.fixture

@@ -130,12 +130,12 @@ def test_the_text_of_predict_holds_the_numbers_of_its_json(capsys: pytest.Captur
         assert len({len(row) for row in rows}) == 1  # aligned
 
 
-def test_list_names_every_claim_with_its_title(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_every_claim_with_its_level_and_title(capsys: pytest.CaptureFixture[str]) -> None:
     found = told(capsys, "list")["claims"]
     assert [entry["claim"] for entry in found] == list(iclcheck.claims())
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(maxsplit=1) for line in lines] == [[one["claim"], one["title"]] for one in found]
+    assert [line.split(maxsplit=2) for line in lines] == [[one["claim"], "derived", one["title"]] for one in found]
 
 
 @EVERY_CLAIM

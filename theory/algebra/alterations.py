@@ -144,7 +144,12 @@ def altered_letters(word: Word, vocabulary: Vocabulary) -> Iterator[tuple[str, s
     for place, letter in enumerate(word):
         before, after = word[:place], word[place + 1 :]
         for other in vocabulary.letters.get(letter.name, ()):
-            put = other.T if (other.rows, other.cols) != (letter.rows, letter.cols) else other
+            turned = (
+                letter.transposed
+                if letter.rows == letter.cols
+                else (other.rows, other.cols) != (letter.rows, letter.cols)
+            )
+            put = other.T if turned else other
             yield "letter", f"{other.name} for {letter.name}", (*before, put, *after)
         if letter.rows != letter.cols:
             continue
