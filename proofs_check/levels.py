@@ -3,8 +3,9 @@
 Main statements
     stated       a step that has a check fails at a random rational instance
     derived      every such step holds
-    certified    besides, a certificate of exactly these forms, made by the present engines, lies in the store: an
-                 engine outside SymPy confirmed every statement on every step
+    certified    a certificate of exactly these forms, made by the present engines, lies in the store: an
+                 engine outside SymPy confirmed every statement on every step; Coq is named among the engines where it
+                 accepted statements on them
 """
 
 from __future__ import annotations
@@ -34,11 +35,19 @@ DERIVED = Level("derived")
 
 
 def level_of(derivation: Derivation, failed_steps: Sequence[str] | None = None) -> Level:
-    """The level; `failed_steps` where they are known already."""
-    from .certificates.making import engines_behind
-
-    failed = derivation.failures() if failed_steps is None else failed_steps
-    if failed:
+    """The level; `failed_steps` where they are known already. A certificate makes the random instances needless."""
+    if failed_steps:
         return Level("stated")
+    engines = engines_of(derivation)
+    if engines:
+        return Level("certified", engines)
+    return Level("stated") if failed_steps is None and derivation.failures() else DERIVED
+
+
+def engines_of(derivation: Derivation) -> tuple[str, ...]:
+    """The engines of the stored certificate, with Coq where it accepted statements; none without a certificate."""
+    from .certificates.making import engines_behind
+    from .certificates.proving import proved
+
     engines = engines_behind(derivation)
-    return Level("certified", engines) if engines else DERIVED
+    return (*engines, "Coq") if engines and proved(derivation) else engines

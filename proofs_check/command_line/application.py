@@ -112,12 +112,13 @@ def certify_claims(
         list[Path] | None,
         typer.Option("--recheck", metavar="FILE", help="Examine this certificate again, from the file alone."),
     ] = None,
+    coq: Annotated[bool, typer.Option("--coq", help="Have coqc check theorems on fixed-point instead.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Re-check derivations outside SymPy, or certificates from their files."""
     from .certifying import certify
 
-    return certify(claims or [], every, output, recheck or [], as_json)
+    return certify(claims or [], every, output, recheck or [], coq, as_json)
 
 
 @app.command()

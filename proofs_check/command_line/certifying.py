@@ -66,11 +66,17 @@ def statements_of(content: dict[str, Any] | None) -> list[dict[str, str]]:
     ]
 
 
-def certify(names: Sequence[str], every: bool, output: Path | None, files: Sequence[Path], as_json: bool) -> int:
-    """Certificates of the named claims, or of all; with `files`, these are examined again."""
+def certify(
+    names: Sequence[str], every: bool, output: Path | None, files: Sequence[Path], coq: bool, as_json: bool
+) -> int:
+    """Certificates of the named claims, or of all; with `files`, these are examined again; with `coq`, proofs."""
     from ..claims.parameters import UsageError
 
-    if files:
+    if coq:
+        if every or output is not None or files:
+            raise UsageError("--coq takes claims and nothing else; certificates are made in a call of their own")
+        outcomes = [proof_of(name) for name in names or ["fixed-point"]]
+    elif files:
         if names or every or output is not None:
             raise UsageError("--recheck takes certificate files and nothing else; name claims in a call of their own")
         outcomes = [rechecked(path) for path in files]
@@ -141,6 +147,24 @@ def certificate_for(claim: str, derivation: Any, folder: Path) -> Outcome:
     return refused[0]
 
 
+def proof_of(name: str) -> Outcome:
+    """Coq's answer to the theorems on a claim."""
+    from ..certificates.proving import DEFAULT_FOLDER, prove
+    from ..claims.registry import find
+
+    claim = find(name)
+    path = DEFAULT_FOLDER / f"{name}.v"
+    with refusals(name, path) as refused:
+        statements = prove(claim.derivation())
+        checks = [{"statement": statement, "engine": "Coq"} for statement in statements]
+        content = {"claim": name, "steps": [{"step": "theorem", "checks": checks}], "trusted": [COQ_TRUST]}
+        return Outcome(name, CERTIFIED, content, "", path)
+    return refused[0]
+
+
+COQ_TRUST = "Coq's kernel, the axioms of its real numbers, and that the theorems in the file say what is meant."
+
+
 def rechecked(path: Path) -> Outcome:
     with refusals(str(path), path) as refused:
         recheck(path, telling(path.name))
@@ -182,7 +206,8 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
             fail(one.reason, one.status)
             continue
         statements, engines = statements_of(one.content), ", ".join(engines_of(one.content))
-        print(f"{one.content['claim']}: certified by {engines}")
+        word = "proved" if engines == "Coq" else "certified"
+        print(f"{one.content['claim']}: {word} by {engines}")
         if len(outcomes) == 1:
             for line in statements:
                 print(paragraph(f"- {line['step']}: {line['statement']}"))

@@ -50,6 +50,9 @@ def show(identifier: str, as_json: bool) -> int:
         if plain[heading]:
             print(f"\n{heading.capitalize()}")
             print("\n".join(paragraph(f"- {line}") for line in plain[heading]))
+    if plain["proved"]:
+        print("\nProved (Coq)")
+        print("\n".join(paragraph(f"- {line}") for line in plain["proved"]))
     print(f"\nConventions\n{paragraph(plain['conventions'])}")
     print(f"\nDomain of the checks\n{paragraph(plain['domain'])}")
     print("\nParameters of predict")
@@ -65,11 +68,14 @@ def default_text(parameter: dict[str, Any]) -> str:
 
 def described(claim: Claim) -> dict[str, Any]:
     """Everything that `show` says, plain data."""
+    from ..certificates.proving import proved
+
     statement = claim.derivation().statement
     return {
         "claim": claim.identifier,
         "title": statement.title,
         **level_as_plain(level_of(claim.derivation())),
+        "proved": proved(claim.derivation()),
         "statement": statement.text,
         "latex": statement.latex,
         "assumptions": list(statement.assumptions),
