@@ -13,7 +13,7 @@ import pytest
 import iclcheck
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
-VERBS = ("list", "show", "derive", "predict", "check", "appendix", "status", "cite")
+VERBS = ("list", "show", "derive", "predict", "certify", "plan", "check", "controls", "appendix", "status", "cite")
 HEAVY = {"torch", "sympy", "rich", "numpy", "scipy", "hypothesis", "safetensors", "matplotlib"}
 
 # Seconds for `python -c pass` on the machine that the limits were set on. Start-up is reading and running
@@ -89,6 +89,7 @@ for options in [], ["--json"]:
     assert main(["list", *options]) == 0
     assert main(["status", *options]) == 3
     assert main(["cite", *options]) == 0
+    assert main(["certify", *options, "--output", "certificates"]) == 0
     for claim, given in parameters.items():
         settings = [part for name, value in given.items() for part in ("--set", f"{name}={json.dumps(value)}")]
         assert main(["show", claim, *options]) == main(["derive", claim, *options]) == 0
@@ -100,7 +101,7 @@ print()
 print("end:", "torch" in loaded, any(name.startswith("iclcheck.numerics") for name in loaded), "sympy" in loaded)
 """
     assert answer(program, cwd=tmp_path) == ["end:", "False", "False", "True"]
-    assert list(tmp_path.iterdir()) == []
+    assert [entry.name for entry in tmp_path.iterdir()] == ["certificates"]  # and nothing else is written
 
 
 def test_weights_that_are_no_torch_archive_are_judged_without_torch(tmp_path: Path) -> None:
