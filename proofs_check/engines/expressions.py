@@ -72,10 +72,11 @@ class Expression:
         return {factor.name for term in self.terms for factor in term.factors()}
 
     def pairs_of_legs(self, vectors: frozenset[str]) -> int:
-        """k, where the term with the most legs has 2k of them (legs that stay open counted too)."""
+        """k, where the term with the most legs has 2k of them, those of the rows and columns included."""
+        outer = (self.rows != "1") + (self.cols != "1")
 
         def legs(term: Term) -> int:
-            return sum(1 if factor.name in vectors else 2 for factor in term.factors())
+            return outer + sum(1 if factor.name in vectors else 2 for factor in term.factors())
 
         return max(((legs(term) + 1) // 2 for term in self.terms), default=0)
 

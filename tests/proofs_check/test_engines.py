@@ -177,6 +177,16 @@ def test_letters_are_written_as_they_are_read(text: str) -> None:
     assert write_factor(read_factor(text)) == text
 
 
+def test_legs_are_counted_with_those_of_rows_and_columns() -> None:
+    """A^2 has four legs of its letters and two of its own, tr(A^2) four, u^T A v four."""
+    square = [["1", {}, [], ["A", "A"]]]
+    assert read_expression({"rows": "d", "cols": "d", "terms": square}).pairs_of_legs(frozenset()) == 3
+    closed = [["1", {}, [["A", "A"]], []]]
+    assert read_expression({"rows": "1", "cols": "1", "terms": closed}).pairs_of_legs(frozenset()) == 2
+    form = [["1", {}, [["u^T", "A", "v"]], []]]
+    assert read_expression({"rows": "1", "cols": "1", "terms": form}).pairs_of_legs(frozenset({"u", "v"})) == 2
+
+
 def test_letters_without_value_and_shapes_that_do_not_fit_are_refused() -> None:
     point = make_point({"A": "matrix", "v": "vector"}, 2, "s", {})
     for word in (["B"], ["v", "A"], ["A", "v"]):
