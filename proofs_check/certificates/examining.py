@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.refusals import RefutedError, UndecidedError, UnreadableError
+from ..obligations.obligation import ClaimObligations, Examination, Forms, Obligation
 from .certificate import FORMAT, VERSION, AlteredError, read, sealed
-from .obligations import ClaimObligations, Examination, Forms, Obligation
 
+OBLIGATIONS = "iclcheck.proofs_check.obligations"
 MODULES = {
     "population-loss": "population_loss",
     "fixed-point": "fixed_point",
@@ -57,7 +58,7 @@ def obligations_of(claim: str) -> ClaimObligations:
         importlib.import_module("flint")
     except ImportError:
         raise UndecidedError("python-flint is not installed; install it with `pip install python-flint`") from None
-    module = importlib.import_module(f"{__package__}.{MODULES[claim]}")
+    module = importlib.import_module(f"{OBLIGATIONS}.{MODULES[claim]}")
     found: ClaimObligations = module.obligations()
     return found
 

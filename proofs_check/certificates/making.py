@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path(".iclcheck") / "certificates"
 ENGINES = ("python-flint", "z3-solver")
+EXAMINING = ("certificates", "engines", "obligations")  # the packages that a certificate goes through
 
 
 def certify(derivation: Derivation, progress: Progress = silent) -> dict[str, Any]:
@@ -46,9 +47,9 @@ def installed() -> Iterator[tuple[str, str]]:
 @cache
 def engine_code() -> str:
     """The sha256 of the engines and obligations, comments and docstrings dropped."""
-    here = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for file in sorted([*here.glob("*.py"), *(here.parent / "engines").glob("*.py")], key=lambda file: file.name):
+    for file in sorted(file for name in EXAMINING for file in (package / name).glob("*.py")):
         digest.update(f"{file.parent.name}/{file.name}\n{code_of(file)}\n".encode())
     return digest.hexdigest()
 

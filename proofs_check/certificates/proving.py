@@ -29,7 +29,7 @@ def theorem_maker(claim: str) -> Callable[[Mapping[str, Any]], list[Theorem]] | 
     """Forms -> theorems, for the claims that have some."""
     if claim != "fixed-point":
         return None
-    from .coq_theorems import fixed_point_theorems
+    from ..obligations.coq_theorems import fixed_point_theorems
 
     return fixed_point_theorems
 

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclcheck.proofs_check.certificates.coq_theorems import fixed_point_theorems
 from iclcheck.proofs_check.certificates.forms import forms_of, plain_form
 from iclcheck.proofs_check.certificates.proving import prove, proved
 from iclcheck.proofs_check.claims.registry import all_claims
@@ -31,6 +30,7 @@ from iclcheck.proofs_check.engines.points import Kind, Point, make_point
 from iclcheck.proofs_check.engines.positivity import SumOfSquares
 from iclcheck.proofs_check.engines.rational_signs import positive_from
 from iclcheck.proofs_check.engines.refusals import RefutedError, UndecidedError, UnreadableError
+from iclcheck.proofs_check.obligations.coq_theorems import fixed_point_theorems
 from iclcheck.theory.algebra.trace_polynomials import trace
 from iclcheck.theory.symbols import LAMBDA, PSI, A, N, U
 

@@ -26,7 +26,7 @@ from ..engines.layer import (
 from ..engines.matrices import Matrix, stack
 from ..engines.points import Kind, Point
 from ..engines.refusals import UnreadableError
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 
 PREDICTION, ODD, MIXED = "the layer's prediction", "the part of yhat odd in (w, eps)", "the mixed term has mean zero"
 ODD_LOSS, EVEN_LOSS = "the odd part of the loss", "the even part of the loss"

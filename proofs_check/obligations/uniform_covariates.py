@@ -22,7 +22,7 @@ from ..engines.independent_components import (
 from ..engines.layer import DEGREE
 from ..engines.points import Kind, Point
 from .fixed_point import half, value
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 from .population_loss import TRUSTED
 
 MOMENT, FIXED_POINT, SQUARE = (

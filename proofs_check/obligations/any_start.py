@@ -18,7 +18,7 @@ from ..engines.points import Kind, Point, make_point
 from ..engines.rational_signs import positive_from
 from ..engines.refusals import RefutedError
 from .fixed_point import completed, of_forms, value
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 from .population_loss import ASSUMPTIONS, TRUSTED, mean_identity
 from .small_instances import hessian, number
 

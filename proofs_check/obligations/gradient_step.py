@@ -11,7 +11,7 @@ from ..engines.identities import Identity
 from ..engines.layer import DEGREE, LAW, PROMPT, dot, literal_layer, mean_of_forms, reading
 from ..engines.matrices import Matrix, total
 from ..engines.points import Kind, Point
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 from .population_loss import (
     ASSUMPTIONS,
     TRUSTED,

@@ -23,7 +23,7 @@ from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
 from ..engines.refusals import UnreadableError
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 from .population_loss import ASSUMPTIONS, TRUSTED, VECTORS, pairs, powers_of_d
 from .small_instances import small_instances
 

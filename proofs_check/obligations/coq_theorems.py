@@ -18,7 +18,7 @@ from ..engines.layer import PROMPT, WEIGHTS, even_part, half_mean_square, popula
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point, make_point
 from ..engines.refusals import RefutedError
-from .obligations import Forms
+from .obligation import Forms
 from .small_instances import EQUATION, LAWS, MINIMUM, Law, closed_form, hessian
 
 

@@ -8,7 +8,7 @@ from ..engines.identities import Identity
 from ..engines.layer import DEGREE, LAW, PAIRS_OF_LEGS, PROMPT, reduced_loss
 from ..engines.points import Kind, Point
 from .fixed_point import inverse_identity, isotropic_identity, of_forms, slope, value
-from .obligations import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 AVERAGED, FIXED_POINT, ISOTROPIC = "the loss averaged over context lengths", "fixed point", "isotropic case"

@@ -20,7 +20,7 @@ from ..engines.layer import PROMPT, WEIGHTS, effective_preconditioner, populatio
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point, make_point
 from ..engines.refusals import RefutedError
-from .obligations import Forms, Obligation
+from .obligation import Forms, Obligation
 
 EQUATION, MINIMUM = "the stationary equation divided by the covariance", "the loss at the fixed point"
 

@@ -1,0 +1,1 @@
+"""What has to be confirmed of each claim's derivation, claim by claim, in the engines' words."""
