@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .claims.alterable import Kind, Mutant, MutantsOfClaim, mutants_of
 from .claims.claim import Budget, Check, Claim, ClaimVerdict, Run
 from .records.tasks import Task
@@ -119,18 +121,43 @@ def exact_tasks(mutants: MutantsOfClaim, names: set[str], budget: Budget) -> lis
         for mutant in mutants.counted
         for check in asked(mutant.claim, names, every=False)
         if check.cost_of_alteration == "exact"
-        for task in check.tasks(budget)
+        for task in tasks_with_a_value(check, budget)
     ]
+
+
+def tasks_with_a_value(check: Check, budget: Budget) -> list[Task]:
+    """What a check measures; nothing for an altered statement that has no value in one of its settings."""
+    from ..theory.algebra.formulas import SingularSystemError
+
+    try:
+        return check.tasks(budget)
+    except SingularSystemError:
+        return []
 
 
 def control(mutant: Mutant, names: set[str], run: Run, budget: Budget, *, every: bool) -> ControlResult:
     """Put one altered statement to the checks; without `every`, until one of them refuses it."""
     outcomes: dict[str, Outcome] = {}
     for check in asked(mutant.claim, names, every=every):
-        outcomes[check.name] = check.judge(run, budget).outcome
+        outcomes[check.name] = outcome_of(check, run, budget)
         if outcomes[check.name] == "contradicts" and not every:
             break
     return ControlResult(mutant, outcomes)
+
+
+def outcome_of(check: Check, run: Run, budget: Budget) -> Outcome:
+    """What a check says to an altered statement; one without a value in a setting of the check is not refused by it.
+
+    Altered polynomials may leave the range of floats, or lead gradient descent there: that refuses them, without a
+    warning on the terminal.
+    """
+    from ..theory.algebra.formulas import SingularSystemError
+
+    try:
+        with np.errstate(all="ignore"):
+            return check.judge(run, budget).outcome
+    except SingularSystemError:
+        return "inconclusive"
 
 
 def controls(

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from iclcheck.proofs_check.checking import RecordedRun
@@ -15,6 +16,8 @@ from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line.controlling import lines
 from iclcheck.proofs_check.controls import ControlScore, controls, refusals_by_check
 from iclcheck.proofs_check.records.store import RecordStore
+from iclcheck.theory.algebra.formulas import solution_of_system
+from iclcheck.theory.symbols import LAMBDA
 
 BUDGET = Budget(gap=0.3, gap_of_variants=0.3, prompts=20_000, replicas=1, training_steps=1)
 
@@ -76,6 +79,23 @@ def test_survivors_are_counted_and_shown_with_the_gap_that_they_hid_under(run: A
     text = "\n".join(lines(score))
     assert text.count("SURVIVED") == len(score.survivors)
     assert "stationarity, enumerated would catch" in text
+
+
+def test_a_statement_without_a_value_in_some_setting_is_not_refused_by_that_check(run: Any) -> None:
+    """A singular system at one of a check's settings says nothing there; the run goes on to the next statement."""
+    claim = exact(all_claims()["fixed-point"])
+    name = claim.checks[0].name
+
+    def singular(setting: Any) -> Any:
+        return solution_of_system({"left": LAMBDA - LAMBDA, "right": LAMBDA}, {"Lambda": np.eye(2)})
+
+    def without_value(mutant: Mutant) -> Mutant:
+        checks: list[Any] = [check for check in mutant.claim.checks if check.name == name]
+        return replace(mutant, claim=replace(mutant.claim, checks=(replace(checks[0], predicted=singular),)))
+
+    some = tuple(without_value(mutant) for mutant in mutants_of(claim, 0).counted[:3])
+    score = score_of(replace(claim, alterables=(), further_mutants=some), run)
+    assert [result.outcomes for result in score.results] == [{name: "inconclusive"}] * 3
 
 
 def test_a_check_that_does_not_agree_with_the_original_refuses_nothing(run: Any) -> None:

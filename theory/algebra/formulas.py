@@ -71,15 +71,19 @@ def common_factor(left: Sequence[Array], right: Sequence[Array]) -> Any:
     return factor if np.array_equal(a, factor * b) else None
 
 
+class SingularSystemError(ValueError):
+    """A formula has no value at given numbers: its left side is singular there."""
+
+
 def left_divided(left: Array, right: Array) -> Array:
-    """left^-1 right, exactly for exact matrices. Raises ValueError for a singular left side."""
+    """left^-1 right, exactly for exact matrices. Raises SingularSystemError (exact matrices: ValueError)."""
     if left.dtype.kind == "O":
         product: Array = exact_inverse(left) @ right
         return product
     try:
         return np.asarray(np.linalg.solve(left, right))
     except np.linalg.LinAlgError as error:
-        raise ValueError("need an invertible left side, got a singular one") from error
+        raise SingularSystemError("need an invertible left side, got a singular one") from error
 
 
 def solution_of_system(parts: Mapping[str, TracePolynomial], values: Values) -> Array:
