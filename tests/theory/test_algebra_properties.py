@@ -192,7 +192,7 @@ def test_every_entry_of_a_gradient_is_the_partial_derivative(name: str, terms: l
 
 
 def at_most_two(terms: list[Term], name: str) -> list[Term]:
-    """The polynomial with no more than two factors A (or v) in a term: from the third on B (or a trace) replaces them."""
+    """The polynomial with no more than two factors A (or v) in a term: B (or a trace) replaces further ones."""
     capped = []
     for value, factors in terms:
         left, kept = 2, []
