@@ -26,6 +26,8 @@ MODULES = {
     "uniform-covariates": "uniform_covariates",
     "random-context-length": "random_context_length",
     "fixed-point-any-start": "any_start",
+    "test-risk": "risk",
+    "relu-attention": "relu_attention",
 }
 """Claim -> the module with its obligations."""
 

@@ -11,7 +11,7 @@ The predictions come from the trace polynomial and its matrix derivatives, the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
-from ..verdicts.heavy_tails import compare_mean
+from ..verdicts.heavy_tails import MeanComparison, compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .claim import AlterationCost, Budget, Run, Values
 from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
@@ -102,18 +102,8 @@ class SampledLoss:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         cases = self.cases(budget.seed)
         found = run([self.task(case, budget) for case in cases])
-        compared = []
-        for case, values in zip(cases, found, strict=True):
-            predicted = float(case.loss(self.loss()).value(*case.law(), case.weights))
-            scale = 1 / predicted
-            compared.append(
-                compare_mean(
-                    values["count"], scale * values["sum"][0], scale**2 * values["sum_of_squares"][0],
-                    # E (Z - 1)^2 = E Z^2 - 2 E Z + 1 <= E Z^2 + 1, since a loss is not negative
-                    scale**2 * values["second_moment"] + 1, predicted=1.0,
-                    false_alarm=self.false_alarm / len(cases), miss=self.miss,
-                )
-            )  # fmt: skip
+        predicted = [float(case.loss(self.loss()).value(*case.law(), case.weights)) for case in cases]
+        compared = compared_with_sampled(predicted, found, self.false_alarm, self.miss)
         worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
         gap = max(one.detectable for one in compared)
         return Verdict(
@@ -122,6 +112,24 @@ class SampledLoss:
             f"{sum(one.draws for one in compared):.1e} prompts at {len(cases)} random weights",
             {"settings": [described(case.setting) for case in cases]},
         )  # fmt: skip
+
+
+def compared_with_sampled(
+    predicted: Sequence[float], found: Sequence[Values], false_alarm: float, miss: float
+) -> list[MeanComparison]:
+    """Sampled losses in units of the predicted ones, all false alarms together at the given rate."""
+    compared = []
+    for loss, values in zip(predicted, found, strict=True):
+        scale = 1 / loss
+        compared.append(
+            compare_mean(
+                values["count"], scale * values["sum"][0], scale**2 * values["sum_of_squares"][0],
+                # E (Z - 1)^2 = E Z^2 - 2 E Z + 1 <= E Z^2 + 1, since a loss is not negative
+                scale**2 * values["second_moment"] + 1, predicted=1.0,
+                false_alarm=false_alarm / len(predicted), miss=miss,
+            )
+        )  # fmt: skip
+    return compared
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, one_layer
+    from . import any_start, one_layer, relu_attention, risk
 
-    return {claim.identifier: claim for claim in (*one_layer.claims(), *any_start.claims())}
+    found = (*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims())
+    return {claim.identifier: claim for claim in found}
 
 
 def find(identifier: str) -> Claim:

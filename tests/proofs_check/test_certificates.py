@@ -23,15 +23,18 @@ from iclcheck.proofs_check.certificates.examining import (
     MODULES,
     StepRefusedError,
     certificate_of,
+    confirmed,
     examine,
     obligations_of,
     recheck,
     seed_of,
+    silent,
 )
 from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.certificates.making import certify, engines_behind
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line import main
+from iclcheck.proofs_check.obligations.obligation import Forms
 from iclcheck.theory.algebra.derivations import Derivation
 from iclcheck.theory.algebra.trace_polynomials import TracePolynomial
 
@@ -141,12 +144,54 @@ def test_there_are_at_least_thirty_broken_derivations() -> None:
 
 @pytest.mark.parametrize(("claim", "step", "change", "forms"), BROKEN, ids=[f"{c}-{s}-{n}" for c, s, n, _ in BROKEN])
 def test_a_broken_derivation_is_refused_at_that_step(claim: str, step: str, change: str, forms: dict[str, Any]) -> None:
-    good = derivation(claim)
-    steps = tuple(replace(one, forms={**one.forms, **forms}) if one.name == step else one for one in good.steps)
+    """Statements on earlier steps do not see the altered form (the next test), so they are left out here."""
+    altered = forms_of(broken(claim, step, forms))
+    wanted = obligations_of(claim)
+    later = list(wanted.steps)[list(wanted.steps).index(step) :]
     with pytest.raises(StepRefusedError) as refusal:
-        certify(replace(good, steps=steps))
+        for one in wanted.obligations:
+            if one.step in later:
+                confirmed(claim, one, Forms(altered), "broken", silent)
     assert not refusal.value.undecided
     assert refusal.value.step == step, change
+
+
+def broken(claim: str, step: str, forms: dict[str, Any]) -> Derivation:
+    """The derivation with other forms in one step."""
+    good = derivation(claim)
+    steps = tuple(replace(one, forms={**one.forms, **forms}) if one.name == step else one for one in good.steps)
+    return replace(good, steps=steps)
+
+
+class Watched(Forms):
+    """Forms that note whose they are when they are read."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.read: set[str] = set()
+
+    def plain(self, step: str, name: str) -> Any:
+        self.read.add(step)
+        return super().plain(step, name)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_statement_reads_forms_of_its_own_step_and_earlier_ones_only(claim: str) -> None:
+    wanted, forms = obligations_of(claim), forms_of(derivation(claim))
+    order = list(wanted.steps)
+    for one in wanted.obligations:
+        watched = Watched(forms)
+        one.prepare(watched).evidence()
+        assert all(order.index(step) <= order.index(one.step) for step in watched.read), one.statement
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_certify_names_the_step_of_a_broken_derivation(claim: str) -> None:
+    """The whole way, for the first broken form of each claim."""
+    _, step, _, forms = next(one for one in BROKEN if one[0] == claim)
+    with pytest.raises(StepRefusedError) as refusal:
+        certify(broken(claim, step, forms))
+    assert refusal.value.step == step
 
 
 def test_a_step_left_out_or_added_is_refused() -> None:

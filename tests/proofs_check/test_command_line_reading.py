@@ -38,6 +38,11 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"covariance": COVARIANCE, "context_lengths": [2, 5, 9]},
         {"preconditioner": (2, 2)},
     ),
+    "relu-attention": ({"dimension": 2, "context_length": 5}, {"gain": ()}),
+    "test-risk": (
+        {**NOISY, "test_length": 9, "test_covariance": [[2.0, 0.0], [0.0, 0.5]], "test_noise_variance": 0.0},
+        {"risk": ()},
+    ),
     "uniform-covariates": (
         {"dimension": 2, "context_length": 5, "half_width": 1.5},
         {"learning_rate": (), "risk": ()},

@@ -83,6 +83,8 @@ parameters = {
     "preconditioned-gradient-step": {**law, "X": [[1.0]], "y": [1.0], "x_query": [1.0]},
     "uniform-covariates": {"dimension": 1, "context_length": 3},
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
+    "test-risk": {**law, "test_length": 5},
+    "relu-attention": {"dimension": 2, "context_length": 3},
 }
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:

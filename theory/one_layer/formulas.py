@@ -6,6 +6,8 @@ Formulas (each read off its derivation, none typed in)
     uniform            the same for independent components of kurtosis kappa, Psi = I, no noise
     gradient_step      the prediction x_q^T (0 - (u U)^T grad R(0)) as a polynomial in the prompt
     population_loss    L on all parameters for Psi = I without noise;  general_loss: for any Psi, sigma^2
+    trained_risk       the risk of the trained layer on another law
+    relu_fixed_point, relu_risk      A* and the risk at any A of ReLU attention
 Points
     Random rational values of the letters, to tell formulas apart exactly. Entries (and the N of a law) have hundreds of
     values; two different rational functions whose difference has a numerator of degree k agree at one such point with
@@ -29,6 +31,7 @@ from ..algebra.formulas import Formula, Values, solution_of_system
 from ..algebra.trace_polynomials import TracePolynomial
 from ..algebra.words import LINE, Letter
 from ..symbols import NEXT_LENGTH, ZERO
+from . import relu_attention, risk
 from .fixed_point import StationarySystem, stationary_system
 from .gradient_step import step_prediction
 from .population_loss import general_loss as noisy_loss
@@ -125,6 +128,56 @@ def loss_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any
     return evaluate(parts["loss"], values)
 
 
+@cache
+def trained_risk() -> Formula:
+    """The risk on a test law of the layer trained on another: A = left^-1 right, put into a polynomial in A."""
+    system = stationary_system(PromptLaw())
+    vocabulary = Vocabulary(
+        {"N": (NEXT_LENGTH, "M"), "M": ("N", "d"), "sigma2'": ("sigma2",)},
+        {
+            "Lambda'": (Letter("Lambda", symmetric=True), Letter("Psi'", symmetric=True)),
+            "Psi'": (Letter("Psi", symmetric=True),),
+            "Lambda": (Letter("Lambda'", symmetric=True),),
+        },
+    )
+    parts = {"left": system.left, "right": system.right, "risk": risk.risk()}
+    return Formula(parts, risk_of_trained_layer, vocabulary)
+
+
+@cache
+def relu_fixed_point() -> Formula:
+    """A* of ReLU attention."""
+    left, right = relu_attention.system()
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH, "d")}, COVARIANCES)
+    return Formula({"left": left, "right": right}, solution_of_system, vocabulary)
+
+
+@cache
+def relu_risk() -> Formula:
+    """The risk of ReLU attention at any A."""
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH, "d")}, {**COVARIANCES, "A": (Letter("Lambda", symmetric=True),)})
+    return Formula({"risk": relu_attention.risk()}, risk_at_weights, vocabulary)
+
+
+def risk_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The value of the polynomial `risk`."""
+    return evaluate(parts["risk"], values)
+
+
+def preconditioner_points(name: str) -> list[dict[str, Any]]:
+    """Laws with a random A, not symmetric."""
+    laws = rational_points(name)
+    return [
+        {**law, "A": fractions(random.Random(f"{name}/A/{k}"), len(law["Lambda"]), len(law["Lambda"]))}
+        for k, law in enumerate(laws)
+    ]
+
+
+def risk_of_trained_layer(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The polynomial `risk` at the solution of the system."""
+    return evaluate(parts["risk"], {**values, "A": solution_of_system(parts, values)})
+
+
 # Rational points
 
 
@@ -170,6 +223,20 @@ def positive_definite(draw: random.Random, d: int) -> Array:
 def exact_identity(d: int) -> Array:
     """I with fractions as entries."""
     return np.array([[Fraction(int(i == j)) for j in range(d)] for i in range(d)], dtype=object)
+
+
+def two_law_points(name: str) -> list[dict[str, Any]]:
+    """A training law and a test law: the letters of the second have a prime, its length is M."""
+    points = []
+    for k, d in enumerate(DIMENSIONS):
+        training, tested = point(random.Random(f"{name}/{k}"), d), point(random.Random(f"{name}/test/{k}"), d)
+        points.append({**training, **with_primes(tested)})
+    return points
+
+
+def with_primes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The letters of a law as those of a test law."""
+    return {"Lambda'": values["Lambda"], "Psi'": values["Psi"], "sigma2'": values["sigma2"], "M": values["N"]}
 
 
 def random_length_points(name: str) -> list[dict[str, Any]]:

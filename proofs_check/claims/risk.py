@@ -1,0 +1,219 @@
+r"""The claim test-risk: a layer at the fixed point of one law, run on prompts of another.
+
+Two checks
+    EnumeratedRisk    the mean squared error over Gauss nodes, exact up to rounding, against the predicted risk
+    SampledRisk       the same over fresh prompts
+The layer's weights are those of fixed-point at the training law, whatever the formula says: an altered formula predicts
+another risk, and the measurement stays what it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...theory.algebra.evaluation import evaluate
+from ...theory.one_layer import formulas, risk
+from ...theory.one_layer.fixed_point import balanced_weights, general_second_moment
+from ..records.plain_data import content_hash
+from ..records.tasks import Task
+from ..verdicts.verdict import Verdict, decide
+from .alterable import Alterable
+from .claim import AlterationCost, Budget, Claim, Parameter, Run
+from .loss_checks import GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS, compared_with_sampled
+from .one_layer import LAW
+from .one_layer_predictions import letters_of_law, predicted_fixed_point
+from .settings import ROUNDED, Setting, gaussian_setting, rounded
+from .stationarity import ENUMERATED, SAMPLED, described
+
+if TYPE_CHECKING:
+    from ...theory.algebra.formulas import Formula
+
+UNIT = "in units of the predicted risk"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A training law and a test law of the same dimension."""
+
+    training: Setting
+    test: Setting
+
+    def letters(self) -> dict[str, Any]:
+        """Values of the letters of both laws."""
+        tested = letters_of_law(self.test)
+        return {**letters_of_law(self.training), **formulas.with_primes(tested)}
+
+    def parameters(self) -> dict[str, Any]:
+        """What is measured: the layer of the training law on prompts of the test law."""
+        W_PV, W_KQ = balanced_weights(rounded(predicted_fixed_point(self.training)))
+        return {"distribution": self.test, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}
+
+    def rounding(self) -> float:
+        """How far the risk at the weights that are measured may be from that at A, and its own rounding.
+
+        The weights carry A up to delta = ROUNDED |A|_F (`settings`). The risk is tr(Lambda' Psi') - 2 tr(A C) +
+        tr(A Lambda' A^T M) with C = Lambda' Psi' Lambda', so that it moves by at most 2 delta |C| + (2 delta |A| +
+        delta^2) |Lambda'| |M|; floating point adds 100 eps of the three terms' sizes.
+        """
+        values = self.letters()
+        A, Lambda, Psi = predicted_fixed_point(self.training), values["Lambda'"], values["Psi'"]
+        law = {"Lambda": Lambda, "Psi": Psi, "sigma2": values["sigma2'"], "N": values["M"]}
+        M = evaluate(general_second_moment(), law)
+        size, linear = np.linalg.norm(A), 2 * np.linalg.norm(Lambda @ Psi @ Lambda)
+        square = np.linalg.norm(Lambda) * np.linalg.norm(M)
+        moved = ROUNDED * size * linear + (2 * ROUNDED + ROUNDED**2) * size**2 * square
+        sizes = abs(np.trace(Lambda @ Psi)) + size * linear + size**2 * square
+        return float(moved + 100 * np.finfo(float).eps * sizes)
+
+    def described(self) -> str:
+        return f"trained: {described(self.training)}; tested: {described(self.test)}"
+
+
+Shifts = Callable[[int], list[Shift]]
+Risk = Callable[[Shift], float]
+
+
+def risk_by(formula: Formula) -> Risk:
+    """The risk of a shift by a formula in the letters of both laws."""
+    return lambda shift: float(formula.value(shift.letters()))
+
+
+def predicted_risk(shift: Shift) -> float:
+    return risk_by(formulas.trained_risk())(shift)
+
+
+@dataclass(frozen=True)
+class EnumeratedRisk:
+    """The risk over Gauss nodes, relative to the predicted one.
+
+    Allowed are the rounding of the measurement, and what `Shift.rounding` says of the prediction.
+    """
+
+    predicted: Risk
+    shifts: Shifts
+    resolution: float = 1e-6
+    cost_of_alteration: AlterationCost = "exact"
+    name: str = "risk, enumerated"
+
+    def task(self, shift: Shift) -> Task:
+        return Task(f"{ENUMERATED}:enumerated_gradient", shift.parameters(), cost=0.2)
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """Nothing is sampled: the verdict itself takes milliseconds."""
+        return None
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(shift) for shift in self.shifts(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        shifts = self.shifts(budget.seed)
+        found = run([self.task(shift) for shift in shifts])
+        rows = []
+        for shift, values in zip(shifts, found, strict=True):
+            predicted = self.predicted(shift)
+            allowed = (2 * values["loss_rounding"] + shift.rounding()) / abs(predicted)
+            rows.append((abs(2 * values["loss"] / predicted - 1), allowed))
+        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
+        gap = 2 * max(row[1] for row in rows)
+        return Verdict(
+            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap,
+            f"as a difference {UNIT}", 0.0, 0.0,
+            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes at {len(shifts)} shifts",
+            {"settings": [shift.described() for shift in shifts]},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SampledRisk:
+    """The risk over fresh prompts, relative to the predicted one."""
+
+    predicted: Risk
+    shifts: Shifts
+    resolution: float = 0.1
+    false_alarm: float = 1e-6
+    miss: float = 1e-3
+    cost_of_alteration: AlterationCost = "judged again"
+    name: str = "risk, sampled"
+
+    def task(self, shift: Shift, budget: Budget) -> Task:
+        stream_key = f"{self.name}/{budget.seed}/{content_hash(shift.parameters())}"
+        parameters = {**shift.parameters(), "prompts": budget.prompts, "stream_key": stream_key}
+        return Task(f"{SAMPLED}:sampled_loss", parameters, budget.device, cost=2e-7 * budget.prompts)
+
+    def expected_gap(self, budget: Budget) -> float:
+        """That of a sampled loss (`SampledLoss`): the second moment is part of the measurement."""
+        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [self.task(shift, budget) for shift in self.shifts(budget.seed)]
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        shifts = self.shifts(budget.seed)
+        found = run(self.tasks(budget))
+        losses = [self.predicted(shift) / 2 for shift in shifts]
+        compared = compared_with_sampled(losses, found, self.false_alarm, self.miss)
+        worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
+        gap = max(one.detectable for one in compared)
+        return Verdict(
+            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 1.0,
+            worst.allowed, gap, UNIT, self.false_alarm, self.miss,
+            f"{sum(one.draws for one in compared):.1e} prompts at {len(shifts)} shifts",
+            {"settings": [shift.described() for shift in shifts]},
+        )  # fmt: skip
+
+
+def shift_at(name: str, seed: int, d: int, lengths: tuple[int, int]) -> Shift:
+    """Random laws for training and test, both with noise; lengths (N, M)."""
+    training = gaussian_setting(f"{name}/training/{d}/{lengths}", seed, d, [lengths[0]], noise=True)
+    return Shift(training, gaussian_setting(f"{name}/test/{d}/{lengths}", seed, d, [lengths[1]], noise=True))
+
+
+def enumerated_shifts(seed: int) -> list[Shift]:
+    """Test prompts short enough for a Gauss rule; the training length is free."""
+    sizes = ((1, (4, 1)), (1, (2, 3)), (2, (5, 1)), (2, (3, 2)), (2, (20, 2)))
+    return [shift_at("risk/enumerated", seed, d, lengths) for d, lengths in sizes]
+
+
+def sampled_shifts(seed: int) -> list[Shift]:
+    return [shift_at("risk/sampled", seed, d, lengths) for d, lengths in ((1, (6, 3)), (2, (8, 2)))]
+
+
+def predict_risk(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {"risk": risk.trained_risk(**parameters)}
+
+
+def risk_claim(predicted: Risk = predicted_risk) -> Claim:
+    """`predicted` can be altered, to see the same checks refuse another formula."""
+    return Claim(
+        "test-risk",
+        risk.derivation,
+        (
+            *LAW,
+            Parameter("test_length", "M, a whole number of at least 1; as in training if not given", False),
+            Parameter("test_covariance", "Lambda' of test covariates and query; as in training if not given", False),
+            Parameter("test_noise_variance", "sigma'^2 of test labels; as in training if not given", False),
+        ),
+        predict_risk,
+        (EnumeratedRisk(predicted, enumerated_shifts), SampledRisk(predicted, sampled_shifts)),
+        "five enumerated and two sampled pairs of random laws for training and test, independent of each other "
+        "(Lambda, Psi, sigma^2; condition numbers up to 3), d = 1, 2, training lengths 2 to 20, test lengths 1 to 3; "
+        "labels of any law are derived and certified, not measured",
+        (
+            Alterable(
+                formulas.trained_risk,
+                formulas.two_law_points,
+                lambda seed: [shift.letters() for shift in (*enumerated_shifts(seed), *sampled_shifts(seed))],
+                lambda formula: risk_claim(risk_by(formula)),
+            ),
+        ),
+    )
+
+
+def claims() -> tuple[Claim, ...]:
+    """The claims of this module."""
+    return (risk_claim(),)
