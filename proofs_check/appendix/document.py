@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..certificates.making import certificate_behind
 from ..checking import NotMeasuredError, judge_stored
 from ..claims.claim import Budget, Claim, ClaimVerdict
 from ..levels import DERIVED, Level, level_of
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClaimEntry:
-    """One claim with its derivation and, where it was measured, its verdict and records."""
+    """One claim with its derivation and, where it was measured, its verdict and records.
+
+    trusted     what its certificate leaves to trust; () without one
+    """
 
     claim: Claim
     derivation: Derivation
@@ -31,6 +35,7 @@ class ClaimEntry:
     verdict: ClaimVerdict | None
     records: tuple[Record, ...]
     level: Level = DERIVED
+    trusted: tuple[str, ...] = ()
 
     @property
     def derivation_status(self) -> str:
@@ -82,8 +87,10 @@ def entry_of(claim: Claim, budget: Budget, store: RecordStore) -> ClaimEntry:
     derivation = claim.derivation()
     failed = tuple(derivation.failures())
     level = level_of(derivation, failed)
+    certificate = certificate_behind(derivation)
+    trusted = tuple(certificate["trusted"]) if certificate else ()
     try:
         verdict, records = judge_stored(claim, budget, store)
     except NotMeasuredError:
-        return ClaimEntry(claim, derivation, failed, None, (), level)
-    return ClaimEntry(claim, derivation, failed, verdict, tuple(records), level)
+        return ClaimEntry(claim, derivation, failed, None, (), level, trusted)
+    return ClaimEntry(claim, derivation, failed, verdict, tuple(records), level, trusted)

@@ -75,6 +75,10 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
         if step.proof:
             yield "  " + escape(step.proof)
     yield r"\end{enumerate}"
+    if entry.trusted:
+        engines = ", ".join(entry.level.engines)
+        yield rf"\textit{{Certified by {escape(engines)}. Left to trust.}} {escape(' '.join(entry.trusted))}"
+        yield ""
     yield from evidence_lines(entry)
 
 

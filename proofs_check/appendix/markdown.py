@@ -43,7 +43,9 @@ def lines(document: Document) -> Iterator[str]:
     yield ""
     yield (
         "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
-        "the layer multiplied out in components and algebra in exact matrices. *agrees*: each check holds at its "
+        "the layer multiplied out in components and algebra in exact matrices. *certified (engines)*: besides, these "
+        "engines, which share no code with the derivation, confirmed every listed statement on every step; what that "
+        "leaves to trust is named with the claim. *agrees*: each check holds at its "
         "stated rate of false alarms and would have caught a gap of the stated size; smaller gaps it may have missed, "
         "and so may a check that counts replicas miss a gap in a smaller share of its domain than the stated one."
     )
@@ -85,6 +87,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
         if step.proof:
             yield f"   {step.proof}"
             yield ""
+    if entry.trusted:
+        yield f"Certified by {', '.join(entry.level.engines)}. Left to trust: {' '.join(entry.trusted)}"
+        yield ""
     yield "### Evidence"
     yield ""
     if entry.verdict is None:

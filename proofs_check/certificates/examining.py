@@ -16,7 +16,7 @@ from typing import Any
 
 from ..engines.refusals import RefutedError, UndecidedError, UnreadableError
 from ..obligations.obligation import ClaimObligations, Examination, Forms, Obligation
-from .certificate import FORMAT, VERSION, AlteredError, read, sealed
+from .certificate import FORMAT, VERSION, AlteredError, plain_bytes, read, sealed
 
 OBLIGATIONS = "iclcheck.proofs_check.obligations"
 MODULES = {
@@ -69,22 +69,22 @@ def examine(claim: str, forms: Mapping[str, Any], seed: str, progress: Progress 
     """The steps of a certificate on these forms, every statement confirmed. Raises StepRefusedError, UndecidedError."""
     wanted = obligations_of(claim)
     refuse_other_steps(wanted, forms)
+    read = Forms(forms, wanted.steps)
     steps = []
     for step in wanted.steps:
-        checks = [confirmed(claim, one, Forms(forms), seed, progress) for one in wanted.obligations if one.step == step]
+        checks = [confirmed(claim, one, read, seed, progress) for one in wanted.obligations if one.step == step]
         steps.append({"step": step, "forms": forms[step], "checks": checks})
     return steps
 
 
 def refuse_other_steps(wanted: ClaimObligations, forms: Mapping[str, Any]) -> None:
-    """Steps and forms have to be those that the obligations know, no more and no less."""
+    """Steps and forms have to be those that the obligations know, in their order, no more and no less."""
     for step in [*wanted.steps, *forms]:
-        names = tuple(forms[step]) if step in forms else None
-        if names != wanted.steps.get(step):
-            known = (
-                "the engines know no such step" if step not in wanted.steps else f"need the forms {wanted.steps[step]}"
-            )
-            raise StepRefusedError(wanted.claim, step, "steps and their forms", f"{known}, got {names}", False)
+        needed = list(wanted.steps[step]) if step in wanted.steps else None
+        names = list(forms[step]) if step in forms else None
+        if names != needed:
+            reason = "no obligation knows it" if needed is None else f"it needs the forms {needed}, got {names}"
+            raise StepRefusedError(wanted.claim, step, "steps and their forms", reason, False)
 
 
 def confirmed(claim: str, obligation: Obligation, forms: Forms, seed: str, progress: Progress) -> dict[str, Any]:
@@ -121,55 +121,72 @@ def certificate_of(
 ) -> dict[str, Any]:
     """A sealed certificate on these forms. Raises StepRefusedError, UndecidedError."""
     steps = examine(claim, forms, seed_of(forms), progress)
+    return sealed(assembled(claim, steps, made_with, code))
+
+
+def assembled(claim: str, steps: list[dict[str, Any]], made_with: Mapping[str, str], code: str) -> dict[str, Any]:
+    """The content of a certificate, in its order."""
     wanted = obligations_of(claim)
-    return sealed(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "claim": claim,
-            "assumptions": list(wanted.assumptions),
-            "steps": steps,
-            "trusted": list(wanted.trusted),
-            "made_with": dict(made_with),
-            "code": code,
-        }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "claim": claim,
+        "assumptions": list(wanted.assumptions),
+        "steps": steps,
+        "trusted": list(wanted.trusted),
+        "made_with": dict(made_with),
+        "code": code,
+    }
+
+
+def recheck(path: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Examine a certificate again, at points drawn afresh; its content.
+
+    Everything but the forms, the versions and the hash of the code is made anew, and compared byte by byte. Raises
+    NotACertificateError, AlteredError, StepRefusedError, UndecidedError.
+    """
+    content = read(path)
+    check_layout(content, path)
+    claim, forms = str(content["claim"]), forms_in(content)
+    steps = examine(claim, forms, secrets.token_hex(32), progress)
+    for found, renewed in zip(content["steps"], steps, strict=True):
+        if plain_bytes(found) != plain_bytes(renewed):
+            raise AlteredError(f"{path} was altered: step {renewed['step']!r} is not what the engines find")
+    whole = assembled(claim, steps, content["made_with"], content["code"])
+    if plain_bytes(whole) != plain_bytes(content):
+        raise AlteredError(f"{path} was altered: its assumptions, what is left to trust, or its order")
+    return content
+
+
+def check_layout(content: Mapping[str, Any], path: Path) -> None:
+    """Raises AlteredError for content that is not laid out as a certificate on a known claim."""
+    claim, steps, made_with = (content.get(name) for name in ("claim", "steps", "made_with"))
+    laid_out = (
+        isinstance(claim, str)
+        and claim in MODULES
+        and isinstance(steps, list)
+        and all(is_step(step) for step in steps)
+        and len({step["step"] for step in steps}) == len(steps)
+        and isinstance(content.get("code"), str)
+        and isinstance(made_with, dict)
+        and all(isinstance(version, str) for version in made_with.values())
+    )
+    if not laid_out:
+        raise AlteredError(f"{path} was altered: it is not laid out as a certificate on a known claim")
+
+
+def is_step(step: Any) -> bool:
+    """Whether data is a step with its name, forms and checks."""
+    return (
+        isinstance(step, dict)
+        and list(step) == ["step", "forms", "checks"]
+        and isinstance(step["step"], str)
+        and isinstance(step["forms"], dict)
+        and isinstance(step["checks"], list)
+        and all(isinstance(check, dict) and isinstance(check.get("engine"), str) for check in step["checks"])
     )
 
 
-def recheck(path: Path, progress: Progress = silent) -> str:
-    """Examine a certificate again, at points drawn afresh; the claim's identifier.
-
-    Raises NotACertificateError, AlteredError, StepRefusedError, UndecidedError.
-    """
-    content = read(path)
-    claim, forms = claim_of(content, path), forms_in(content, path)
-    steps = examine(claim, forms, secrets.token_hex(32), progress)
-    wanted = obligations_of(claim)
-    for found, renewed in zip(content["steps"], steps, strict=True):
-        if found != renewed:
-            raise AlteredError(f"{path} was altered: step {renewed['step']!r} is not what the engines find")
-    if content["assumptions"] != list(wanted.assumptions) or content["trusted"] != list(wanted.trusted):
-        raise AlteredError(f"{path} was altered: the assumptions or what is left to trust")
-    return claim
-
-
-def claim_of(content: Mapping[str, Any], path: Path) -> str:
-    """The claim of a certificate of this version. Raises AlteredError."""
-    names = ["format", "version", "claim", "assumptions", "steps", "trusted", "made_with", "code"]
-    if list(content) != names or content["version"] != VERSION or content["claim"] not in MODULES:
-        raise AlteredError(f"{path} is no certificate of version {VERSION} on a known claim")
-    return str(content["claim"])
-
-
-def forms_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Step -> forms. Raises AlteredError."""
-    steps = content["steps"]
-    if not isinstance(steps, list) or not all(
-        isinstance(step, dict) and list(step) == ["step", "forms", "checks"] and isinstance(step["forms"], dict)
-        for step in steps
-    ):
-        raise AlteredError(f"{path} was altered: a step needs its name, its forms and its checks")
-    found = {str(step["step"]): step["forms"] for step in steps}
-    if len(found) != len(steps):
-        raise AlteredError(f"{path} was altered: a step stands there twice")
-    return found
+def forms_in(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Step -> forms, of a content that `check_layout` passed."""
+    return {step["step"]: step["forms"] for step in content["steps"]}

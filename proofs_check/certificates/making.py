@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.refusals import UndecidedError
 from ..records.measuring_path import code_of
 from .certificate import AlteredError, NotACertificateError, read
-from .examining import MODULES, Progress, certificate_of, forms_in, silent
+from .examining import MODULES, Progress, certificate_of, check_layout, forms_in, silent
 from .forms import forms_of
 
 if TYPE_CHECKING:
@@ -55,17 +55,24 @@ def engine_code() -> str:
 
 
 def engines_behind(derivation: Derivation, folder: Path | None = None) -> tuple[str, ...]:
-    """The engines of the stored certificate of exactly this derivation, made by the present engines; else none.
+    """The engines of the stored certificate of this derivation, each once; none without one."""
+    content = certificate_behind(derivation, folder)
+    return engines_in(content) if content else ()
+
+
+def certificate_behind(derivation: Derivation, folder: Path | None = None) -> dict[str, Any] | None:
+    """The stored certificate of exactly this derivation, made by the present engines; else None.
 
     The file's hash is verified, its statements are not examined again: that is what `certify --recheck` does.
     """
     path = (folder or DEFAULT_FOLDER) / f"{derivation.statement.identifier}.json"
     try:
         content = read(path)
-        current = content.get("code") == engine_code() and forms_in(content, path) == forms_of(derivation)
+        check_layout(content, path)
     except (NotACertificateError, AlteredError):
-        return ()
-    return engines_in(content) if current else ()
+        return None
+    current = content["code"] == engine_code() and forms_in(content) == forms_of(derivation)
+    return content if current else None
 
 
 def engines_in(content: Mapping[str, Any]) -> tuple[str, ...]:

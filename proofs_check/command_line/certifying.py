@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ..certificates.certificate import NotACertificateError, read, to_bytes
@@ -17,7 +18,7 @@ from ..engines.refusals import RefutedError, UndecidedError
 from .exit_status import fail, reader_may_leave, say
 from .printing import paragraph, print_json
 
-CERTIFIED, REFUTED, UNDECIDED = 0, 1, 3
+CERTIFIED, REFUTED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Outcome:
 
     @property
     def word(self) -> str:
-        return {CERTIFIED: "certified", REFUTED: "refused", UNDECIDED: "undecided"}[self.status]
+        return {CERTIFIED: "certified", REFUTED: "refused", UNUSABLE: "not read", UNDECIDED: "undecided"}[self.status]
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
@@ -77,9 +78,9 @@ def certify(
             raise UsageError("--coq takes claims and nothing else; certificates are made in a call of their own")
         outcomes = [proof_of(name) for name in names or ["fixed-point"]]
     elif files:
-        if names or every or output is not None:
+        if every or output is not None:
             raise UsageError("--recheck takes certificate files and nothing else; name claims in a call of their own")
-        outcomes = [rechecked(path) for path in files]
+        outcomes = [rechecked(path) for path in (*files, *map(Path, names))]
     else:
         if names and every:
             raise UsageError("--all stands for every claim; leave it out, or leave the names out")
@@ -94,9 +95,9 @@ def certify(
 
 
 def combined(outcomes: Sequence[Outcome]) -> int:
-    """1 before 3 before 0."""
+    """1 before 2 before 3 before 0."""
     found = {one.status for one in outcomes}
-    return next(status for status in (REFUTED, UNDECIDED, CERTIFIED) if status in found)
+    return next(status for status in (REFUTED, UNUSABLE, UNDECIDED, CERTIFIED) if status in found)
 
 
 def made(names: Sequence[str], output: Path | None) -> list[Outcome]:
@@ -115,6 +116,8 @@ def writable(folder: Path) -> Path:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):  # before the work, not after it
+            pass
         strangers = sorted(entry.name for entry in folder.iterdir() if entry.suffix != ".json" or not is_ours(entry))
     except OSError as error:
         raise UsageError(f"--output {folder} cannot be written ({error.strerror}); name another folder") from None
@@ -143,16 +146,20 @@ def certificate_for(claim: str, derivation: Any, folder: Path) -> Outcome:
         content = certificate_of(derivation, telling(claim))
         write_whole(path, to_bytes(content).decode())
         return Outcome(claim, CERTIFIED, content, "", path)
-    path.unlink(missing_ok=True)  # what was certified once is not any more
+    if refused[0].status == REFUTED:
+        path.unlink(missing_ok=True)  # what was certified once is not any more
     return refused[0]
 
 
 def proof_of(name: str) -> Outcome:
     """Coq's answer to the theorems on a claim."""
-    from ..certificates.proving import DEFAULT_FOLDER, prove
+    from ..certificates.proving import DEFAULT_FOLDER, prove, theorem_maker
+    from ..claims.parameters import UsageError
     from ..claims.registry import find
 
     claim = find(name)
+    if theorem_maker(name) is None:
+        raise UsageError(f"no theorem for Coq is made for {name}; name fixed-point, or leave --coq out")
     path = DEFAULT_FOLDER / f"{name}.v"
     with refusals(name, path) as refused:
         statements = prove(claim.derivation())
@@ -167,8 +174,7 @@ COQ_TRUST = "Coq's kernel, the axioms of its real numbers, and that the theorems
 
 def rechecked(path: Path) -> Outcome:
     with refusals(str(path), path) as refused:
-        recheck(path, telling(path.name))
-        return Outcome(str(path), CERTIFIED, read(path), "", path)
+        return Outcome(str(path), CERTIFIED, recheck(path, telling(path.name)), "", path)
     return refused[0]
 
 
@@ -184,6 +190,8 @@ def refusals(name: str, path: Path) -> Iterator[list[Outcome]]:
         found.append(Outcome(name, UNDECIDED, None, str(error), path))
     except RefutedError as error:
         found.append(Outcome(name, REFUTED, None, str(error), path))
+    except NotACertificateError as error:
+        found.append(Outcome(name, UNUSABLE, None, str(error), path))
 
 
 def telling(name: str) -> Progress:

@@ -41,18 +41,20 @@ class Decision:
     """hypotheses and negation have no real solution.
 
     asked       makes the question, in the ring's generators as unknowns
-    letters     the unknowns;  evidence names what was altered for the control
+    letters     the unknowns;  alteration: what was altered for the control
+    assuming    whether there are hypotheses
     """
 
     asked: Callable[[], Question]
     letters: Mapping[str, str]
     alteration: str
+    assuming: bool = True
     engine: str = field(default="z3 (nlsat)", init=False)
 
     def evidence(self) -> dict[str, Any]:
         return {
             "negation": "unsatisfiable over the reals",
-            "hypotheses": "satisfiable",
+            "hypotheses": "satisfiable" if self.assuming else "none",
             "altered_statement": f"{self.alteration}: satisfiable",
         }
 

@@ -20,6 +20,7 @@ Nothing here normalises words: equality is decided by values alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +30,8 @@ from .matrices import Matrix
 from .refusals import UnreadableError
 
 TRANSPOSED, INVERSE = "^T", "^-1"
-ELEMENTS = 20_000  # terms and letters of one expression: far above any derivation's, far below what would choke us
+# Limits on what is read: about twice the largest of any derivation, so that no file makes an engine work for minutes.
+MOST_TERMS, MOST_FACTORS, MOST_SYMBOLS, LARGEST_POWER = 100, 14, 6, 8
 
 
 class Factor(NamedTuple):
@@ -85,7 +87,7 @@ class Expression:
         sizes = (sum(abs(p) for _, p in term.powers) + sum(1 for _ in term.factors()) for term in self.terms)
         return max(sizes, default=0)
 
-    def power_range(self, symbol: str) -> int:
+    def largest_power(self, symbol: str) -> int:
         """The largest power of a symbol."""
         return max((power for term in self.terms for name, power in term.powers if name == symbol), default=0)
 
@@ -103,9 +105,9 @@ def read_expression(data: Any) -> Expression:
         raise UnreadableError("an expression needs rows, cols and a list of terms")
     if data["rows"] not in ("1", "d") or data["cols"] not in ("1", "d"):
         raise UnreadableError(f"the shape of an expression needs 1 or d, got {data['rows']!r} x {data['cols']!r}")
+    if not 0 < len(data["terms"]) <= MOST_TERMS:
+        raise UnreadableError(f"an expression needs 1 to {MOST_TERMS} terms, got {len(data['terms'])}")
     terms = tuple(read_term(term) for term in data["terms"])
-    if sum(1 + sum(1 for _ in term.factors()) for term in terms) > ELEMENTS:
-        raise UnreadableError(f"an expression of more than {ELEMENTS} elements is not read")
     return Expression(data["rows"], data["cols"], terms)
 
 
@@ -119,32 +121,53 @@ def read_quotient(data: Any) -> Quotient:
     return parts
 
 
+def check_defined(quotient: Quotient) -> None:
+    """Raises UnreadableError where the denominator may vanish at positive symbols (sigma2 >= 0) with d, N >= 1.
+
+    With d = 1 + d' and N = 1 + N' it may have no negative coefficient, and needs a term without d', N' and sigma2: that
+    one is positive.
+    """
+    import flint
+
+    names = sorted(quotient.denominator.symbols())
+    context = flint.fmpq_mpoly_ctx.get(names or ["unused"], flint.Ordering.degrevlex)
+    values = {name: x + 1 if name in ("d", "N") else x for name, x in zip(names, context.gens(), strict=False)}
+    one = context.constant(1)
+    shifted = evaluate(quotient.denominator, {**values, "I": Matrix(((one,),))}, one).to_dict()
+    vanishing = [k for k, name in enumerate(names) if name in ("d", "N", "sigma2")]
+    positive = any(all(powers[k] == 0 for k in vanishing) for powers in shifted)
+    if not positive or any(value < 0 for value in shifted.values()):
+        raise UnreadableError("its denominator may vanish")
+
+
 def read_term(data: Any) -> Term:
     if not isinstance(data, list) or len(data) != 4:
         raise UnreadableError("a term needs a coefficient, powers, closed words and an open word")
     coefficient, powers, closed, opened = data
     if not isinstance(powers, dict) or not isinstance(closed, list):
         raise UnreadableError("a term needs powers by symbol and a list of closed words")
+    if len(powers) > MOST_SYMBOLS:
+        raise UnreadableError(f"a term has at most {MOST_SYMBOLS} symbols, got {len(powers)}")
     for symbol, power in powers.items():
-        if isinstance(power, bool) or not isinstance(power, int) or not 0 < abs(power) <= 64:
-            raise UnreadableError(f"the power of {symbol} needs a whole number other than 0, got {power!r}")
-    if any(not word for word in closed):
+        if isinstance(power, bool) or not isinstance(power, int) or not 0 < abs(power) <= LARGEST_POWER:
+            raise UnreadableError(f"the power of {symbol:.20} needs a whole number up to {LARGEST_POWER}, not 0")
+    if len(closed) > MOST_FACTORS or any(not word for word in closed):
         raise UnreadableError("a closed word is not empty; tr(I) is written as the symbol d")
-    return Term(
-        read_rational(coefficient),
-        tuple(sorted(powers.items())),
-        tuple(read_word(w) for w in closed),
-        read_word(opened),
-    )
+    words = tuple(read_word(word) for word in closed)
+    term = Term(read_rational(coefficient), tuple(sorted(powers.items())), words, read_word(opened))
+    if sum(1 for _ in term.factors()) > MOST_FACTORS:
+        raise UnreadableError(f"a term has at most {MOST_FACTORS} letters")
+    return term
 
 
 def read_rational(text: Any) -> Fraction:
     """A rational number written as p or p/q in lowest terms, and in no other way."""
-    if not isinstance(text, str) or len(text) > 200:
-        raise UnreadableError(f"a rational number is written as text, got {text!r:.60}")
+    # The pattern first: Fraction also reads "1e999999999", and would compute it.
+    if not isinstance(text, str) or len(text) > 200 or not re.fullmatch(r"-?[0-9]+(/[0-9]+)?", text, re.ASCII):
+        raise UnreadableError(f"a rational number is written as p or p/q, got {text!r:.60}")
     try:
         value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+    except ZeroDivisionError:
         raise UnreadableError(f"{text!r:.60} is not a rational number") from None
     if str(value) != text:
         raise UnreadableError(f"the rational number {text!r:.60} is not written in lowest terms")
@@ -152,8 +175,10 @@ def read_rational(text: Any) -> Fraction:
 
 
 def read_word(data: Any) -> tuple[Factor, ...]:
-    if not isinstance(data, list) or not all(isinstance(letter, str) and letter for letter in data):
-        raise UnreadableError("a word is a list of letters")
+    if not isinstance(data, list) or len(data) > MOST_FACTORS:
+        raise UnreadableError(f"a word is a list of at most {MOST_FACTORS} letters")
+    if not all(isinstance(letter, str) and 0 < len(letter) <= 40 for letter in data):
+        raise UnreadableError("a letter is a short text")
     return tuple(read_factor(letter) for letter in data)
 
 

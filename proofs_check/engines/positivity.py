@@ -98,7 +98,7 @@ class SumOfSquares:
             return evaluate(self.form, at_roots.values, point.one) - total(iter(products))  # type: ignore[no-any-return]
 
         pairs, degree = 2 * self.form.pairs_of_legs(frozenset()), 2 * self.form.degree()
-        return Identity(difference, LETTERS, {}, pairs, degree, self.form.power_range("d"), COMPONENTS[:3])
+        return Identity(difference, LETTERS, {}, pairs, degree, self.form.largest_power("d"), COMPONENTS[:3])
 
     def evidence(self) -> dict[str, Any]:
         squares = [str(square) for square in self.squares()]

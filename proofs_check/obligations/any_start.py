@@ -18,9 +18,9 @@ from ..engines.points import Kind, Point, make_point
 from ..engines.rational_signs import positive_from
 from ..engines.refusals import RefutedError
 from .fixed_point import completed, of_forms, value
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Rational, RationalMatrix, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED, mean_identity
-from .small_instances import hessian, number
+from .small_instances import determinant, hessian, number
 
 EVEN, SLICE, LEAST = "the loss is even in (u, U) together", "the loss on the slice", "its least value"
 LOSSES, STRICT = "losses of the isotropic law", "strict on the slice, up to scale and rotation"
@@ -52,7 +52,7 @@ def slice_obligation(forms: Forms) -> Identity:
 
 
 def least_obligation(forms: Forms) -> Identity:
-    M, C, minimum = forms.matrix(LEAST, "M"), forms.matrix(LEAST, "C"), forms.expression(LEAST, "minimum")
+    M, C, minimum = forms.expression(LEAST, "M"), forms.expression(LEAST, "C"), forms.expression(LEAST, "minimum")
 
     def difference(point: Point) -> Any:
         leak = point["u12"] @ point["u21"].T
@@ -96,7 +96,7 @@ def in_numbers(
     quotients' degrees and 2 of the loss.
     """
     parts = [part for quotient in quotients for part in quotient]
-    power = loops + 3 * max(part.power_range("d") for part in parts)
+    power = loops + 3 * max(part.largest_power("d") for part in parts)
     degree = max(DEGREE, 2 + 3 * max(part.degree() for part in parts))
     return Identity(difference, {"N": "scalar"}, variables, 1, degree, power, ())
 
@@ -142,8 +142,8 @@ def strict_obligation(forms: Forms) -> Identity:
         return rise * g - ((ab - point.one * g) ** 2 + aa * bb - ab**2)
 
     letters: dict[str, Kind] = {"N": "scalar", "u12": "vector", "u21": "vector"}
-    power = loops + 2 * max(part.power_range("d") for part in gain)
-    degree = max(DEGREE, form.degree() + 4 * max(part.degree() for part in gain))
+    power = loops + 3 * max(part.largest_power("d") for part in gain)  # g^2 in the rise, times g
+    degree = max(DEGREE, form.degree() + 3 * max(part.degree() for part in gain))
     return Identity(difference, letters, {}, 4, degree, power, ())
 
 
@@ -151,7 +151,7 @@ MOVED = ("u", "along", "across")
 
 
 def hessian_obligation(forms: Forms) -> Identity:
-    gain, entries = forms.quotient(LOSSES, "gain"), forms.quotients(HESSIAN, "hessian", 3)
+    gain, entries = forms.quotient(LOSSES, "gain"), forms.quotients(HESSIAN, "hessian")
 
     def difference(point: Point) -> Matrix:
         derived = second_derivatives(point, at(gain, point))
@@ -182,7 +182,7 @@ def scalar_identity(difference: Any, quotients: list[Quotient]) -> Identity:
 
 
 def kind_obligation(forms: Forms) -> Identity:
-    entries, D = forms.quotients(HESSIAN, "hessian", 3), forms.quotient(KIND, "discriminant")
+    entries, D = forms.quotients(HESSIAN, "hessian"), forms.quotient(KIND, "discriminant")
 
     def difference(point: Point) -> Any:
         def parts(quotient: Quotient) -> tuple[Any, Any]:
@@ -197,7 +197,10 @@ def kind_obligation(forms: Forms) -> Identity:
         # each entry times the product of all denominators, so the determinant is multiplied by its cube
         scaled = [[top * exact_quotient(common, bottom) for top, bottom in row] for row in H]
         top, bottom = parts(D)
-        return determinant3(scaled) * bottom - top * (point["d"] - point.one) * common**3
+        return (
+            determinant(Matrix(tuple(tuple(row) for row in scaled))) * bottom
+            - top * (point["d"] - point.one) * common**3
+        )
 
     return scalar_identity(difference, [D, *(entry for row in entries for entry in row)])
 
@@ -207,12 +210,6 @@ def exact_quotient(product: Any, factor: Any) -> Any:
     if factor == 0:
         raise RefutedError("a denominator vanishes")
     return product / factor
-
-
-def determinant3(H: list[list[Any]]) -> Any:
-    """The determinant of a 3 x 3 matrix."""
-    (a, b, c), (d, e, f), (g, h, i) = H
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def at_length_one_obligation(forms: Forms) -> Identity:
@@ -318,6 +315,7 @@ def isolated_obligation(forms: Forms) -> OnlyZero:
     return OnlyZero([loss.derivative(k) for k in unknowns], unknowns, closed, letters)
 
 
+IN_SIZES = Rational(frozenset({"d", "N"}))
 ECKART_YOUNG = (
     f"The step {LEAST!r}: that the least value lies at the rank-one truncation, by the theorem of Eckart and Young."
 )
@@ -334,8 +332,15 @@ def obligations() -> ClaimObligations:
         "fixed-point-any-start",
         (*ASSUMPTIONS, "from the fourth step on: Lambda = Psi = I, sigma2 = 0, |v| = 1"),
         {
-            EVEN: (), SLICE: ("right",), LEAST: ("M", "C", "minimum"), LOSSES: ("gain", "loss", "minimal loss"),
-            STRICT: (), HESSIAN: ("hessian",), KIND: ("discriminant",), SMALLEST: (), LENGTH_ONE: ("discriminant",),
+            EVEN: {},
+            SLICE: {"right": of_law("u12", "u21", square=False)},
+            LEAST: {"M": of_law(), "C": of_law(), "minimum": of_law("A_*", square=False)},
+            LOSSES: {"gain": IN_SIZES, "loss": IN_SIZES, "minimal loss": IN_SIZES},
+            STRICT: {},
+            HESSIAN: {"hessian": RationalMatrix(3, IN_SIZES.symbols)},
+            KIND: {"discriminant": IN_SIZES},
+            SMALLEST: {},
+            LENGTH_ONE: {"discriminant": Rational(frozenset({"d"}))},
         },
         (
             Obligation(EVEN, "L(u12, -u, -U, u21) = L(u12, u, U, u21)", even_obligation),

@@ -18,13 +18,14 @@ from ..engines.layer import PROMPT, WEIGHTS, even_part, half_mean_square, popula
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point, make_point
 from ..engines.refusals import RefutedError
+from .fixed_point import obligations
 from .obligation import Forms
 from .small_instances import EQUATION, LAWS, MINIMUM, Law, closed_form, hessian
 
 
 def fixed_point_theorems(forms: Mapping[str, Any]) -> list[Theorem]:
     """The theorems on these forms."""
-    read = Forms(forms)
+    read = Forms(forms, obligations().steps)
     return [one_dimension(read), two_dimensions(read, LAWS[0])]
 
 
@@ -45,7 +46,9 @@ def one_dimension(forms: Forms) -> Theorem:
     point = make_point(letters, 1, None, PROMPT)
     point = point.with_values({"Lambda": point["I"], "Psi": point["I"], "sigma2": point.one * 0})
     names = names_of(point, {"u12": "p", "u": "u", "U": "U", "u21": "q", "B": "B", "1/N": "t"})
-    left, right = (evaluate(forms.matrix(EQUATION, name), point.values, point.one)[0, 0] for name in ("left", "right"))
+    left, right = (
+        evaluate(forms.expression(EQUATION, name), point.values, point.one)[0, 0] for name in ("left", "right")
+    )
     B = Matrix(((point["B"],),))
     minimum = evaluate(forms.expression(MINIMUM, "right"), {**point.values, "A_*": B}, point.one)
     a, b, c = even_coefficients(point)

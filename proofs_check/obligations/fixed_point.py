@@ -23,7 +23,7 @@ from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
 from ..engines.refusals import UnreadableError
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Rational, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED, VECTORS, pairs, powers_of_d
 from .small_instances import small_instances
 
@@ -34,12 +34,11 @@ GLOBAL, UNIQUE = "global optimality over all parameters", "uniqueness up to scal
 ISOTROPIC, LIMIT, RIDGE = "isotropic case", "infinite context", "effective ridge"
 
 MATRICES: dict[str, Kind] = {"A": "matrix", "B": "matrix", "V": "matrix"}
-HALF = (1, 2)
 
 
 def half(value: Any) -> Any:
     """value/2."""
-    return value * flint.fmpq(*HALF)
+    return value * flint.fmpq(1, 2)
 
 
 def of_forms(
@@ -68,7 +67,7 @@ def slope(point: Point, A: Matrix, V: Matrix) -> Any:
 
 
 def gradient_obligation(forms: Forms) -> Identity:
-    M, C, Q = (forms.matrix(GRADIENT, name) for name in ("M", "C", "covariance"))
+    M, C, Q = (forms.expression(GRADIENT, name) for name in ("M", "C", "covariance"))
 
     def difference(point: Point) -> Any:
         A, V = point["A"], point["V"]
@@ -79,7 +78,7 @@ def gradient_obligation(forms: Forms) -> Identity:
 
 
 def equation_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(EQUATION, "left"), forms.matrix(EQUATION, "right")
+    left, right = forms.expression(EQUATION, "left"), forms.expression(EQUATION, "right")
 
     def difference(point: Point) -> Any:
         A, V, Lambda = point["A"], point["V"], point["Lambda"]
@@ -90,8 +89,8 @@ def equation_obligation(forms: Forms) -> Identity:
 
 
 def closed_form_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(EQUATION, "left"), forms.matrix(EQUATION, "right")
-    inverse = forms.matrix(CLOSED_FORM, "inverse")
+    left, right = forms.expression(EQUATION, "left"), forms.expression(EQUATION, "right")
+    inverse = forms.expression(CLOSED_FORM, "inverse")
     return inverse_identity(left, right, inverse, LAW)
 
 
@@ -109,7 +108,7 @@ def inverse_identity(left: Expression, right: Expression, inverse: Expression, l
 
 
 def minimum_obligation(forms: Forms) -> Identity:
-    M, C, minimum = forms.matrix(GRADIENT, "M"), forms.matrix(GRADIENT, "C"), forms.expression(MINIMUM, "right")
+    M, C, minimum = forms.expression(GRADIENT, "M"), forms.expression(GRADIENT, "C"), forms.expression(MINIMUM, "right")
 
     def difference(point: Point) -> Any:
         B = point["B"]
@@ -121,8 +120,8 @@ def minimum_obligation(forms: Forms) -> Identity:
 
 
 def stable_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(EQUATION, "left"), forms.matrix(EQUATION, "right")
-    remainder, minimum = forms.matrix(STABLE, "remainder"), forms.expression(MINIMUM, "right")
+    left, right = forms.expression(EQUATION, "left"), forms.expression(EQUATION, "right")
+    remainder, minimum = forms.expression(STABLE, "remainder"), forms.expression(MINIMUM, "right")
 
     def difference(point: Point) -> list[Any]:
         B, eye, Lambda, Psi = (point[name] for name in ("B", "I", "Lambda", "Psi"))
@@ -145,7 +144,7 @@ def completed(point: Point, M: Expression, C: Expression, minimum: Expression, A
 
 
 def square_obligation(forms: Forms) -> Identity:
-    M, C, minimum = forms.matrix(GRADIENT, "M"), forms.matrix(GRADIENT, "C"), forms.expression(MINIMUM, "right")
+    M, C, minimum = forms.expression(GRADIENT, "M"), forms.expression(GRADIENT, "C"), forms.expression(MINIMUM, "right")
 
     def difference(point: Point) -> Any:
         A, B = point["A"], point["B"]
@@ -155,7 +154,7 @@ def square_obligation(forms: Forms) -> Identity:
 
 
 def global_obligation(forms: Forms) -> Identity:
-    M, C, minimum = forms.matrix(GRADIENT, "M"), forms.matrix(GRADIENT, "C"), forms.expression(MINIMUM, "right")
+    M, C, minimum = forms.expression(GRADIENT, "M"), forms.expression(GRADIENT, "C"), forms.expression(MINIMUM, "right")
 
     def difference(point: Point) -> Any:
         loss = half_mean_square(point, layer(point), 1) - half_mean_square(point, even_part(point), 0)
@@ -165,16 +164,10 @@ def global_obligation(forms: Forms) -> Identity:
 
 
 def positive_obligation(forms: Forms) -> SumOfSquares:
-    return SumOfSquares(forms.matrix(GRADIENT, "M"), definite=True)
+    return SumOfSquares(forms.expression(GRADIENT, "M"), definite=True)
 
 
 # The readings
-
-
-def scalar_letters(quotients: list[Quotient], exclude: tuple[str, ...] = ("d", "N")) -> dict[str, Kind]:
-    """The symbols of rational functions."""
-    names = {name for q in quotients for part in q for name in part.symbols()}
-    return {name: "scalar" for name in sorted(names) if name not in exclude}
 
 
 def isotropic_identity(left: Expression, right: Expression, gain: Quotient, in_length: bool) -> Identity:
@@ -182,7 +175,7 @@ def isotropic_identity(left: Expression, right: Expression, gain: Quotient, in_l
     letters: dict[str, Kind] = {name: "scalar" for name in ("lam", "psi", "sigma2")}
     letters |= {"N": "scalar"} if in_length else {"m1": "scalar"}
     loops = max(len(term.closed) for form in (left, right) for term in form.terms)
-    power = loops + max(part.power_range("d") for part in gain) + powers_of_d(left, right)
+    power = loops + max(part.largest_power("d") for part in gain) + powers_of_d(left, right)
     exponents = (abs(p) for form in (left, right) for term in form.terms for s, p in term.powers if s == "N")
     length_power = max(exponents, default=0)
 
@@ -212,13 +205,13 @@ def cleared(form: Expression, power: int) -> Expression:
 
 
 def isotropic_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(EQUATION, "left"), forms.matrix(EQUATION, "right")
+    left, right = forms.expression(EQUATION, "left"), forms.expression(EQUATION, "right")
     return isotropic_identity(left, right, forms.quotient(ISOTROPIC, "gain"), in_length=True)
 
 
 def at_infinite_length(form: Expression) -> Expression:
     """The terms without 1/N; a positive power of N has no limit."""
-    if form.power_range("N") > 0:
+    if form.largest_power("N") > 0:
         raise UnreadableError("a positive power of N has no limit as N grows")
     kept = tuple(term for term in form.terms if not any(symbol == "N" for symbol, _ in term.powers))
     return Expression(form.rows, form.cols, kept)
@@ -226,15 +219,15 @@ def at_infinite_length(form: Expression) -> Expression:
 
 def limit_obligation(forms: Forms) -> Identity:
     """left limit = right at 1/N = 0, inverse letters cancelled; left is continuous in 1/N and invertible there."""
-    left, right = (at_infinite_length(forms.matrix(EQUATION, name)) for name in ("left", "right"))
-    product = times(left, forms.matrix(LIMIT, "limit"))
+    left, right = (at_infinite_length(forms.expression(EQUATION, name)) for name in ("left", "right"))
+    product = times(left, forms.expression(LIMIT, "limit"))
     letters: dict[str, Kind] = {**LAW, "Lambda^-1": "symmetric", "Psi^-1": "symmetric"}
     return of_forms(lambda point: value(product, point) - value(right, point), (product, right), letters, 1)
 
 
 def ridge_obligation(forms: Forms) -> Identity:
     """inverse = (1 + 1/N) Lambda + ridge Psi^-1, with Psi^-1 as a letter of its own."""
-    inverse, ridge = forms.matrix(CLOSED_FORM, "inverse"), forms.expression(RIDGE, "ridge")
+    inverse, ridge = forms.expression(CLOSED_FORM, "inverse"), forms.expression(RIDGE, "ridge")
     ridge_matrix = without_cancelling_pairs(
         Expression("d", "d", tuple(term._replace(open=(Factor("Psi", False, True, 0),)) for term in ridge.terms))
     )
@@ -248,8 +241,8 @@ def ridge_obligation(forms: Forms) -> Identity:
 
 
 UNIQUENESS_IN_WORDS = (
-    f"The step {UNIQUE!r} for d > 3: its proof in words. Checked here is the case of d = 2 and d = 3 with Psi "
-    "definite, with every weight a real unknown."
+    f"The step {UNIQUE!r} for d > 3 and for singular Psi: its proof in words. Checked here is the case of d = 2 and "
+    "d = 3 with Psi definite, with every weight a real unknown."
 )
 LENGTHS = "Where M B = C, the remainder terms with M B - C vanish: that is the step from an identity to A* = B."
 
@@ -260,9 +253,15 @@ def obligations() -> ClaimObligations:
         "fixed-point",
         (*ASSUMPTIONS, "Lambda positive definite, Psi positive semi-definite and not zero"),
         {
-            GRADIENT: ("M", "C", "covariance"), EQUATION: ("left", "right"), CLOSED_FORM: ("inverse",),
-            MINIMUM: ("right",), STABLE: ("remainder",), SQUARE: (), GLOBAL: (), UNIQUE: (), ISOTROPIC: ("gain",),
-            LIMIT: ("limit",), RIDGE: ("ridge",),
+            GRADIENT: {"M": of_law(), "C": of_law(), "covariance": of_law()},
+            EQUATION: {"left": of_law(), "right": of_law()},
+            CLOSED_FORM: {"inverse": of_law("Psi^-1")},
+            MINIMUM: {"right": of_law("A_*", square=False)},
+            STABLE: {"remainder": of_law()},
+            SQUARE: {}, GLOBAL: {}, UNIQUE: {},
+            ISOTROPIC: {"gain": Rational(frozenset({"lam", "psi", "sigma2", "d", "N"}))},
+            LIMIT: {"limit": of_law("Lambda^-1", "Psi^-1")},
+            RIDGE: {"ridge": of_law(square=False)},
         },
         (
             Obligation(GRADIENT, "d reduced(A) along V = tr(V^T (M A - C) covariance)", gradient_obligation),

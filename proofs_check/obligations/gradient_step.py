@@ -6,17 +6,16 @@ from typing import Any
 
 import flint
 
-from ..engines.expressions import Expression, evaluate
+from ..engines.expressions import Expression
 from ..engines.identities import Identity
 from ..engines.layer import DEGREE, LAW, PROMPT, dot, literal_layer, mean_of_forms, reading
 from ..engines.matrices import Matrix, total
 from ..engines.points import Kind, Point
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Polynomial
 from .population_loss import (
     ASSUMPTIONS,
     TRUSTED,
     VECTORS,
-    at_sample,
     embedding,
     full_weights,
     powers_of_d,
@@ -55,18 +54,6 @@ def without_leak(point: Point, n: int) -> Any:
     return literal_layer(embedding(point, labels(point, n)), W_PV, W_KQ, flint.fmpq(1, n))
 
 
-def vector_value(form: Expression, point: Point, n: int) -> Matrix:
-    """The value of a d x 1 expression with one summed sample."""
-    values = {**point.values, "1/N": point.one * flint.fmpq(1, n), "N": point.one * n}
-    summed = [term for term in form.terms if any(factor.sample for factor in term.factors())]
-    single = tuple(term for term in form.terms if term not in summed)
-    parts = [evaluate(Expression("d", "1", single), values, point.one)]
-    for i in range(1, n + 1):
-        terms = tuple(at_sample(term, i) for term in summed)
-        parts.append(evaluate(Expression("d", "1", terms), values, point.one))
-    return total(iter(parts))  # type: ignore[no-any-return]
-
-
 def for_every_prompt(difference: Any, form: Expression) -> Identity:
     """Both sides are (1/N) sum_i g(sample i): N = 1 and 2 would do."""
     pairs = max(3, form.pairs_of_legs(VECTORS | {"beta"}))
@@ -77,10 +64,10 @@ def for_every_prompt(difference: Any, form: Expression) -> Identity:
 
 
 def slope_obligation(forms: Forms) -> Identity:
-    form = forms.expression(SLOPE, "right", "d", "1")
+    form = forms.expression(SLOPE, "right")
 
     def difference(point: Point, n: int) -> Any:
-        return slope_at_zero(point, point["beta"], n) - dot(point["beta"], vector_value(form, point, n))
+        return slope_at_zero(point, point["beta"], n) - dot(point["beta"], summed_over_samples(form, point, n))
 
     return for_every_prompt(difference, form)
 
@@ -117,6 +104,7 @@ def mean_obligation(forms: Forms) -> Identity:
     return Identity(difference, LAW, PROMPT, 3, DEGREE)
 
 
+IN_PROMPT = Polynomial("1", "1", frozenset({"x", "y", "x_q", "U"}), {"N": (-1,), "u": (1,)}, frozenset({"x", "y"}))
 LARGE_NUMBERS = (
     f"The step {LIMIT!r}: s -> E[s | w] by the law of large numbers, and A* -> Lambda^-1 by the certificate of "
     "fixed-point, whose closed form gives u U."
@@ -128,7 +116,12 @@ def obligations() -> ClaimObligations:
     return ClaimObligations(
         "preconditioned-gradient-step",
         ("every prompt (x_1, y_1) .. (x_N, y_N), x_q; u12 = u21 = 0", *ASSUMPTIONS[:1]),
-        {SLOPE: ("right",), LAYER: ("right",), STEP: ("step",), LIMIT: ()},
+        {
+            SLOPE: {"right": Polynomial("d", "1", frozenset({"x", "y"}), {"N": (-1,)}, frozenset({"x", "y"}))},
+            LAYER: {"right": IN_PROMPT},
+            STEP: {"step": IN_PROMPT},
+            LIMIT: {},
+        },
         (
             Obligation(SLOPE, "the linear part of R(beta) = beta.right, for every prompt", slope_obligation),
             Obligation(LAYER, "f(E)[d, N] = right, for every prompt", layer_obligation),

@@ -23,10 +23,9 @@ from ..engines.layer import (
     mean_product,
     odd_part,
 )
-from ..engines.matrices import Matrix, stack
+from ..engines.matrices import Matrix, stack, total
 from ..engines.points import Kind, Point
-from ..engines.refusals import UnreadableError
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Polynomial, of_law
 
 PREDICTION, ODD, MIXED = "the layer's prediction", "the part of yhat odd in (w, eps)", "the mixed term has mean zero"
 ODD_LOSS, EVEN_LOSS = "the odd part of the loss", "the even part of the loss"
@@ -42,7 +41,7 @@ def pairs(*expressions: Expression) -> int:
 
 def powers_of_d(*expressions: Expression) -> int:
     """The largest power of d in a coefficient."""
-    return max((expression.power_range("d") for expression in expressions), default=0)
+    return max((expression.largest_power("d") for expression in expressions), default=0)
 
 
 def mean_identity(form: Expression, difference: Callable[[Point], Any], extra: int = 0) -> Identity:
@@ -87,17 +86,16 @@ def predicted(point: Point, n: int, sign: int = 1) -> Any:
 
 
 def summed_over_samples(expression: Expression, point: Point, n: int) -> Any:
-    """The value of an expression with at most one summed sample, at a prompt of n samples."""
-    if any(factor.sample > 1 for term in expression.terms for factor in term.factors()):
-        raise UnreadableError("a prediction has one summed sample at most")
-    values = {**point.values, "1/N": point.one * flint.fmpq(1, n), "N": point.one * n}
-    summed = [term for term in expression.terms if any(factor.sample for factor in term.factors())]
-    single = [term for term in expression.terms if term not in summed]
-    parts = [evaluate(Expression("1", "1", tuple(single)), values, point.one)]
+    """The value of an expression with one summed sample, at a prompt of n samples."""
+    values = {**point.values, "1/N": point.one * flint.fmpq(1, n)}
+    summed = tuple(term for term in expression.terms if any(factor.sample for factor in term.factors()))
+    single = tuple(term for term in expression.terms if term not in summed)
+    rows, cols = expression.rows, expression.cols
+    parts = [evaluate(Expression(rows, cols, single), values, point.one)]
     for i in range(1, n + 1):
         of_sample = tuple(at_sample(term, i) for term in summed)
-        parts.append(evaluate(Expression("1", "1", of_sample), values, point.one))
-    return sum(parts[1:], parts[0])
+        parts.append(evaluate(Expression(rows, cols, of_sample), values, point.one))
+    return total(iter(parts))
 
 
 def at_sample(term: Term, i: int) -> Term:
@@ -110,8 +108,13 @@ def at_sample(term: Term, i: int) -> Term:
 
 
 def per_prompt(form: Expression, side: Callable[[Point, int], Any]) -> Identity:
-    """An identity for every prompt: both sides are (1/N)(sum_i g(sample i) + h), and N = 1, 2 tell g and h."""
-    lengths = range(1, 4 + max((abs(p) for term in form.terms for s, p in term.powers if s == "N"), default=0))
+    """An identity for every prompt, tested at N = 1, 2, 3, 4.
+
+    The layer is (1/N)(sum_i g(sample i) + h), a form of this kind sum_i (a1/N + a0)(sample i) + b1/N + b0. With all
+    samples alike their difference is (g - a1) - N a0 + (h - b1)/N - b0: three lengths make each of a0, h - b1 and
+    g - a1 - b0 vanish, and without a sample (x = 0, eps = 0) b0 too.
+    """
+    lengths = (1, 2, 3, 4)
 
     def differences(point: Point) -> list[Any]:
         return [side(point, n) - summed_over_samples(form, point, n) for n in lengths]
@@ -200,6 +203,14 @@ def decomposition_obligation(forms: Forms) -> Identity:
     )  # fmt: skip
 
 
+IN_WEIGHTS = of_law(
+    "u12", "U", "u21", square=False, powers={"N": (-1, -2), "sigma2": (1, 2), "u": (1, 2)}
+)  # the query's own part of the prediction brings 1/N^2
+IN_PROMPT = Polynomial(
+    "1", "1", frozenset({"x", "eps", "x_q", "w", "u12", "U", "u21"}), {"N": (-1,), "u": (1,)}, frozenset({"x", "eps"})
+)
+
+
 TRUSTED = (
     "This list of obligations says what the derivation says; it was written by hand.",
     "The law of the prompt: given w the columns (x_i; y_i) are independent and Gaussian with the covariance C of "
@@ -221,8 +232,9 @@ def obligations() -> ClaimObligations:
         "population-loss",
         ASSUMPTIONS,
         {
-            PREDICTION: ("right",), ODD: ("right",), MIXED: (), ODD_LOSS: ("right",), EVEN_LOSS: ("right",),
-            LOSS: ("right",), DECOMPOSITION: (),
+            PREDICTION: {"right": IN_PROMPT}, ODD: {"right": IN_PROMPT}, MIXED: {},
+            ODD_LOSS: {"right": of_law("A", square=False)}, EVEN_LOSS: {"right": IN_WEIGHTS},
+            LOSS: {"right": IN_WEIGHTS}, DECOMPOSITION: {},
         },
         (
             Obligation(PREDICTION, "f(E)[d, N] = right, for every prompt", prediction_obligation),

@@ -8,7 +8,7 @@ from ..engines.identities import Identity
 from ..engines.layer import DEGREE, LAW, PAIRS_OF_LEGS, PROMPT, reduced_loss
 from ..engines.points import Kind, Point
 from .fixed_point import inverse_identity, isotropic_identity, of_forms, slope, value
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Rational, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 AVERAGED, FIXED_POINT, ISOTROPIC = "the loss averaged over context lengths", "fixed point", "isotropic case"
@@ -41,7 +41,7 @@ def averaged_obligation(forms: Forms) -> Identity:
 
 
 def stationary_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(FIXED_POINT, "left"), forms.matrix(FIXED_POINT, "right")
+    left, right = forms.expression(FIXED_POINT, "left"), forms.expression(FIXED_POINT, "right")
 
     def difference(point: Point) -> Any:
         A, V, Lambda = point["A"], point["V"], point["Lambda"]
@@ -52,15 +52,16 @@ def stationary_obligation(forms: Forms) -> Identity:
 
 
 def inverse_obligation(forms: Forms) -> Identity:
-    left, right, inverse = (forms.matrix(FIXED_POINT, name) for name in ("left", "right", "inverse"))
+    left, right, inverse = (forms.expression(FIXED_POINT, name) for name in ("left", "right", "inverse"))
     return inverse_identity(left, right, inverse, RANDOM_LAW)
 
 
 def isotropic_obligation(forms: Forms) -> Identity:
-    left, right = forms.matrix(FIXED_POINT, "left"), forms.matrix(FIXED_POINT, "right")
+    left, right = forms.expression(FIXED_POINT, "left"), forms.expression(FIXED_POINT, "right")
     return isotropic_identity(left, right, forms.quotient(ISOTROPIC, "gain"), in_length=False)
 
 
+MEAN_LENGTH = {"m1": (1,), "sigma2": (1,)}
 LINEARITY = "The mean over N is linear: an affine function of 1/N has its value at E[1/N] as mean."
 MINIMALITY = "That the stationary point is the global minimum: by the completed square of fixed-point at each N."
 
@@ -70,7 +71,15 @@ def obligations() -> ClaimObligations:
     return ClaimObligations(
         "random-context-length",
         (*ASSUMPTIONS, "N random, independent of the rest of the prompt; each prompt is normalised by its own N"),
-        {AVERAGED: ("averaged",), FIXED_POINT: ("left", "right", "inverse"), ISOTROPIC: ("gain",)},
+        {
+            AVERAGED: {"averaged": of_law("A", square=False, powers=MEAN_LENGTH)},
+            FIXED_POINT: {
+                "left": of_law(powers=MEAN_LENGTH),
+                "right": of_law(powers=MEAN_LENGTH),
+                "inverse": of_law("Psi^-1", powers=MEAN_LENGTH),
+            },
+            ISOTROPIC: {"gain": Rational(frozenset({"lam", "psi", "sigma2", "d", "m1"}))},
+        },
         (
             Obligation(AVERAGED, "reduced(A) is affine in 1/N", affine_obligation),
             Obligation(AVERAGED, "reduced(A) with m1 in the place of 1/N = averaged", averaged_obligation),

@@ -13,7 +13,7 @@ from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
 from .fixed_point import inverse_identity, isotropic_identity, of_forms, value
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Rational, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 RISK, FIXED_POINT, SQUARE, ISOTROPIC = (
@@ -59,7 +59,7 @@ def risk_obligation(forms: Forms) -> Identity:
 
 def slope_obligation(forms: Forms) -> Identity:
     """Half of the central difference of the risk, which is quadratic in A, against the certified polynomial."""
-    left, right = forms.matrix(FIXED_POINT, "left"), forms.matrix(FIXED_POINT, "right")
+    left, right = forms.expression(FIXED_POINT, "left"), forms.expression(FIXED_POINT, "right")
 
     def difference(point: Point) -> Any:
         A, V, Lambda = point["A"], point["V"], point["Lambda"]
@@ -71,12 +71,12 @@ def slope_obligation(forms: Forms) -> Identity:
 
 def inverse_obligation(forms: Forms) -> Identity:
     """2 right inverse = 2 left, with inverse letters cancelled: right is half of Psi."""
-    left, right, inverse = (forms.matrix(FIXED_POINT, name) for name in ("left", "right", "inverse"))
+    left, right, inverse = (forms.expression(FIXED_POINT, name) for name in ("left", "right", "inverse"))
     return inverse_identity(left, right, inverse, LAW)
 
 
 def square_obligation(forms: Forms) -> Identity:
-    M, C = forms.matrix(SQUARE, "M"), forms.matrix(SQUARE, "C")
+    M, C = forms.expression(SQUARE, "M"), forms.expression(SQUARE, "C")
 
     def difference(point: Point) -> Any:
         A, B, Lambda = point["A"], point["B"], point["Lambda"]
@@ -89,12 +89,12 @@ def square_obligation(forms: Forms) -> Identity:
 
 
 def positive_obligation(forms: Forms) -> SumOfSquares:
-    return SumOfSquares(forms.matrix(SQUARE, "M"), definite=True)
+    return SumOfSquares(forms.expression(SQUARE, "M"), definite=True)
 
 
 def isotropic_obligation(forms: Forms) -> Identity:
     """left gain = right at lam = psi = 1, sigma2 = 0."""
-    left, right = forms.matrix(FIXED_POINT, "left"), forms.matrix(FIXED_POINT, "right")
+    left, right = forms.expression(FIXED_POINT, "left"), forms.expression(FIXED_POINT, "right")
     made = isotropic_identity(left, right, forms.quotient(ISOTROPIC, "gain"), in_length=True)
 
     def difference(point: Point) -> Any:
@@ -117,7 +117,10 @@ def obligations() -> ClaimObligations:
         "relu-attention",
         (*ASSUMPTIONS, "yhat = (u/N) sum_i y_i ReLU(x_i^T U x_q), A = u U, u12 = u21 = 0"),
         {
-            RISK: ("right",), FIXED_POINT: ("left", "right", "inverse"), SQUARE: ("M", "C"), ISOTROPIC: ("gain",),
+            RISK: {"right": of_law("A", square=False)},
+            FIXED_POINT: {"left": of_law(), "right": of_law(), "inverse": of_law("Psi^-1")},
+            SQUARE: {"M": of_law(), "C": of_law()},
+            ISOTROPIC: {"gain": Rational(frozenset({"d", "N"}))},
         },
         (
             Obligation(RISK, "the folded E (yhat - w.x_q)^2 = right", risk_obligation),

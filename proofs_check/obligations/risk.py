@@ -23,7 +23,7 @@ from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
 from .fixed_point import of_forms, value
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Polynomial, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 RISK, PARTS = "risk on the test law", "bias and variance"
@@ -58,7 +58,7 @@ def parts(point: Point, bias: Expression, sigma: Expression) -> Any:
 
 
 def parts_obligation(forms: Forms) -> Identity:
-    bias, sigma = forms.expression(PARTS, "bias"), forms.matrix(PARTS, "Sigma")
+    bias, sigma = forms.expression(PARTS, "bias"), forms.expression(PARTS, "Sigma")
     return of_forms(
         lambda point: risk_of(point, point["A"]) - parts(point, bias, sigma),
         (bias, sigma), {**LAW, "A": "matrix"}, 3,
@@ -78,7 +78,7 @@ def bias_obligation(forms: Forms) -> Identity:
 
 def positive_obligation(forms: Forms) -> SumOfSquares:
     """Sigma as squares; the letters of the test law are read as those of the engine."""
-    return SumOfSquares(renamed(forms.matrix(PARTS, "Sigma")))
+    return SumOfSquares(renamed(forms.expression(PARTS, "Sigma")))
 
 
 def renamed(form: Expression) -> Expression:
@@ -110,7 +110,7 @@ def regret_obligation(forms: Forms) -> Identity:
 
 def isotropic_obligation(forms: Forms) -> Identity:
     """The curvature of the risk at Psi = psi I: half its mixed difference along A and B."""
-    form = forms.matrix(ISOTROPIC, "curvature")
+    form = forms.expression(ISOTROPIC, "curvature")
 
     def difference(point: Point) -> Any:
         here = tested(point.with_values({"Psi": point.matrix("I").scaled(point["psi"])}))
@@ -145,7 +145,7 @@ def labels_obligation(forms: Forms) -> Identity:
     legs = max(5, form.pairs_of_legs(frozenset({"a", "zeta"})))
     return Identity(
         lambda point: excess(point, point["A"]) - value(form, point),
-        LABEL_LETTERS, {"zeta": "vector"}, legs, max(DEGREE, form.degree()), form.power_range("d"),
+        LABEL_LETTERS, {"zeta": "vector"}, legs, max(DEGREE, form.degree()), form.largest_power("d"),
     )  # fmt: skip
 
 
@@ -190,6 +190,11 @@ def inverted(matrix: Matrix, point: Point) -> Matrix:
     return Matrix.build(d, d, lambda i, j: point.one * inverse[i, j])
 
 
+def tested_law(*further: str) -> Polynomial:
+    """A number made of the letters of the test law."""
+    return Polynomial("1", "1", frozenset({"Lambda'", "Psi'", *further}), {"M": (-1,), "sigma2'": (1,)})
+
+
 COMMUTE = (
     "That K = Lambda + tr(Lambda) I, Gamma and Lambda commute for the layer trained at Psi = I, sigma = 0, which gives "
     "the three terms of ZFB Theorem 4.2."
@@ -204,8 +209,19 @@ def obligations() -> ClaimObligations:
         "test-risk",
         (*ASSUMPTIONS, "the same letters with a prime for the test law, 1/M in the place of 1/N; u12 = u21 = 0"),
         {
-            RISK: ("right",), PARTS: ("bias", "Sigma"), LENGTH: (), REGRET: ("regret",), ISOTROPIC: ("curvature",),
-            LABELS: ("right",), TRAINED: ("right",),
+            RISK: {"right": tested_law("A")},
+            PARTS: {"bias": tested_law("A"), "Sigma": replace(tested_law(), rows="d", cols="d")},
+            LENGTH: {},
+            REGRET: {"regret": of_law("A", "A_*", square=False, powers={"M": (-1,), "sigma2": (1,)})},
+            ISOTROPIC: {
+                "curvature": Polynomial("d", "d", frozenset({"Lambda"}), {"M": (-1,), "sigma2": (1,), "psi": (1,)})
+            },
+            LABELS: {"right": Polynomial("1", "1", frozenset({"Lambda", "Sig", "a", "A"}), {"M": (-1,)})},
+            TRAINED: {
+                "right": Polynomial(
+                    "1", "1", frozenset({"Lambda", "Sig", "a", "K", "Gamma^-1"}), {"M": (-1,), "N": (-2,)}
+                )
+            },
         },
         (
             Obligation(RISK, "E (s^T A x_q - w.x_q)^2 = right", risk_obligation),

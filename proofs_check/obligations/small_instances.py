@@ -79,7 +79,9 @@ LAWS = (
 
 
 def number(polynomial: Any) -> Any:
-    """A constant polynomial as rational number."""
+    """A constant polynomial as rational number. Raises ValueError for any other."""
+    if not polynomial.is_constant():
+        raise ValueError(f"need a number, got {polynomial}")
     return polynomial.leading_coefficient() if polynomial != 0 else flint.fmpq(0)
 
 
@@ -88,7 +90,7 @@ def closed_form(forms: Forms, law: Law) -> tuple[Any, Any]:
     point, d = law.at({}), law.dimension
 
     def at(name: str) -> Any:
-        value = evaluate(forms.matrix(EQUATION, name), point.values, point.one)
+        value = evaluate(forms.expression(EQUATION, name), point.values, point.one)
         return flint.fmpq_mat(d, d, [number(entry) for entry in value.entries()])
 
     try:
@@ -111,7 +113,9 @@ def one_dimension(forms: Forms) -> Decision:
         point = make_point(letters, 1, None, PROMPT)
         point = point.with_values({"Lambda": point["I"], "Psi": point["I"], "sigma2": point.one * 0})
         B, t, one = Matrix(((point["B"],),)), point["1/N"], point.one
-        left, right = (evaluate(forms.matrix(EQUATION, name), point.values, one)[0, 0] for name in ("left", "right"))
+        left, right = (
+            evaluate(forms.expression(EQUATION, name), point.values, one)[0, 0] for name in ("left", "right")
+        )
         gap = population_loss(point) - evaluate(forms.expression(MINIMUM, "right"), {**point.values, "A_*": B}, one)
         hypotheses = [[Condition(-t, "< 0")], [Condition(t - one, "<= 0")], [Condition(left * B[0, 0] - right, "= 0")]]
         return Question(hypotheses, [[Condition(gap, "< 0")]], [[Condition(gap, "<= 0")]])
@@ -135,7 +139,7 @@ def reduced_minimum(law: Law) -> Any:
             at_most, below = [[Condition(gap, "<= 0")], other], [Condition(gap - flint.fmpq(1, 1000), "<= 0")]
             return Question([], at_most, [below, other])
 
-        return Decision(ask, letters, "reduced(A) <= min L + 1/1000 elsewhere")
+        return Decision(ask, letters, "reduced(A) <= min L + 1/1000 elsewhere", assuming=False)
 
     return prepare
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import flint
@@ -22,7 +23,7 @@ from ..engines.independent_components import (
 from ..engines.layer import DEGREE
 from ..engines.points import Kind, Point
 from .fixed_point import half, value
-from .obligation import ClaimObligations, Forms, Obligation
+from .obligation import ClaimObligations, Forms, Obligation, Polynomial, Rational
 from .population_loss import TRUSTED
 
 MOMENT, FIXED_POINT, SQUARE = (
@@ -41,12 +42,12 @@ def in_coordinates(
 
 
 def moment_obligation(forms: Forms) -> InCoordinates:
-    M = forms.matrix(MOMENT, "M")
+    M = forms.expression(MOMENT, "M")
     return in_coordinates(lambda point: second_moment(point) - value(M, point), (M,), LAW, 0)
 
 
 def stationary_obligation(forms: Forms) -> InCoordinates:
-    left, right = forms.matrix(FIXED_POINT, "left"), forms.matrix(FIXED_POINT, "right")
+    left, right = forms.expression(FIXED_POINT, "left"), forms.expression(FIXED_POINT, "right")
 
     def difference(point: Point) -> Any:
         A, Lambda = point["A"], point["Lambda"]
@@ -57,7 +58,7 @@ def stationary_obligation(forms: Forms) -> InCoordinates:
 
 
 def inverse_obligation(forms: Forms) -> InCoordinates:
-    left, right, inverse = (forms.matrix(FIXED_POINT, name) for name in ("left", "right", "inverse"))
+    left, right, inverse = (forms.expression(FIXED_POINT, name) for name in ("left", "right", "inverse"))
     product = times(right, inverse)
 
     def difference(point: Point) -> list[Any]:
@@ -68,7 +69,7 @@ def inverse_obligation(forms: Forms) -> InCoordinates:
 
 
 def square_obligation(forms: Forms) -> InCoordinates:
-    M, minimum = forms.matrix(MOMENT, "M"), forms.expression(SQUARE, "minimum")
+    M, minimum = forms.expression(MOMENT, "M"), forms.expression(SQUARE, "minimum")
 
     def difference(point: Point) -> Any:
         A, B, Lambda = point["A"], point["B"], point["Lambda"]
@@ -101,11 +102,10 @@ def times_length(point: Point) -> Any:
 def of_uniform_law(difference: Any, quotients: tuple[Quotient, ...]) -> Identity:
     """An identity between rational functions of d, N and lam, multiplied out.
 
-    Its sides are tr M and tr C (powers of d up to 2) times at most two quotients.
+    Its sides are tr M and tr C (powers of d up to 2) times the quotients, each as often as it is given.
     """
-    parts = [part for quotient in quotients for part in quotient]
-    power = 2 + 2 * max(part.power_range("d") for part in parts)
-    degree = 8 + 2 * max(part.degree() for part in parts)
+    power = 2 + sum(max(part.largest_power("d") for part in quotient) for quotient in quotients)
+    degree = 8 + sum(max(part.degree() for part in quotient) for quotient in quotients)
     letters: dict[str, Kind] = {"lam": "scalar", "N": "scalar"}
     return Identity(
         lambda point: difference(uniform_point(point)), letters, VARIABLES, 1, max(DEGREE, degree), power, (1, 2, 3, 4)
@@ -131,7 +131,7 @@ def rate_obligation(forms: Forms) -> Identity:
 
 def rate_of_inverse_obligation(forms: Forms) -> Identity:
     """inverse at the uniform law = I/eta, with N in the place of 1/N."""
-    rate, inverse = forms.quotient(RATE, "rate"), forms.matrix(FIXED_POINT, "inverse")
+    rate, inverse = forms.quotient(RATE, "rate"), forms.expression(FIXED_POINT, "inverse")
 
     def difference(point: Point) -> Any:
         top, bottom = parts_of(rate, point)
@@ -152,7 +152,7 @@ def risk_obligation(forms: Forms) -> Identity:
         mean = top**2 * times_length(point) - top * bottom * N * trace * 2 + bottom**2 * N * point["d"]
         return mean * point["lam"] * value_bottom - value_top * bottom**2 * N
 
-    return of_uniform_law(difference, (rate, risk, risk))
+    return of_uniform_law(difference, (rate, rate, risk))
 
 
 def fourth_moment_obligation(forms: Forms) -> Identity:
@@ -170,6 +170,7 @@ def fourth_moment_obligation(forms: Forms) -> Identity:
     return Identity(difference, {"lam": "scalar", "N": "scalar"}, VARIABLES, 1, DEGREE, 0, (1,))
 
 
+DIAGONAL_LAW = Polynomial("d", "d", frozenset({"Lambda"}), {"N": (-1,), "sigma2": (1,), "kappa": (1,)})
 PARITY = (
     "The reduced loss is all that matters: the law is symmetric under (w, eps) -> (-w, -eps), so L is the reduced "
     "loss at A = u U + u12 u21^T plus 1/2 E yhat_even^2, as in population-loss."
@@ -185,8 +186,11 @@ def obligations() -> ClaimObligations:
             "w ~ N(0, I), eps ~ N(0, sigma2); in the last two steps x ~ U(-a, a)^d, lam = a^2/3, sigma2 = 0",
         ),
         {
-            MOMENT: ("M",), FIXED_POINT: ("left", "right", "inverse"), SQUARE: ("minimum",), RATE: ("rate",),
-            RISK: ("risk",),
+            MOMENT: {"M": DIAGONAL_LAW},
+            FIXED_POINT: {"left": DIAGONAL_LAW, "right": DIAGONAL_LAW, "inverse": DIAGONAL_LAW},
+            SQUARE: {"minimum": replace(DIAGONAL_LAW, rows="1", cols="1", letters=frozenset({"Lambda", "A_*"}))},
+            RATE: {"rate": Rational(frozenset({"lam", "d", "N"}))},
+            RISK: {"risk": Rational(frozenset({"lam", "d", "N"}))},
         },
         (
             Obligation(MOMENT, "E s s^T = M", moment_obligation),

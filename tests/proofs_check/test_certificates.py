@@ -34,6 +34,7 @@ from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.certificates.making import certify, engines_behind
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line import main
+from iclcheck.proofs_check.engines.refusals import UndecidedError
 from iclcheck.proofs_check.obligations.obligation import Forms
 from iclcheck.theory.algebra.derivations import Derivation
 from iclcheck.theory.algebra.trace_polynomials import TracePolynomial
@@ -145,15 +146,19 @@ def test_there_are_at_least_thirty_broken_derivations() -> None:
 @pytest.mark.parametrize(("claim", "step", "change", "forms"), BROKEN, ids=[f"{c}-{s}-{n}" for c, s, n, _ in BROKEN])
 def test_a_broken_derivation_is_refused_at_that_step(claim: str, step: str, change: str, forms: dict[str, Any]) -> None:
     """Statements on earlier steps do not see the altered form (the next test), so they are left out here."""
-    altered = forms_of(broken(claim, step, forms))
-    wanted = obligations_of(claim)
-    later = list(wanted.steps)[list(wanted.steps).index(step) :]
     with pytest.raises(StepRefusedError) as refusal:
-        for one in wanted.obligations:
-            if one.step in later:
-                confirmed(claim, one, Forms(altered), "broken", silent)
+        examine_from(step, claim, forms_of(broken(claim, step, forms)))
     assert not refusal.value.undecided
     assert refusal.value.step == step, change
+
+
+def examine_from(step: str, claim: str, forms: dict[str, Any]) -> None:
+    """Every statement on this step and later ones."""
+    wanted = obligations_of(claim)
+    order = list(wanted.steps)
+    for one in wanted.obligations:
+        if order.index(one.step) >= order.index(step):
+            confirmed(claim, one, Forms(forms, wanted.steps), "broken", silent)
 
 
 def broken(claim: str, step: str, forms: dict[str, Any]) -> Derivation:
@@ -166,8 +171,8 @@ def broken(claim: str, step: str, forms: dict[str, Any]) -> Derivation:
 class Watched(Forms):
     """Forms that note whose they are when they are read."""
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, kinds: Any) -> None:
+        super().__init__(data, kinds)
         self.read: set[str] = set()
 
     def plain(self, step: str, name: str) -> Any:
@@ -180,7 +185,7 @@ def test_a_statement_reads_forms_of_its_own_step_and_earlier_ones_only(claim: st
     wanted, forms = obligations_of(claim), forms_of(derivation(claim))
     order = list(wanted.steps)
     for one in wanted.obligations:
-        watched = Watched(forms)
+        watched = Watched(forms, wanted.steps)
         one.prepare(watched).evidence()
         assert all(order.index(step) <= order.index(one.step) for step in watched.read), one.statement
 
@@ -240,10 +245,10 @@ UNCOVERED = {"made_with", "code"}  # said by whoever made it; everything else is
 def test_a_leaf_changed_and_sealed_again_is_refused(
     claim: str, made: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Some 20 leaves per claim, spread over the file: forms, statements, evidence, engines, what is left to trust."""
+    """Some 10 leaves per claim, spread over the file: forms, statements, evidence, engines, what is left to trust."""
     content = made[claim]
     leaves = [path for path in places(content) if path[0] not in {*UNCOVERED, "sha256"}]
-    for path in leaves[:: max(1, len(leaves) // 20)]:
+    for path in leaves[:: max(1, len(leaves) // 10)]:
         file = stored(changed(content, path), tmp_path / "altered.json")
         with pytest.raises((StepRefusedError, AlteredError, NotACertificateError)) as refusal:
             recheck(file)
@@ -342,13 +347,37 @@ def test_certify_refuses_with_one_and_leaves_no_certificate(
     assert list(folder.iterdir()) == []
 
 
+def test_an_undecided_question_leaves_the_certificate_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, folder = "random-context-length", tmp_path / "out"
+    assert main(["certify", claim, "--output", str(folder)]) == 0
+
+    def undecided(*arguments: Any) -> None:
+        raise UndecidedError("no engine")
+
+    monkeypatch.setattr("iclcheck.proofs_check.engines.identities.Identity.check", undecided)
+    assert main(["certify", claim, "--output", str(folder)]) == 3
+    assert [file.name for file in folder.iterdir()] == [f"{claim}.json"]
+
+
+def test_several_files_are_examined_whatever_one_of_them_is(
+    made: dict[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = stored(made["random-context-length"], tmp_path / "good.json")
+    assert main(["certify", "--recheck", str(good), str(good)]) == 0
+    assert main(["certify", "--recheck", str(good), str(tmp_path / "absent.json")]) == 2
+    assert "random-context-length: certified" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["certify", "fixed-pont"], "fixed-pont"),
         (["certify", "fixed-point", "--all"], "--all"),
-        (["certify", "--recheck", "nowhere.json"], "cannot be read"),
+        (["certify", "--recheck", "nowhere.json"], "is no file"),
         (["certify", "--recheck", "x.json", "--output", "y"], "--recheck"),
+        (["certify", "uniform-covariates", "--coq"], "no theorem for Coq"),
     ],
 )
 def test_wrong_usage_exits_with_two(arguments: list[str], words: str, tmp_path: Path) -> None:
