@@ -44,9 +44,9 @@ def plain_bytes(content: Mapping[str, Any]) -> bytes:
 
 def read(path: Path) -> dict[str, Any]:
     """A certificate whose bytes and hash fit. Raises NotACertificateError, AlteredError."""
-    if not path.is_file():  # a pipe would be waited for
-        raise NotACertificateError(f"{path} is no file; name a certificate")
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise NotACertificateError(f"{path} is no file; name a certificate")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:

@@ -30,8 +30,10 @@ from .matrices import Matrix
 from .refusals import UnreadableError
 
 TRANSPOSED, INVERSE = "^T", "^-1"
-# Limits on what is read: about twice the largest of any derivation, so that no file makes an engine work for minutes.
-MOST_TERMS, MOST_FACTORS, MOST_SYMBOLS, LARGEST_POWER = 100, 14, 6, 8
+# Limits on what is read, a little above the largest of any derivation, so that no file makes an engine work for
+# minutes: a word of k letters with symbols for entries has d^k terms and more.
+MOST_TERMS, MOST_FACTORS, MOST_LETTERS, MOST_SYMBOLS, LARGEST_POWER, MOST_DIGITS = 100, 9, 400, 6, 8, 40
+NAME = re.compile(r"[A-Za-z0-9_'/*^\[\]-]{1,40}", re.ASCII)
 
 
 class Factor(NamedTuple):
@@ -108,6 +110,8 @@ def read_expression(data: Any) -> Expression:
     if not 0 < len(data["terms"]) <= MOST_TERMS:
         raise UnreadableError(f"an expression needs 1 to {MOST_TERMS} terms, got {len(data['terms'])}")
     terms = tuple(read_term(term) for term in data["terms"])
+    if sum(1 for term in terms for _ in term.factors()) > MOST_LETTERS:
+        raise UnreadableError(f"an expression has at most {MOST_LETTERS} letters")
     return Expression(data["rows"], data["cols"], terms)
 
 
@@ -116,7 +120,7 @@ def read_quotient(data: Any) -> Quotient:
     if not isinstance(data, dict) or set(data) != {"numerator", "denominator"}:
         raise UnreadableError("a quotient needs a numerator and a denominator")
     parts = Quotient(read_expression(data["numerator"]), read_expression(data["denominator"]))
-    if parts.numerator.letters() | parts.denominator.letters():
+    if any((part.rows, part.cols) != ("1", "1") or part.letters() for part in parts):
         raise UnreadableError("a quotient is made of commuting symbols, no matrices")
     return parts
 
@@ -149,6 +153,8 @@ def read_term(data: Any) -> Term:
     if len(powers) > MOST_SYMBOLS:
         raise UnreadableError(f"a term has at most {MOST_SYMBOLS} symbols, got {len(powers)}")
     for symbol, power in powers.items():
+        if not NAME.fullmatch(symbol):
+            raise UnreadableError(f"{symbol!a:.40} is not the name of a symbol")
         if isinstance(power, bool) or not isinstance(power, int) or not 0 < abs(power) <= LARGEST_POWER:
             raise UnreadableError(f"the power of {symbol:.20} needs a whole number up to {LARGEST_POWER}, not 0")
     if len(closed) > MOST_FACTORS or any(not word for word in closed):
@@ -163,22 +169,22 @@ def read_term(data: Any) -> Term:
 def read_rational(text: Any) -> Fraction:
     """A rational number written as p or p/q in lowest terms, and in no other way."""
     # The pattern first: Fraction also reads "1e999999999", and would compute it.
-    if not isinstance(text, str) or len(text) > 200 or not re.fullmatch(r"-?[0-9]+(/[0-9]+)?", text, re.ASCII):
+    if not isinstance(text, str) or len(text) > MOST_DIGITS or not re.fullmatch(r"-?[0-9]+(/[0-9]+)?", text, re.ASCII):
         raise UnreadableError(f"a rational number is written as p or p/q, got {text!r:.60}")
     try:
         value = Fraction(text)
     except ZeroDivisionError:
         raise UnreadableError(f"{text!r:.60} is not a rational number") from None
-    if str(value) != text:
-        raise UnreadableError(f"the rational number {text!r:.60} is not written in lowest terms")
+    if str(value) != text or not value:
+        raise UnreadableError(f"the rational number {text!r:.60} is 0, or not written in lowest terms")
     return value
 
 
 def read_word(data: Any) -> tuple[Factor, ...]:
     if not isinstance(data, list) or len(data) > MOST_FACTORS:
         raise UnreadableError(f"a word is a list of at most {MOST_FACTORS} letters")
-    if not all(isinstance(letter, str) and 0 < len(letter) <= 40 for letter in data):
-        raise UnreadableError("a letter is a short text")
+    if not all(isinstance(letter, str) and NAME.fullmatch(letter) for letter in data):
+        raise UnreadableError("a letter is a short name")
     return tuple(read_factor(letter) for letter in data)
 
 

@@ -176,9 +176,9 @@ def second_derivatives(point: Point, g: Any) -> list[list[Any]]:
 
 
 def scalar_identity(difference: Any, quotients: list[Quotient]) -> Identity:
-    """d and N are symbols."""
+    """d and N are letters like others: tested at a random point, since symbols could be made to take minutes."""
     degree = 12 * max(part.degree() for quotient in quotients for part in quotient)
-    return Identity(difference, {"d": "scalar", "N": "scalar"}, {}, 1, degree, 0, (1,))
+    return Identity(difference, {"d": "scalar", "N": "scalar"}, {}, 1, degree, 0, ())
 
 
 def kind_obligation(forms: Forms) -> Identity:

@@ -65,6 +65,8 @@ class Polynomial:
             raise UnreadableError(f"it needs the shape {self.rows} x {self.cols}, got {form.rows} x {form.cols}")
         for term in form.terms:
             self.check_term(term)
+            if "d" in (self.rows, self.cols) and sum(1 for _ in term.factors()) > MOST_IN_MATRICES:
+                raise UnreadableError(f"a term of a matrix has at most {MOST_IN_MATRICES} letters")
 
     def check_term(self, term: Term) -> None:
         if self.rows == self.cols == "1" and term.open:
@@ -78,7 +80,7 @@ class Polynomial:
                 raise UnreadableError(f"it is not made of {write_factor(factor)}")
 
 
-MOST_POWERS_OF_D = 4
+MOST_POWERS_OF_D, MOST_IN_MATRICES = 4, 5  # of what is read: today's largest are 3 and 3
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def excess(point: Point, A: Matrix) -> Any:
 
 def labels_obligation(forms: Forms) -> Identity:
     form = forms.expression(LABELS, "right")
-    legs = max(5, form.pairs_of_legs(frozenset({"a", "zeta"})))
+    legs = max(6, form.pairs_of_legs(frozenset({"a", "zeta"})))
     return Identity(
         lambda point: excess(point, point["A"]) - value(form, point),
         LABEL_LETTERS, {"zeta": "vector"}, legs, max(DEGREE, form.degree()), form.largest_power("d"),
@@ -169,8 +169,11 @@ def trained_obligation(forms: Forms) -> Identity:
         "Lambda": "symmetric", "Sig": "symmetric", "a": "vector", "1/M": "scalar", "Gamma": "symmetric", "N": "scalar",
     }  # fmt: skip
     legs = max(7, form.pairs_of_legs(frozenset({"a", "zeta"})))
-    degree = max(DEGREE, 2 * form.degree()) + 8 * legs  # the adjugate and determinant of Gamma, twice
-    return Identity(difference_at_numbers(difference), letters, {"zeta": "vector"}, legs, degree, 0, ())
+    # Gamma^-1 = I + .. makes d expressible without the symbol: tr(Gamma Gamma^-1), where K = N (Gamma - Lambda). Only a
+    # closed word can come to that, so there are at most as many powers of d as a term has closed words.
+    loops = max(len(term.closed) for term in form.terms)
+    degree = max(DEGREE, 2 * form.degree()) + 8 * (legs + loops)  # the adjugate and determinant of Gamma, twice
+    return Identity(difference_at_numbers(difference), letters, {"zeta": "vector"}, legs, degree, loops, ())
 
 
 def difference_at_numbers(difference: Any) -> Any:

@@ -8,6 +8,8 @@ from iclcheck.proofs_check.appendix.document import ClaimEntry, Document, gather
 from iclcheck.proofs_check.appendix.files import write
 from iclcheck.proofs_check.appendix.latex import display, escape, outer_terms, to_latex
 from iclcheck.proofs_check.appendix.markdown import to_markdown
+from iclcheck.proofs_check.certificates.certificate import to_bytes
+from iclcheck.proofs_check.certificates.making import certify
 from iclcheck.proofs_check.checking import check_claims
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import all_claims, find
@@ -46,6 +48,21 @@ def test_a_failed_step_takes_the_status_and_is_named(document: Document) -> None
     assert "**closed form.**" in to_markdown(Document("0", TINY, (broken,)))
     assert "(FAILED)" in to_markdown(Document("0", TINY, (broken,)))
     assert "closed form (FAILED)" in to_latex(Document("0", TINY, (broken,)))
+
+
+def test_a_certificate_shows_in_both_formats_with_what_it_leaves_to_trust(
+    store: RecordStore, certificates: Path
+) -> None:
+    claim = "random-context-length"
+    certificates.mkdir()
+    content = certify(find(claim).derivation())
+    (certificates / f"{claim}.json").write_bytes(to_bytes(content))
+    shown = gather([find(claim)], TINY, store)
+    assert entry_of(shown, claim).derivation_status == "certified (python-flint)"
+    assert "| certified (python-flint) | none |" in to_markdown(shown)
+    for text in (to_markdown(shown), to_latex(shown)):
+        assert "eft to trust" in text
+        assert "The mean over N is linear" in text
 
 
 def test_the_same_records_give_the_same_bytes(store: RecordStore, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ import pytest
 
 import iclcheck
 
+pytestmark = pytest.mark.slow  # a fresh interpreter for each rule
+
 ALGEBRA = "iclcheck.theory.algebra."
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
 

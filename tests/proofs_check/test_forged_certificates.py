@@ -32,6 +32,7 @@ RATE = ("uniform-covariates", "learning rate for x ~ U(-a, a)^d", "rate")
 UNIFORM_RISK = ("uniform-covariates", "risk at that rate", "risk")
 LEAST = ("fixed-point-any-start", "its least value")
 DISCRIMINANT = ("fixed-point-any-start", "local minimum or saddle", "discriminant")
+TRAINED = ("test-risk", "labels of any law, at the trained layer (Psi = I, sigma = 0)", "right")
 AVERAGED = ("random-context-length", "the loss averaged over context lengths", "averaged")
 
 
@@ -84,6 +85,18 @@ ZERO = {
     "numerator": number([["1", {"N": 1}, [], []], ["-1", {"N": 1}, [], []]]),
     "denominator": number([["0", {}, [], []]]),
 }
+
+
+def hidden_dimension(tested: int, word: list[str]) -> Iterator[Any]:
+    """Terms of (d - tested) tr(word): d = tr(R K R K)/N^2 + 2 tr(R Lambda) - tr(R Lambda R Lambda), R = Gamma^-1."""
+    R, by = "Gamma^-1", [word] if word else []
+    power = {"M": -1} if word else {}
+    yield ["1", {"N": -2, **power}, [["K", R, "K", R], *by], []]
+    yield ["2", power, [["Lambda", R], *by], []]
+    yield ["-1", power, [["Lambda", R, "Lambda", R], *by], []]
+    yield [str(-tested), power, by, []]
+
+
 Forgery = Callable[[Any], Any]
 FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("the identity as a letter", LOSS, lambda f: plus(f, *polynomial_in(["I"], [1, 2, 3, 4, 6], {"sigma2": 1}))),
@@ -118,6 +131,15 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("a high power in a quotient", GAIN, lambda f: both(f, [(1, {"d": 60})])),
     ("a matrix as a symbol", LOSS, lambda f: plus(f, ["1", {"Lambda": 1}, [], []])),
     ("no terms", LOSS, lambda f: {**f, "terms": []}),
+    ("a term that is 0", LOSS, lambda f: plus(f, ["0", {}, [["U", "Lambda"]], []])),
+    ("words of 12 letters", LOSS, lambda f: plus(f, *[["1", {}, [["U", "Lambda", "Psi"] * 4], []]] * 50)),
+    ("words of 9 letters in a matrix", (*LEAST, "M"), lambda f: plus(f, ["1", {}, [], ["Lambda", "Psi"] * 4])),
+    ("d without its symbol", TRAINED, lambda f: plus(f, *hidden_dimension(7, []))),
+    ("d without its symbol, times a word", TRAINED, lambda f: plus(
+        f, *hidden_dimension(8, ["Gamma^-1", "Lambda", "Gamma^-1", "Sig"]))),
+    ("a quotient of matrices", GAIN, lambda f: {**f, "denominator": {**f["denominator"], "rows": "d", "cols": "d"}}),
+    ("a name that is no text", LOSS, lambda f: plus(f, ["1", {"m\ud800": 1}, [], []])),
+    ("a name that clears the screen", LOSS, lambda f: plus(f, ["1", {"\x1b[2J": 1}, [], []])),
 ]  # fmt: skip
 
 
