@@ -91,7 +91,7 @@ for options in [], ["--json"]:
     assert main(["list", *options]) == 0
     assert main(["status", *options]) == 3
     assert main(["cite", *options]) == 0
-    assert main(["certify", *options, "--output", "certificates"]) == 0
+    assert main(["certify", "fixed-point", "uniform-covariates", *options, "--output", "certificates"]) == 0
     for claim, given in parameters.items():
         settings = [part for name, value in given.items() for part in ("--set", f"{name}={json.dumps(value)}")]
         assert main(["show", claim, *options]) == main(["derive", claim, *options]) == 0
