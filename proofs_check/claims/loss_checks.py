@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -104,14 +104,60 @@ class SampledLoss:
         found = run([self.task(case, budget) for case in cases])
         predicted = [float(case.loss(self.loss()).value(*case.law(), case.weights)) for case in cases]
         compared = compared_with_sampled(predicted, found, self.false_alarm, self.miss)
-        worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 1.0,
-            worst.allowed, gap, "in units of the predicted L", self.false_alarm, self.miss,
-            f"{sum(one.draws for one in compared):.1e} prompts at {len(cases)} random weights",
-            {"settings": [described(case.setting) for case in cases]},
-        )  # fmt: skip
+        settings = [described(case.setting) for case in cases]
+        return sampled_verdict(
+            self, compared, "in units of the predicted L", f"at {len(cases)} random weights", settings
+        )
+
+
+class SampledCheck(Protocol):
+    """What a verdict on sampled losses takes from its check."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def resolution(self) -> float: ...
+    @property
+    def false_alarm(self) -> float: ...
+    @property
+    def miss(self) -> float: ...
+
+
+def sampled_verdict(
+    check: SampledCheck, compared: Sequence[MeanComparison], unit: str, where: str, settings: list[str]
+) -> Verdict:
+    """The verdict on losses or risks in units of the predicted ones: the worst of them, and the largest gap."""
+    worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
+    gap = max(one.detectable for one in compared)
+    return Verdict(
+        check.name, decide(all(one.holds for one in compared), gap, check.resolution), worst.measured, 1.0,
+        worst.allowed, gap, unit, check.false_alarm, check.miss,
+        f"{sum(one.draws for one in compared):.1e} prompts {where}", {"settings": settings},
+    )  # fmt: skip
+
+
+def enumerated_verdict(
+    name: str, resolution: float, rows: Sequence[tuple[float, float]], unit: str, ran: str, settings: list[str]
+) -> Verdict:
+    """The verdict on rows (difference, allowed) that no sampling has touched; a gap of twice the allowed is seen."""
+    measured, allowed = max(rows, key=lambda row: row[0] / row[1])
+    gap = 2 * max(row[1] for row in rows)
+    return Verdict(
+        name, decide(all(m <= a for m, a in rows), gap, resolution), measured, 0.0, allowed, gap, unit, 0.0, 0.0, ran,
+        {"settings": settings},
+    )  # fmt: skip
+
+
+# A term of a risk is at most 6 products of matrices with d <= 3, and 6 such terms are added up: below 30 roundings. The
+# rest of the hundred is for A, solved at condition numbers of some ten.
+ROUNDINGS = 100 * float(np.finfo(float).eps)
+
+
+def terms_of_risk(A: FloatArray, Lambda: FloatArray, Psi: FloatArray, M: FloatArray, C: FloatArray) -> FloatArray:
+    """Bounds on the three terms of tr(Lambda Psi) - 2 tr(A^T C Lambda) + tr(A^T M A Lambda), (3,)."""
+    size = np.linalg.norm(A)
+    linear, square = 2 * size * np.linalg.norm(C @ Lambda), size**2 * np.linalg.norm(M) * np.linalg.norm(Lambda)
+    return np.array([abs(np.trace(Lambda @ Psi)), linear, square], dtype=np.float64)
 
 
 def compared_with_sampled(
@@ -156,13 +202,10 @@ class EnumeratedLoss:
         cases = self.cases(budget.seed)
         found = run([self.task(case) for case in cases])
         rows = [row for case, values in zip(cases, found, strict=True) for row in self.rows(case, values)]
-        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
-        gap = 2 * max(row[1] for row in rows)
-        return Verdict(
-            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap,
-            "as a difference in units of L and of the gradient's norm", 0.0, 0.0,
+        return enumerated_verdict(
+            self.name, self.resolution, rows, "as a difference in units of L and of the gradient's norm",
             f"{sum(v['nodes'] for v in found):.1e} Gauss nodes at {len(cases)} random weights",
-            {"settings": [described(case.setting) for case in cases]},
+            [described(case.setting) for case in cases],
         )  # fmt: skip
 
     def rows(self, case: Case, values: Values) -> list[tuple[float, float]]:

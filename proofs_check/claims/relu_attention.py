@@ -21,10 +21,18 @@ from ...theory.one_layer.prompt_law import PromptLaw
 from ...theory.one_layer.stationarity import orthonormal_matrices
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
-from ..verdicts.verdict import Verdict, decide
+from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run
-from .loss_checks import GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS, compared_with_sampled
+from .loss_checks import (
+    GAP_OF_LOSS,
+    GAP_OF_LOSS_AT_PROMPTS,
+    ROUNDINGS,
+    compared_with_sampled,
+    enumerated_verdict,
+    sampled_verdict,
+    terms_of_risk,
+)
 from .one_layer_predictions import letters_of_law, predictor_of
 from .settings import ROUNDED, FloatArray, Setting, gaussian_setting, generator, rounded
 from .stationarity import UNIT, Predictor, described, layer_weights
@@ -64,13 +72,11 @@ def case_of(setting: Setting, u: float, U: FloatArray) -> dict[str, Any]:
     return {"distribution": setting, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}
 
 
-def terms_of_risk(setting: Setting, A: FloatArray) -> float:
-    """The sum of the sizes of the terms of the predicted risk: what floating point loses is 100 eps of it."""
+def rounding_of_risk(setting: Setting, A: FloatArray) -> float:
+    """What floating point may lose of the predicted risk."""
     values = letters_of_law(setting)
-    Lambda, Psi, size = values["Lambda"], values["Psi"], float(np.linalg.norm(A))
-    linear = float(np.linalg.norm(Lambda @ Psi @ Lambda))
-    square = float(np.linalg.norm(Lambda) * np.linalg.norm(curvature(setting)))
-    return abs(float(np.trace(Lambda @ Psi))) + size * linear + size**2 * square
+    M, C = (np.asarray(evaluate(part, values), dtype=float) for part in relu_attention.moments(PromptLaw()))
+    return float(ROUNDINGS * np.sum(terms_of_risk(A, values["Lambda"], values["Psi"], M, C)))
 
 
 @dataclass(frozen=True)
@@ -101,16 +107,11 @@ class EnumeratedReluRisk:
             self.weights(budget), found["risk"], found["rounding"], strict=True
         ):
             predicted = self.predicted(setting, u * U)
-            allowed = (rounding + 100 * np.finfo(float).eps * terms_of_risk(setting, u * U)) / abs(predicted)
+            allowed = (rounding + rounding_of_risk(setting, u * U)) / abs(predicted)
             rows.append((abs(measured / predicted - 1), float(allowed)))
-        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
-        gap = 2 * max(row[1] for row in rows)
-        return Verdict(
-            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap,
-            f"as a difference {RISK_UNIT}", 0.0, 0.0,
-            f"{sum(found['nodes']):.1e} Gauss nodes at {len(rows)} random weights",
-            {"settings": [described(setting) for setting, _, _ in self.weights(budget)]},
-        )  # fmt: skip
+        ran = f"{sum(found['nodes']):.1e} Gauss nodes at {len(rows)} random weights"
+        settings = [described(setting) for setting, _, _ in self.weights(budget)]
+        return enumerated_verdict(self.name, self.resolution, rows, f"as a difference {RISK_UNIT}", ran, settings)
 
 
 def random_weights(settings: list[Setting], seed: int) -> list[tuple[Setting, float, FloatArray]]:
@@ -155,13 +156,8 @@ class EnumeratedReluStationarity:
         settings = self.settings(budget.seed)
         found = run(self.tasks(budget))
         rows = [self.row(setting, values) for setting, values in zip(settings, found, strict=True)]
-        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
-        gap = 2 * max(a for _, a in rows)
-        return Verdict(
-            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap, UNIT,
-            0.0, 0.0, f"{sum(sum(values['nodes']) for values in found):.1e} Gauss nodes in {len(settings)} settings",
-            {"settings": [described(setting) for setting in settings]},
-        )  # fmt: skip
+        ran = f"{sum(sum(values['nodes']) for values in found):.1e} Gauss nodes in {len(settings)} settings"
+        return enumerated_verdict(self.name, self.resolution, rows, UNIT, ran, [described(one) for one in settings])
 
     def row(self, setting: Setting, values: Mapping[str, Any]) -> tuple[float, float]:
         """(displacement, allowance) relative to |A|_F, over all d^2 directions."""
@@ -209,14 +205,8 @@ class SampledReluRisk:
         found = run(self.tasks(budget))
         risks = [self.predicted(setting, self.preconditioner(setting)) for setting in settings]
         compared = compared_with_sampled(risks, found, self.false_alarm, self.miss)
-        worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 1.0,
-            worst.allowed, gap, RISK_UNIT, self.false_alarm, self.miss,
-            f"{sum(one.draws for one in compared):.1e} prompts in {len(settings)} settings",
-            {"settings": [described(setting) for setting in settings]},
-        )  # fmt: skip
+        where = f"in {len(settings)} settings"
+        return sampled_verdict(self, compared, RISK_UNIT, where, [described(one) for one in settings])
 
 
 def enumerated_laws(seed: int) -> list[Setting]:

@@ -21,10 +21,18 @@ from ...theory.one_layer import formulas, risk
 from ...theory.one_layer.fixed_point import balanced_weights, general_second_moment
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
-from ..verdicts.verdict import Verdict, decide
+from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run
-from .loss_checks import GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS, compared_with_sampled
+from .loss_checks import (
+    GAP_OF_LOSS,
+    GAP_OF_LOSS_AT_PROMPTS,
+    ROUNDINGS,
+    compared_with_sampled,
+    enumerated_verdict,
+    sampled_verdict,
+    terms_of_risk,
+)
 from .one_layer import LAW
 from .one_layer_predictions import letters_of_law, predicted_fixed_point
 from .settings import ROUNDED, Setting, gaussian_setting, rounded
@@ -58,17 +66,15 @@ class Shift:
 
         The weights carry A up to delta = ROUNDED |A|_F (`settings`). The risk is tr(Lambda' Psi') - 2 tr(A C) +
         tr(A Lambda' A^T M) with C = Lambda' Psi' Lambda', so that it moves by at most 2 delta |C| + (2 delta |A| +
-        delta^2) |Lambda'| |M|; floating point adds 100 eps of the three terms' sizes.
+        delta^2) |Lambda'| |M|; floating point adds ROUNDINGS of the three terms' sizes.
         """
         values = self.letters()
         A, Lambda, Psi = predicted_fixed_point(self.training), values["Lambda'"], values["Psi'"]
         law = {"Lambda": Lambda, "Psi": Psi, "sigma2": values["sigma2'"], "N": values["M"]}
-        M = evaluate(general_second_moment(), law)
-        size, linear = np.linalg.norm(A), 2 * np.linalg.norm(Lambda @ Psi @ Lambda)
-        square = np.linalg.norm(Lambda) * np.linalg.norm(M)
-        moved = ROUNDED * size * linear + (2 * ROUNDED + ROUNDED**2) * size**2 * square
-        sizes = abs(np.trace(Lambda @ Psi)) + size * linear + size**2 * square
-        return float(moved + 100 * np.finfo(float).eps * sizes)
+        M = np.asarray(evaluate(general_second_moment(), law), dtype=float)
+        constant, linear, square = terms_of_risk(A, Lambda, Psi, M, Lambda @ Psi)
+        moved = ROUNDED * linear + (2 * ROUNDED + ROUNDED**2) * square
+        return float(moved + ROUNDINGS * (constant + linear + square))
 
     def described(self) -> str:
         return f"trained: {described(self.training)}; tested: {described(self.test)}"
@@ -118,14 +124,9 @@ class EnumeratedRisk:
             predicted = self.predicted(shift)
             allowed = (2 * values["loss_rounding"] + shift.rounding()) / abs(predicted)
             rows.append((abs(2 * values["loss"] / predicted - 1), allowed))
-        measured, allowed = max(rows, key=lambda row: row[0] / row[1])
-        gap = 2 * max(row[1] for row in rows)
-        return Verdict(
-            self.name, decide(all(m <= a for m, a in rows), gap, self.resolution), measured, 0.0, allowed, gap,
-            f"as a difference {UNIT}", 0.0, 0.0,
-            f"{sum(v['nodes'] for v in found):.1e} Gauss nodes at {len(shifts)} shifts",
-            {"settings": [shift.described() for shift in shifts]},
-        )  # fmt: skip
+        ran = f"{sum(v['nodes'] for v in found):.1e} Gauss nodes at {len(shifts)} shifts"
+        unit, settings = f"as a difference {UNIT}", [shift.described() for shift in shifts]
+        return enumerated_verdict(self.name, self.resolution, rows, unit, ran, settings)
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,8 @@ class SampledRisk:
         found = run(self.tasks(budget))
         losses = [self.predicted(shift) / 2 for shift in shifts]
         compared = compared_with_sampled(losses, found, self.false_alarm, self.miss)
-        worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 1.0,
-            worst.allowed, gap, UNIT, self.false_alarm, self.miss,
-            f"{sum(one.draws for one in compared):.1e} prompts at {len(shifts)} shifts",
-            {"settings": [shift.described() for shift in shifts]},
-        )  # fmt: skip
+        settings = [shift.described() for shift in shifts]
+        return sampled_verdict(self, compared, UNIT, f"at {len(shifts)} shifts", settings)
 
 
 def shift_at(name: str, seed: int, d: int, lengths: tuple[int, int]) -> Shift:

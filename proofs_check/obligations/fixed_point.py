@@ -25,10 +25,9 @@ from ..engines.positivity import SumOfSquares
 from ..engines.refusals import UnreadableError
 from .obligation import ClaimObligations, Forms, Obligation, Rational, of_law
 from .population_loss import ASSUMPTIONS, TRUSTED, VECTORS, pairs, powers_of_d
-from .small_instances import small_instances
+from .small_instances import EQUATION, MINIMUM, small_instances
 
-GRADIENT, EQUATION = "gradient of the reduced loss", "the stationary equation divided by the covariance"
-CLOSED_FORM, MINIMUM = "closed form", "the loss at the fixed point"
+GRADIENT, CLOSED_FORM = "gradient of the reduced loss", "closed form"
 STABLE, SQUARE = "the same without cancellation", "completing the square"
 GLOBAL, UNIQUE = "global optimality over all parameters", "uniqueness up to scale for rank A* >= 2"
 ISOTROPIC, LIMIT, RIDGE = "isotropic case", "infinite context", "effective ridge"

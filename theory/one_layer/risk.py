@@ -116,16 +116,19 @@ def isotropic_curvature() -> TracePolynomial:
 
 def excess_of_labels(preconditioner: TracePolynomial) -> TracePolynomial:
     """E (A^T s - a)^T Lambda (A^T s - a) for s = Lambda a + zeta, zeta ~ (0, Sig/M): needs no more of the law."""
+    return mean_excess(preconditioner, LAMBDA * COEFFICIENTS)
+
+
+def mean_excess(preconditioner: TracePolynomial, mean: TracePolynomial) -> TracePolynomial:
+    """The excess with `mean` for the mean of s."""
     zeta = vector("zeta")
-    error = preconditioner.T * (LAMBDA * COEFFICIENTS + zeta) - COEFFICIENTS
+    error = preconditioner.T * (mean + zeta) - COEFFICIENTS
     return expectation(error.T * LAMBDA * error, [RandomVector("zeta", M**-1 * SIG)])
 
 
 def excess_of_trained_layer() -> TracePolynomial:
-    """The same at A = Gamma^-1, where Gamma = Lambda + K/N: (Gamma^-1 Lambda - I) a = -(1/N) Gamma^-1 K a."""
-    inverse = inverse_of_monomial(GAMMA)
-    pull = inverse * K * COEFFICIENTS
-    return N**-2 * (pull.T * LAMBDA * pull) + M**-1 * trace(inverse * SIG * inverse * LAMBDA)
+    """The same at A = Gamma^-1, with Lambda a = (Gamma - K/N) a for the mean of s, so that Gamma^-1 Gamma cancels."""
+    return mean_excess(inverse_of_monomial(GAMMA), (GAMMA - N**-1 * K) * COEFFICIENTS)
 
 
 # Instances
