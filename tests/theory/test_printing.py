@@ -61,6 +61,7 @@ def test_text_reads_as_written_by_hand(polynomial: TracePolynomial, text: str) -
         (-A.T + identity(), r"I - A^{\top}"),
         (2 * (A**-1).T, r"2 A^{-\top}"),
         (scalar("sigma2") * d, r"d \sigma^{2}"),
+        (scalar("sigma2'") * d, r"d \sigma'^{2}"),
         (N**-1 * trace(A) / 2, r"\frac{1}{2 N} \operatorname{tr}(A)"),
         (3 * scalar("sigma2") ** 2 * N**-2 / 2, r"\frac{3 \sigma^{4}}{2 N^{2}}"),
         (A**2, "A^{2}"),

@@ -32,6 +32,9 @@ LATEX_NAMES = {
     "x_q": "x_q",
     "eps": r"\varepsilon",
     "m1": r"\mathbb{E}[N^{-1}]",
+    "Lambda'": r"\Lambda'",
+    "Psi'": r"\Psi'",
+    "Sig": r"\mathrm{Sig}",
 }
 
 
@@ -88,8 +91,8 @@ def scalars_latex(monomial: Monomial, value: Fraction) -> str:
 
 def latex_power(symbol: str, exponent: int) -> str:
     """A commuting symbol to a positive power; sigma2 is a square already."""
-    if symbol == "sigma2":
-        return rf"\sigma^{{{2 * exponent}}}"
+    if symbol in ("sigma2", "sigma2'"):
+        return rf"\sigma{symbol.removeprefix('sigma2')}^{{{2 * exponent}}}"
     name = LATEX_NAMES.get(symbol, symbol)
     base = f"{{{name}}}" if "^" in name else name
     return name if exponent == 1 else f"{base}^{{{exponent}}}"

@@ -291,7 +291,10 @@ def label_steps() -> tuple[Step, ...]:
         ),
         equality(
             "labels of any law, at the trained layer (Psi = I, sigma = 0)",
-            ("the same at A = Gamma^-1, Gamma = Lambda + K/N, K = Lambda + tr(Lambda) I", r"A = \Gamma^{-1}:"),
+            (
+                "the same at A = Gamma^-1, Gamma = Lambda + K/N, K = Lambda + tr(Lambda) I",
+                r"\bigl[\mathbb{E}(\hat y - y_q)^2 - \min_w\mathbb{E}(w^\top x_q - y_q)^2\bigr]_{A = \Gamma^{-1}}",
+            ),
             trained,
             "(Gamma^-1 Lambda - I) a = -(1/N) Gamma^-1 K a; K, Gamma and Lambda commute, so the first term is "
             "(1/N^2) (|a|^2 in Gamma^-2 Lambda^3 + 2 tr(Lambda) |a|^2 in Gamma^-2 Lambda^2 + tr(Lambda)^2 |a|^2 in "
