@@ -138,7 +138,7 @@ class Landscape:
     def sign_at_corner(self, i: int, j: int) -> int:
         """The sign of dF/dt_j at the leak into i."""
         pair = tuple(sorted((i, j)))
-        corner = tuple(Fraction(int(k == i)) for k in pair) + (Fraction(0),)
+        corner = (*(Fraction(int(k == i)) for k in pair), Fraction(0))
         return sign(range_on(self.face(pair).slopes[pair.index(j)], (corner,)))
 
     def inner_point(self, leaking: tuple[int, ...], vertices: tuple[Vertex, ...]) -> CriticalPoint:

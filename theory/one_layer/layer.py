@@ -13,6 +13,8 @@ Reference
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..algebra.trace_polynomials import TracePolynomial, degree, select, sum_over_samples
 from ..symbols import EPS, U12, U21, X_Q, ZERO, N, U, W, X, u
 from .prompt_law import PromptLaw
@@ -20,17 +22,29 @@ from .prompt_law import PromptLaw
 Token = tuple[TracePolynomial, TracePolynomial]  # a column (x, y) of E
 
 
-def value(token: Token) -> TracePolynomial:
+class Weights(NamedTuple):
+    """The letters of a layer's parameters."""
+
+    u12: TracePolynomial = U12
+    u: TracePolynomial = u
+    U: TracePolynomial = U
+    u21: TracePolynomial = U21
+
+
+LETTERS = Weights()
+
+
+def value(token: Token, weights: Weights = LETTERS) -> TracePolynomial:
     """Last row of W_PV times a column of E: u12.x + u y."""
     x, y = token
-    return U12.T * x + u * y
+    return weights.u12.T * x + weights.u * y
 
 
-def attention(token: Token, query: Token) -> TracePolynomial:
+def attention(token: Token, query: Token, weights: Weights = LETTERS) -> TracePolynomial:
     """(column)^T W_KQ (query column); the query's label is 0, so the last column of W_KQ drops out."""
     x, y = token
     x_q, _ = query
-    return x.T * U * x_q + y * (U21.T * x_q)
+    return x.T * weights.U * x_q + y * (weights.u21.T * x_q)
 
 
 def label(law: PromptLaw) -> TracePolynomial:
@@ -39,14 +53,15 @@ def label(law: PromptLaw) -> TracePolynomial:
     return clean + EPS if law.has_noise else clean
 
 
-def prediction(law: PromptLaw, context: Token | None = None) -> TracePolynomial:
+def prediction(law: PromptLaw, context: Token | None = None, weights: Weights = LETTERS) -> TracePolynomial:
     """yhat, with the context samples under one summed index.
 
     `context` replaces the column (x, w.x + eps), to keep a label as a letter y of its own.
     """
     context, query = context or (X, label(law)), (X_Q, ZERO)
-    over_context = sum_over_samples(value(context) * attention(context, query), ("x", "eps", "y"))
-    return N**-1 * (over_context + value(query) * attention(query, query))
+    attended = value(context, weights) * attention(context, query, weights)
+    over_context = sum_over_samples(attended, ("x", "eps", "y"))
+    return N**-1 * (over_context + value(query, weights) * attention(query, query, weights))
 
 
 def target() -> TracePolynomial:
