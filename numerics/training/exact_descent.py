@@ -1,7 +1,8 @@
 r"""Descent of many starts at once on a population loss that is given by its moments: no sampling.
 
-The loss of H heads is L = constant - <l, m> + 1/2 <m, T m> with m = sum_h p_h (x) K_h, p_h (d+1) the last row of the h-th
-W_PV and K_h (d+1, d) the first columns of its W_KQ. T and l come as numbers; nothing here knows how they were found.
+The loss of H heads is L = constant - <l, m> + 1/2 <m, T m> with m = sum_h p_h (x) K_h, p_h (d+1) the last row of the
+h-th W_PV and K_h (d+1, d) the first columns of its W_KQ. T and l come as numbers; nothing here knows how they were
+found.
 Methods, each with its own step per run or with constant steps
     flow       gradient flow, by the Rosenbrock pair of orders 2 and 3 of MATLAB's ode23s, with error control per run
     gd         p <- p - rate (dL/dp + decay p), the same for K
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 import torch
 
 Tensor = torch.Tensor
-# Local errors of a step relative to the weights' size: small against the distance between basins that starts in general
-# position have; runs that pass a saddle nearer than that may end on its other side (a share of the order of the tolerance).
+# The local error of a step relative to the weights' size. Runs that pass a saddle nearer than that may end on its other
+# side: a share of the order of the tolerance times the number of steps.
 TOLERANCE = 1e-5
 
 
@@ -121,14 +122,15 @@ def gradient_flow(loss: MomentLoss, p: Tensor, K: Tensor, flat: float, steps: in
 def rosenbrock(loss: MomentLoss, theta: Tensor, slope: Tensor, h: Tensor, shape: int) -> tuple[Tensor, Tensor]:
     """One step of theta' = -slope of size h (R,): theta after it, and the estimated local error (R,).
 
-    (I + h c H) k = .. with the second derivatives H and c = 1/(2 + sqrt 2): stable for any h > 0 where H is positive, so
-    that slow directions are followed by large steps.
+    (I + h c H) k = .. with the second derivatives H and c = 1/(2 + sqrt 2): stable for any h > 0 where H is positive,
+    so that slow directions are followed by large steps.
     """
     eye = torch.eye(theta.shape[-1], dtype=theta.dtype)
     W = torch.linalg.lu_factor(eye + h[:, None, None] / (2 + math.sqrt(2)) * loss.second_derivatives(theta, shape))
 
     def solved(right: Tensor) -> Tensor:
-        return torch.linalg.lu_solve(*W, right.unsqueeze(-1)).squeeze(-1)
+        found: Tensor = torch.linalg.lu_solve(*W, right.unsqueeze(-1)).squeeze(-1)
+        return found
 
     step = h[:, None]
     first = solved(-slope)

@@ -11,9 +11,15 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, one_layer, relu_attention, risk
+    from . import any_start, critical_points, one_layer, relu_attention, risk
 
-    found = (*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims())
+    found = (
+        *one_layer.claims(),
+        *any_start.claims(),
+        *risk.claims(),
+        *relu_attention.claims(),
+        *critical_points.claims(),
+    )
     return {claim.identifier: claim for claim in found}
 
 

@@ -1,7 +1,7 @@
 r"""The loss of any sum of layers on one prompt as a quadratic form: second moments of the layer's features.
 
-With p = (u12, u), K = (U; u21^T) and G = E E^T/N, a layer predicts yhat = sum_abc p_a K_bc phi_abc, phi_abc = G_ab x_q,c: it
-is linear in the tensor p (x) K. So for heads h
+With p = (u12, u), K = (U; u21^T) and G = E E^T/N, a layer predicts yhat = sum_abc p_a K_bc phi_abc with
+phi_abc = G_ab x_q,c: it is linear in the tensor p (x) K. So for heads h
     L = 1/2 E (w.x_q)^2 - <l, m> + 1/2 <m, T m>,   m = sum_h p_h (x) K_h,   T = E phi phi^T,   l = E phi (w.x_q)
 Main statement
     feature_moments    T and l, from the mean of the product of two layers' predictions as a trace polynomial in both

@@ -17,11 +17,18 @@ References
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..algebra.alterations import Vocabulary
+from ..algebra.evaluation import evaluate
+from ..algebra.formulas import Formula
+from ..algebra.trace_polynomials import TracePolynomial, number, scalar, zero
+from ..symbols import NEXT_LENGTH
 from .reduced_landscape import Eigenspaces, ReducedLoss
 
 if TYPE_CHECKING:
@@ -189,3 +196,33 @@ def leading_part() -> sp.Expr:
     whole = sum(part * (theta * d) ** k for k, part in enumerate(quartic()))
     highest = sp.Poly(sp.expand(whole.subs(N, c * d**2)), d).LC()
     return sp.expand(sp.cancel(highest / c**8))
+
+
+# The quartic as a formula that can be altered
+
+
+@cache
+def quartic_formula() -> Formula:
+    """c_0 + c_1 t + .. + c_4 t^4 as a polynomial in the scalars t, d and N."""
+    import sympy as sp
+
+    whole = sp.Poly(sum(c * sp.Symbol("t") ** k for k, c in enumerate(quartic())), *sp.symbols("t d N"))
+    letters, total = [scalar(name) for name in ("t", "d", "N")], zero()
+    for powers, coefficient in whole.terms():
+        term = number(Fraction(int(coefficient.p), int(coefficient.q)))
+        for letter, power in zip(letters, powers, strict=True):
+            term = term * letter**power
+        total = total + term
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH,)}, {})
+    return Formula({"quartic": total}, value_of_quartic, vocabulary)
+
+
+def value_of_quartic(parts: Mapping[str, TracePolynomial], values: Mapping[str, Any]) -> Any:
+    """Its value at numbers."""
+    return evaluate(parts["quartic"], {**values, NEXT_LENGTH: values["N"] + 1})
+
+
+def quartic_points(name: str) -> list[dict[str, Fraction]]:
+    """Random rational t, d and N; see `formulas` for what they tell apart."""
+    draw = random.Random(f"quartic {name}")
+    return [{letter: Fraction(draw.randint(1, 500), 7) for letter in ("t", "d", "N")} for _ in range(5)]

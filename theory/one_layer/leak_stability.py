@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .reduced_landscape import Eigenspaces, ReducedLoss
 
@@ -25,23 +25,35 @@ if TYPE_CHECKING:
 
 
 @cache
+def slope_at_the_leak() -> sp.Expr:
+    """dF/d(u^2) at the leak along the eigenvector of r with |u12| = 1, a rational function of N, r and m."""
+    import sympy as sp
+
+    field, N, r, m = sp.field("N,r,m", sp.QQ)
+    reduced = ReducedLoss(Eigenspaces((Fraction(1), r), (m, 1)), N, (1,), field.to_domain())
+    P, Q = reduced.quotient
+    across = at_corner(P * Q.diff(P.ring.gens[1]) - P.diff(P.ring.gens[1]) * Q)
+    return sp.factor(across / at_corner(Q) ** 2)
+
+
+def at_corner(polynomial: Any) -> sp.Expr:
+    """A homogeneous polynomial in the leak's and u's squares at the leak alone."""
+    (found,) = (coefficient.as_expr() for (_, power), coefficient in polynomial.terms() if not power)
+    return found
+
+
+@cache
 def criterion() -> sp.Expr:
-    """The polynomial in N, r and m whose sign is that of dF/d(u^2) at the leak along the eigenvector of r.
+    """The factor of `slope_at_the_leak` that may change its sign, with its sign.
 
     >>> [n for n in range(1, 30) if criterion().subs({"r": 2, "m": 1, "N": n}) > 0]
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     """
     import sympy as sp
 
-    field, N, r, m = sp.field("N,r,m", sp.QQ)
-    reduced = ReducedLoss(Eigenspaces((Fraction(1), r), (m, 1)), N, (1,), field.to_domain())
-    P, Q = reduced.quotient
-    across = P * Q.diff(P.ring.gens[1]) - P.diff(P.ring.gens[1]) * Q
-    (at_corner,) = (coefficient.as_expr() for (_, power), coefficient in across.terms() if not power)
-    top, _ = sp.fraction(sp.factor(at_corner))
-    factors = [factor for factor, _ in sp.factor_list(top)[1] if sp.degree(factor, sp.Symbol("N")) == 5]
-    (found,) = factors  # the others are positive for N, r, m > 0
-    return found * sign_of(found, top)
+    slope = slope_at_the_leak()
+    (found,) = (factor for factor, _ in sp.factor_list(sp.numer(slope))[1] if sp.degree(factor, sp.Symbol("N")) == 5)
+    return found * sign_of(found, slope)  # the other factors are positive for N, r, m > 0
 
 
 def sign_of(factor: sp.Expr, product: sp.Expr) -> int:
