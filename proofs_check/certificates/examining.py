@@ -28,6 +28,7 @@ MODULES = {
     "fixed-point-any-start": "any_start",
     "test-risk": "risk",
     "relu-attention": "relu_attention",
+    "critical-points": "critical_points",
 }
 """Claim -> the module with its obligations."""
 

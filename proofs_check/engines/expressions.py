@@ -32,7 +32,7 @@ from .refusals import UnreadableError
 TRANSPOSED, INVERSE = "^T", "^-1"
 # Limits on what is read, a little above the largest of any derivation, so that no file makes an engine work for
 # minutes: a word of k letters with symbols for entries has d^k terms and more.
-MOST_TERMS, MOST_FACTORS, MOST_LETTERS, MOST_SYMBOLS, LARGEST_POWER, MOST_DIGITS = 100, 9, 400, 6, 8, 40
+MOST_TERMS, MOST_FACTORS, MOST_LETTERS, MOST_SYMBOLS, LARGEST_POWER, MOST_DIGITS = 100, 9, 400, 6, 12, 40
 NAME = re.compile(r"[A-Za-z0-9_'/*^\[\]-]{1,40}", re.ASCII)
 
 

@@ -44,6 +44,9 @@ class Examination(Protocol):
         ...
 
 
+MOST_POWERS_OF_D, MOST_IN_MATRICES = 4, 5  # of what is read: today's largest are 3 and 3
+
+
 @dataclass(frozen=True)
 class Polynomial:
     """The kind of a form that is a trace polynomial.
@@ -80,22 +83,23 @@ class Polynomial:
                 raise UnreadableError(f"it is not made of {write_factor(factor)}")
 
 
-MOST_POWERS_OF_D, MOST_IN_MATRICES = 4, 5  # of what is read: today's largest are 3 and 3
-
-
 @dataclass(frozen=True)
 class Rational:
-    """The kind of a form that is a rational function, defined for all positive values of its symbols; d, N >= 1."""
+    """The kind of a form that is a rational function, defined for all positive values of its symbols; d, N >= 1.
+
+    most_powers_of_d    more are read only where the form is no part of a test in each dimension
+    """
 
     symbols: frozenset[str]
+    most_powers_of_d: int = MOST_POWERS_OF_D
 
     def check(self, form: Quotient) -> None:
         """Raises UnreadableError for other symbols, and where the denominator may vanish."""
         for part in form:
             if part.symbols() - self.symbols:
                 raise UnreadableError(f"it is not made of {', '.join(sorted(part.symbols() - self.symbols))}")
-            if part.largest_power("d") > MOST_POWERS_OF_D:  # each takes a test in one dimension more
-                raise UnreadableError(f"a power of d above {MOST_POWERS_OF_D} is not read")
+            if part.largest_power("d") > self.most_powers_of_d:  # each may take a test in one dimension more
+                raise UnreadableError(f"a power of d above {self.most_powers_of_d} is not read")
         check_defined(form)
 
 

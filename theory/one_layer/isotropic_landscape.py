@@ -46,6 +46,24 @@ def isotropic_reduced_loss() -> ReducedLoss:
 
 
 @cache
+def edge_system() -> tuple[sp.Matrix, sp.Matrix]:
+    """(H, b) of the loss d/2 - b.k + k.H k/2 at u = 1, u12 = v e_1, U = diag(a, c, .., c), u21 = v z e_1, t = v^2.
+
+    k = (a, z, c); H is symmetric. For d = 1 there is no c, and its row is 0.
+    """
+    import sympy as sp
+
+    reduced = isotropic_reduced_loss()
+    _, H, b = reduced.system
+    t = sp.Symbol("t")
+    at = {"t0": t, "t1": 1}
+    squares = [t if name[0] == "z" else 1 for name in reduced.unknowns]
+    rows = [[square * entry.as_expr().subs(at) for entry in row] for square, row in zip(squares, H, strict=True)]
+    right = [square * entry.as_expr().subs(at) for square, entry in zip(squares, b, strict=True)]
+    return sp.Matrix(rows).applyfunc(sp.factor), sp.Matrix(right).applyfunc(sp.factor)
+
+
+@cache
 def isotropic_quotient() -> tuple[sp.Expr, sp.Expr]:
     """(P, Q) in t = |u12|^2/u^2, d and N with F = d/2 - P/Q and Q > 0."""
     import sympy as sp

@@ -25,7 +25,7 @@ from ..algebra.evaluation import Array, evaluate, exact_inverse
 from .any_start import enumerated_loss
 from .enumeration import Instance
 from .fixed_point import exact_value, latex_of
-from .isotropic_landscape import isotropic_quotient, leading_part, long_contexts, quartic
+from .isotropic_landscape import edge_system, isotropic_quotient, leading_part, long_contexts, quartic
 from .leak_stability import criterion, slope_at_the_leak
 from .population_loss import noiseless_loss
 
@@ -279,6 +279,7 @@ def reduction_steps() -> tuple[Step, ...]:
 def isotropic_steps() -> tuple[Step, ...]:
     """Lambda = I."""
     P, Q = isotropic_quotient()
+    H, b = edge_system()
     return (
         Step(
             "the loss of a leak, isotropic law",
@@ -288,7 +289,7 @@ def isotropic_steps() -> tuple[Step, ...]:
             "the one minimiser keeps the rotations that keep u12: U = a v v^T + c (I - v v^T), u21 = z v; three "
             "equations, solved. Q is their determinant, so that Q > 0",
             reduced_loss_check,
-            forms={"P": P, "Q": Q},
+            forms={"H": H, **{f"b_{k}": b[k] for k in range(3)}, "P": P, "Q": Q},
         ),
         Step(
             "points that leak in part",
