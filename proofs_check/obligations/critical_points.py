@@ -324,7 +324,7 @@ ALL = Rational(frozenset({"d", "N", "t"}), most_powers_of_d=8)
 IN_T = frozenset({"d", "N", "t"})
 OF_DOMINANT = Rational(frozenset({"N", "r", "m"}))
 ROTATIONS = (
-    "The isotropic law does not change under rotations of the covariates, so u12 is taken along the first axis; the one "
+    "The isotropic law does not change under rotations of the covariates, so u12 is along the first axis; the one "
     "minimiser keeps the rotations that keep u12, so U is diag(a, c, .., c) and u21 along u12."
 )
 CONVEXITY = (
