@@ -4,8 +4,8 @@
     python benchmarks/basins.py draw         draws docs/pictures/basins.png from that file
 
 Each start has entries N(0, scale^2) of u12, u, U and u21. The exact loss is theory's (moments of the layer's features);
-what is trained on sampled prompts is the real layer. An end is called by the minimum that gradient flow on the exact loss
-reaches from it. Intervals are Clopper and Pearson's at 99.9 %.
+what is trained on sampled prompts is the real layer. An end is called by the minimum that gradient flow on the exact
+loss reaches from it. Intervals are Clopper and Pearson's at 99.9 %.
 """
 
 from __future__ import annotations

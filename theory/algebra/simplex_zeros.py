@@ -46,7 +46,7 @@ class UnsearchedError(Exception):
 
 @dataclass(frozen=True)
 class Zero:
-    """A common zero: the only one of the polynomials in the simplex with these vertices, which has width 2^-60."""
+    """A common zero: the only one of the polynomials in the simplex with these vertices, whose width is about 2^-60."""
 
     vertices: tuple[Vertex, ...]
 
@@ -77,12 +77,31 @@ class Part:
         )  # type: ignore[return-value]  # two of them
 
 
-def common_zeros(polynomials: Sequence[Polynomial], dimension: int, parts: int = 20_000) -> list[Zero]:
+def common_zeros(polynomials: Sequence[Polynomial], dimension: int, parts: int = 6_000) -> list[Zero]:
     """Every common zero in the open simplex {t >= 0, sum t = 1} of that dimension k.
 
     There are k+1 polynomials with sum_i t_i p_i = 0 (Euler's identity for the derivatives of a function of degree 0),
     so k of them decide where all t_i > 0. Raises UnsearchedError where more than `parts` parts would be looked at.
     """
+    found = zeros_in_the_middle([stretched(p) for p in polynomials], dimension, parts)
+    return sorted(
+        (Zero(tuple(tuple(w * x for w, x in zip(STRETCH, v, strict=False)) for v in zero.vertices)) for zero in found),
+        key=lambda zero: zero.centre,
+    )
+
+
+# Halving never separates a zero whose coordinates are dyadic, such as (1/2, 1/2), from a corner of some part. So the
+# search is done in s with t_i = STRETCH_i s_i, where such a zero is like any other.
+STRETCH = (Fraction(1), Fraction(1009, 1013), Fraction(1031, 1033), Fraction(1049, 1051))
+
+
+def stretched(polynomial: Polynomial) -> Polynomial:
+    """The polynomial in s."""
+    return {e: c * prod(w**a for w, a in zip(STRETCH, e, strict=False)) for e, c in polynomial.items()}
+
+
+def zeros_in_the_middle(polynomials: Sequence[Polynomial], dimension: int, parts: int) -> list[Zero]:
+    """The same for zeros that are no corner of a part."""
     corners = tuple(tuple(Fraction(int(i == j)) for j in range(dimension + 1)) for i in range(dimension + 1))
     pending = [(Part(corners, tuple(as_integers(bernstein(p, corners)) for p in polynomials)), 0)]
     found: list[Zero] = []
@@ -102,7 +121,7 @@ def common_zeros(polynomials: Sequence[Polynomial], dimension: int, parts: int =
             pending.extend((half, depth + 1) for half in part.halves())
         else:
             found.append(zero)
-    return sorted(found, key=lambda zero: zero.centre)
+    return found
 
 
 @dataclass(frozen=True)
@@ -287,7 +306,7 @@ class Scaled:
     bits: int
 
     def times(self, values: Sequence[Fraction]) -> list[Fraction]:
-        one = 2**self.bits
+        one = Fraction(2) ** self.bits
         return [sum((y * v for y, v in zip(row, values, strict=True)), start=Fraction(0)) / one for row in self.entries]
 
     def rows_times(self, values: Sequence[Sequence[int]]) -> list[list[int]]:
