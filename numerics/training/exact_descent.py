@@ -49,22 +49,21 @@ class MomentLoss:
         return joined(*self.gradient(*apart(theta, shape)))
 
     def second_derivatives(self, theta: Tensor, shape: int) -> Tensor:
-        """(R, parameters, parameters)."""
+        """(R, parameters, parameters): with m = sum_h p_h (x) K_h, dm.T dm and the residual between p_h and K_h."""
         p, K = apart(theta, shape)
-        runs, heads, _ = p.shape
-        flat, k = K.flatten(2), shape * (shape - 1)
-        eye_p, eye_k = torch.eye(shape, dtype=theta.dtype), torch.eye(k, dtype=theta.dtype)
-        # dm/dp_ha = e_a (x) K_h and dm/dK_hk = p_h (x) e_k
-        by_p = torch.einsum("ab,rhk->rhabk", eye_p, flat).reshape(runs, heads * shape, shape * k)
-        by_K = torch.einsum("rha,kl->rhkal", p, eye_k).reshape(runs, heads * k, shape * k)
-        slopes = torch.cat([by_p, by_K], 1)
-        H = slopes @ self.quadratic @ slopes.mT
+        runs, heads, flat = len(p), p.shape[1], K.flatten(2)
+        k, first = flat.shape[-1], heads * shape
+        T = self.quadratic.view(shape, k, shape, k)
+        along_p = torch.einsum("akbl,rhl->rakhb", T, flat)  # T dm for dm by an entry of p_h
+        along_K = torch.einsum("akbl,rhb->rakhl", T, p)  # and by one of K_h
+        H = theta.new_zeros(runs, theta.shape[-1], theta.shape[-1])
+        H[:, :first, :first] = torch.einsum("rgk,rakhb->rgahb", flat, along_p).reshape(runs, first, first)
+        mixed = torch.einsum("rgk,rakhl->rgahl", flat, along_K).reshape(runs, first, heads * k)
+        H[:, first:, first:] = torch.einsum("rga,rakhl->rgkhl", p, along_K).reshape(runs, heads * k, heads * k)
         residual = (product(p, K) @ self.quadratic - self.linear).view(runs, shape, k)
-        first = heads * shape
         for h in range(heads):
-            rows, columns = slice(h * shape, (h + 1) * shape), slice(first + h * k, first + (h + 1) * k)
-            H[:, rows, columns] += residual
-            H[:, columns, rows] += residual.mT
+            mixed[:, h * shape : (h + 1) * shape, h * k : (h + 1) * k] += residual
+        H[:, :first, first:], H[:, first:, :first] = mixed, mixed.mT
         return H
 
 

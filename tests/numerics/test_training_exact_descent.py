@@ -60,7 +60,9 @@ def test_the_flow_ends_where_scipys_integrator_ends() -> None:
         # Local errors of 1e-5 a step over about 100 steps, contracted near the end: well below a hundredth
         expected = float(loss.value(*apart(torch.tensor(oracle)[None], 2)))
         assert float(ends.loss[run]) == pytest.approx(expected, rel=1e-2)
-        np.testing.assert_allclose(joined(ends.p, ends.K)[run].numpy(), oracle, atol=0.02 * np.linalg.norm(oracle))
+        np.testing.assert_allclose(
+            joined(ends.p, ends.K)[run].numpy(), oracle, atol=0.02 * float(np.linalg.norm(oracle))
+        )
 
 
 def test_the_flow_conserves_the_difference_of_the_squared_norms() -> None:
