@@ -25,6 +25,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "value_weights": (3, 3), "key_query_weights": (3, 3)},
     ),
+    "critical-points": (
+        {"covariance": [[1.0, 0.0], [0.0, 1.0]], "context_length": 5},
+        {"points": (6,), "complete": (), "searched": ()},
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},

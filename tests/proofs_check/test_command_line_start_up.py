@@ -80,6 +80,7 @@ parameters = {
     "population-loss": {**law, **weights},
     "fixed-point": law,
     "fixed-point-any-start": law,
+    "critical-points": law,
     "preconditioned-gradient-step": {**law, "X": [[1.0]], "y": [1.0], "x_query": [1.0]},
     "uniform-covariates": {"dimension": 1, "context_length": 3},
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
