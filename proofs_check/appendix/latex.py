@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .document import ClaimEntry, Document
-from .markdown import cells, controls_text, sentence
+from .markdown import audit_items, cells, controls_text, evidence_text, sentence
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -46,7 +46,7 @@ def lines(document: Document) -> Iterator[str]:
     yield r"\begin{center}\begin{tabular}{lll}"
     yield r"claim & derivation & evidence \\ \hline"
     for entry in document.entries:
-        yield rf"{escape(entry.claim.identifier)} & {entry.derivation_status} & {entry.evidence_status} \\"
+        yield rf"{escape(entry.claim.identifier)} & {entry.derivation_status} & {escape(evidence_text(document, entry))} \\"
     yield r"\end{tabular}\end{center}"
     for entry in document.entries:
         yield from claim_lines(entry)
@@ -66,6 +66,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield rf"\textit{{Assumptions.}} {escape('; '.join(statement.assumptions))}."
     yield rf"\textit{{Conventions.}} {escape(statement.conventions)}."
     yield rf"\textit{{Sources.}} {escape('; '.join(str(s) for s in statement.sources))}."
+    for heading, text in audit_items(entry.audit) if entry.audit else []:
+        yield rf"\textit{{{escape(heading)}.}} {escape(text)}"
+        yield ""
     yield rf"\textit{{Domain of the checks.}} {escape(entry.claim.domain)}."
     yield r"\begin{enumerate}"
     for step in entry.derivation.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from .claim import Claim
@@ -23,3 +24,14 @@ def find(identifier: str) -> Claim:
     if identifier not in known:
         raise UsageError(f"there is no claim {identifier!r}; {nearest(identifier, known)}")
     return known[identifier]
+
+
+def with_corrected(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims of a run: one alone as it is; among several, an audit brings the claim that is right in its place."""
+    if len(claims) == 1:
+        return list(claims)
+    found = {claim.identifier: claim for claim in claims}
+    for claim in claims:
+        if claim.audit is not None and claim.audit.corrected not in found:
+            found[claim.audit.corrected] = find(claim.audit.corrected)
+    return list(found.values())

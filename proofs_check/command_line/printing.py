@@ -49,9 +49,12 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
     for heading in ("measured", "predicted", "allowed", "would catch"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what was run")
+    from ..claims.audit import in_words, outcomes_of
+
+    outcomes = outcomes_of(verdicts)
     for claim in verdicts:
         score = "" if claim.controls is None else str(claim.controls)
-        table.add_row(claim.identifier, claim.outcome, "", "", "", "", score, style="bold")
+        table.add_row(claim.identifier, claim.outcome, "", "", "", "", in_words(claim, outcomes) or score, style="bold")
         for row in rows_of(claim):
             table.add_row(*row)
     print_drawn(table)
