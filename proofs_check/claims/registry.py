@@ -12,9 +12,12 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, one_layer, relu_attention, risk
+    from . import any_start, attention_hessian, exponential_variances, least_squares_hessian, merged_heads
+    from . import one_layer, relu_attention, risk
 
+    audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
     found = (*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims())
+    found += tuple(claim for module in audited for claim in module.claims())
     return {claim.identifier: claim for claim in found}
 
 

@@ -286,16 +286,16 @@ def counterexample() -> dict[str, Any]:
 def refutation() -> Derivation:
     """The count at one prompt."""
     positive, negative = signs(form_matrix(COUNTEREXAMPLE))
-    least = printed_count(COUNTEREXAMPLE)
+    least, form = printed_count(COUNTEREXAMPLE), quadratic_form()
     steps = (
         Step(
             "the form at the counterexample",
-            "f(E)[d, N] at E = [[1, 0], [0, 1], [1, 0]]",
-            "vec(V)^T H vec(V) with H = (1/2) X (x) E E^T, as printed",
+            "f(E)[d, N], which at E = [[1, 0], [0, 1], [1, 0]] is vec(V)^T H vec(V)",
+            f"{to_text(form)}, and H = (1/2) X (x) E E^T as printed",
             r"H = \tfrac12 X \otimes E E^\top,\quad E = \begin{pmatrix}1&0\\0&1\\1&0\end{pmatrix}",
             "Lemma 5.1, which holds",
             lambda seed: (form_matrix(COUNTEREXAMPLE), printed_form(COUNTEREXAMPLE)),
-            forms={"H": exact(printed_form(COUNTEREXAMPLE))},
+            forms={"right": form},
         ),
         Step(
             "counterexample",
