@@ -1,11 +1,11 @@
 r"""The layer on prompts with random covariances c diag(lambda), lambda_k ~ Exp(1): exact means, and samples.
 
 Main statements
-    enumerated_risks      E (yhat - w.x_q)^2 / d at W_PV, W_KQ with A = a I: Gauss-Laguerre nodes for the variances, and for
-                          each of them the product Gauss rule of its prompts; exact, for the risk given Lambda is a
+    enumerated_risks      E (yhat - w.x_q)^2 / d with A = a I: Gauss-Laguerre nodes for the variances, and for each of
+                          them the product Gauss rule of its prompts; exact, for the risk given Lambda is a
                           polynomial of degree 3 in each variance
     enumerated_moments    E yhat (w.x_q) x_q1^(2k) in the same way; degree k + 2 in a variance
-    sampled_statistics    sums of yhat (w.x_q) and (yhat - w.x_q)^2, divided by d, and of their squares, over fresh prompts
+    sampled_statistics    sums of yhat (w.x_q)/d and (yhat - w.x_q)^2/d, and of their squares, over fresh prompts
 Rounding
     NumPy's Gauss-Laguerre nodes and weights with at most 6 nodes are right to 64 eps (tests compare with 40 digits);
     a polynomial of degree at most 2n - 1 with nodes up to 16 amplifies that by at most its degree.

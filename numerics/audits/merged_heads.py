@@ -1,7 +1,7 @@
 r"""Several heads of linear attention whose predictions add up: loss and slopes without sampling.
 
 Main statement
-    head_slopes    of f(E)[d, N] = E_dN + sum_h (attention of head h), with u12 = u21 = 0 in every head: the loss, and its
+    head_slopes    of f(E)[d, N] = E_dN + sum_h (attention of head h), u12 = u21 = 0 in every head: the loss, and its
                    derivatives in each v_h and in each entry of U_h. What a head adds is bilinear in its weights, so the
                    layer's own forward at (dW_PV, W_KQ) and (W_PV, dW_KQ) gives them; Gauss nodes make the means exact.
 """

@@ -50,7 +50,9 @@ def of_risk(case: Plain, batch: Prompts) -> dict[str, Any]:
     sizes = Prompts(batch.embedding.abs(), batch.target, batch.context_length)
     with_plus = sizes.embedding.clone()
     with_plus[:, -1] = -with_plus[:, -1]  # -y |x| adds up with beta.x |x|
-    magnitudes = gradient_and_product(Prompts(with_plus, batch.target, batch.context_length), beta.abs().clone(), v.abs())
+    magnitudes = gradient_and_product(
+        Prompts(with_plus, batch.target, batch.context_length), beta.abs().clone(), v.abs()
+    )
     rows, columns = batch.embedding.shape[-2:]
     unit = (columns + rows + 12) * torch.finfo(torch.float64).eps
     return {
@@ -109,5 +111,6 @@ def hessian(E: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
     def of_columns(flat: torch.Tensor) -> torch.Tensor:
         return predicted(flat.reshape(size, size).T, E, length)
 
-    found: torch.Tensor = torch.autograd.functional.hessian(of_columns, E.new_zeros(size * size))
+    start = E.new_zeros(size * size)
+    found: torch.Tensor = torch.autograd.functional.hessian(of_columns, start)  # type: ignore[no-untyped-call]
     return found

@@ -96,7 +96,9 @@ def verdict_of(corrected: ClaimEntry | None) -> str:
     """The verdict on the correction, with what its checks would have caught."""
     if corrected is None or corrected.verdict is None:
         return "Not measured."
-    gaps = "; ".join(f"{one.check}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdict.verdicts)
+    gaps = "; ".join(
+        f"{one.check}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdict.verdicts
+    )
     score = corrected.verdict.controls
     altered = f" {score}." if score is not None else ""
     return f"{sentence(corrected.verdict.outcome)}, {corrected.derivation_status} ({gaps}).{altered}"

@@ -46,7 +46,8 @@ def lines(document: Document) -> Iterator[str]:
     yield r"\begin{center}\begin{tabular}{lll}"
     yield r"claim & derivation & evidence \\ \hline"
     for entry in document.entries:
-        yield rf"{escape(entry.claim.identifier)} & {entry.derivation_status} & {escape(evidence_text(document, entry))} \\"
+        name, evidence = (escape(text) for text in (entry.identifier, evidence_text(document, entry)))
+        yield rf"{name} & {entry.derivation_status} & {evidence} \\"
     yield r"\end{tabular}\end{center}"
     for entry in document.entries:
         yield from claim_lines(entry)

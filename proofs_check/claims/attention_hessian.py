@@ -69,7 +69,7 @@ def measured_prompts(found: Values) -> list[tuple[int, dict[str, Any]]]:
 
 
 def rows_by(formula: Callable[[], Formula]) -> Callable[[Budget, Values], list[Row]]:
-    """The prediction, and half the second derivative along V and V', against a formula; relative to rounding's sizes."""
+    """The prediction, and half the second derivative along V and V', against a formula."""
 
     def rows(budget: Budget, found: Values) -> list[Row]:
         result = []
@@ -118,9 +118,7 @@ def whole_prompts(seed: int) -> list[FloatArray]:
 
 def whole_task(budget: Budget) -> Task:
     """Prompts one by one, so that their sizes may differ."""
-    made = [
-        {"embedding": [E.tolist()], "V": np.eye(len(E)).tolist()} for E in whole_prompts(budget.seed)
-    ]
+    made = [{"embedding": [E.tolist()], "V": np.eye(len(E)).tolist()} for E in whole_prompts(budget.seed)]
     return Task(MEASUREMENT, {"cases": made, "prompts": 1, "stream_key": "none"}, budget.device, cost=0.3)
 
 
@@ -169,8 +167,8 @@ def inertia_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
             ExactCount("signs at whole numbers", whole_task, sign_differences, in_words, UNIT),
             ExactCount("signs at sampled prompts", task, sampled_differences, in_words, UNIT),
         ),
-        "prompts of six laws (d <= 3, N <= 4) at random parameters; 24 prompts of whole numbers, a third of them without "
-        "labels and a third with equal examples, so that the rank is lower",
+        "prompts of six laws (d <= 3, N <= 4) at random parameters; 24 prompts of whole numbers, a third of them "
+        "without labels and a third with equal examples, so that the rank is lower",
         (
             Alterable(
                 theory.formula,
@@ -185,7 +183,7 @@ def inertia_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
 
 def letters_of_cases(seed: int) -> list[Mapping[str, Any]]:
     """Letters at which altered formulas are compared, in the sizes of the cases."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     for d, n in SIZES:
         draw = generator(f"letters of the form/{d}/{n}", seed)
         E = draw.uniform(-1, 1, size=(d + 1, n + 1))
@@ -213,18 +211,18 @@ def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
 
 AUDIT = Audit(
     printed=(
-        "H = 1/2 X (x) (E E^T/N), X = [[0, x_q], [x_q^T, 0]]. Almost surely X has one negative eigenvalue; thus H has at "
-        "least d + 1 negative eigenvalues, and hence the quadratic form is non-convex."
+        "H = 1/2 X (x) (E E^T/N), X = [[0, x_q], [x_q^T, 0]]. Almost surely X has one negative eigenvalue; thus H has "
+        "at least d + 1 negative eigenvalues, and hence the quadratic form is non-convex."
     ),
     reading=(
-        "For every N, as no lower bound on N is printed; (x) is the Kronecker product. E E^T has at most N + 1 eigenvalues "
-        "that are not 0. Text: Section 5.1 of the preprint."
+        "For every N, as no lower bound on N is printed; (x) is the Kronecker product. E E^T has at most N + 1 "
+        "eigenvalues that are not 0. Text: Section 5.1 of the preprint."
     ),
     counterexample=theory.counterexample,
     corrected="attention-hessian-inertia",
     correction=(
-        "H has exactly rank(E) negative eigenvalues where x_q is not 0: almost surely min(d, N) + 1 for noiseless labels, "
-        "which is d + 1 for N >= d and N + 1 for N < d."
+        "H has exactly rank(E) negative eigenvalues where x_q is not 0: almost surely min(d, N) + 1 for noiseless "
+        "labels, which is d + 1 for N >= d and N + 1 for N < d."
     ),
     survives="The conclusion: H has a negative eigenvalue for every prompt with x_q != 0, and the form is not convex.",
 )
@@ -241,6 +239,7 @@ def audit_claim() -> Claim:
             PrintedNumber(
                 "negative eigenvalues at d = 2, N = 1", counterexample_task, compare_with_printed,
                 lambda found: "1 prompt, signs counted in rational arithmetic", "eigenvalues at least",
+                finest=1.0,
             ),
         ),
         "one prompt; no formula of its own is altered: those of attention-hessian-inertia are",

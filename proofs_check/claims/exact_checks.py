@@ -39,9 +39,7 @@ class ExactCheck:
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         (found,) = run(self.tasks(budget))
-        return enumerated_verdict(
-            self.name, self.resolution, self.rows(budget, found), self.unit, self.ran(found), []
-        )
+        return enumerated_verdict(self.name, self.resolution, self.rows(budget, found), self.unit, self.ran(found), [])
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,8 @@ class ExactCount:
         (found,) = run(self.tasks(budget))
         measured = float(max(self.differences(budget, found)))
         return Verdict(
-            self.name, decide(measured == 0, 1.0, 1.0), measured, 0.0, 0.0, 1.0, self.unit, 0.0, 0.0, self.ran(found), {}
+            self.name, decide(measured == 0, 1.0, 1.0), measured, 0.0, 0.0, 1.0, self.unit, 0.0, 0.0,
+            self.ran(found), {},
         )  # fmt: skip
 
 
@@ -75,6 +74,7 @@ class PrintedNumber:
     """One measured number beside the one that a paper prints.
 
     compare(values)    (measured, printed, allowed, whether they agree)
+    finest             the smallest gap there is, for whole numbers
     """
 
     name: str
@@ -82,8 +82,7 @@ class PrintedNumber:
     compare: Callable[[Values], tuple[float, float, float, bool]]
     ran: Callable[[Values], str]
     unit: str
-    false_alarm: float = 0.0
-    miss: float = 0.0
+    finest: float = 0.0
     cost_of_alteration: AlterationCost = "exact"
 
     def expected_gap(self, budget: Budget) -> float | None:
@@ -96,7 +95,8 @@ class PrintedNumber:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         (found,) = run(self.tasks(budget))
         measured, printed, allowed, agree = self.compare(found)
+        gap = max(2 * allowed, self.finest)
         return Verdict(
-            self.name, decide(agree, 2 * allowed, 2 * allowed), measured, printed, allowed, 2 * allowed, self.unit,
-            self.false_alarm, self.miss, self.ran(found), {},
+            self.name, decide(agree, gap, gap), measured, printed, allowed, gap, self.unit, 0.0, 0.0,
+            self.ran(found), {},
         )  # fmt: skip

@@ -98,7 +98,7 @@ def hessian_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
 
 def letters_of_cases(seed: int) -> list[Mapping[str, Any]]:
     """Letters at which altered formulas are compared: small whole numbers in the sizes of the cases."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     for d, n in SIZES:
         draw = generator(f"letters of R/{d}/{n}", seed)
         E, beta, v = (draw.uniform(-1, 1, size=size) for size in ((d + 1, n + 1), (d,), (d,)))
@@ -120,15 +120,15 @@ def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
 AUDIT = Audit(
     printed="The Hessian of R(w) = (1/2n) (w - w*)^T X X^T (w - w*) is X X^T/(2n).",
     reading=(
-        "The statement of Section 4.2 in our notation; the columns of X are the n examples. The text of the paper was not "
-        "at hand when this page was written."
+        "The statement of Section 4.2 in our notation; the columns of X are the n examples. The text of the paper was "
+        "not at hand when this page was written."
     ),
     counterexample=theory.counterexample,
     corrected="least-squares-hessian",
     correction="The Hessian of R is X X^T/n, for every prompt; R has the factor 1/2, its second derivative has not.",
     survives=(
-        "The reading of the step as approximately preconditioned by the inverse Hessian: a factor 2 in the Hessian is a "
-        "factor in the step size."
+        "The reading of the step as approximately preconditioned by the inverse Hessian: a factor 2 in the Hessian is "
+        "a factor in the step size."
     ),
 )
 

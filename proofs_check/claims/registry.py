@@ -12,8 +12,16 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, attention_hessian, exponential_variances, least_squares_hessian, merged_heads
-    from . import one_layer, relu_attention, risk
+    from . import (
+        any_start,
+        attention_hessian,
+        exponential_variances,
+        least_squares_hessian,
+        merged_heads,
+        one_layer,
+        relu_attention,
+        risk,
+    )
 
     audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
     found = (*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims())

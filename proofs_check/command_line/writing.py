@@ -16,6 +16,7 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
     from ..appendix.document import gather
     from ..appendix.files import write
     from ..checking import EXIT_STATUS
+
     budget = RunOptions(profile, device, seed, None, False, None).budget()
     path = store_file(records)
     if output.exists() and not output.is_dir():

@@ -98,7 +98,7 @@ def squares_obligation(forms: Forms) -> Identity:
 
 
 def parameter_point(E: Rows) -> tuple[Any, list[int]]:
-    """f(E)[d, N] as a polynomial in the parameters, and their numbers: the columns of [[U, u12], [u21^T, u]], stacked."""
+    """f(E)[d, N] as a polynomial in the parameters, and their numbers: columns of [[U, u12], [u21^T, u]], stacked."""
     d, n = len(E) - 1, len(E[0]) - 1
     point = make_point(WEIGHTS, d, None, {})
     entries = Matrix.build(d + 1, n + 1, lambda i, j: point.one * E[i][j])
@@ -143,8 +143,8 @@ def rank_relations() -> list[Relation]:
 
 
 ONTO = (
-    "The step 'inertia': for x_q != 0 the pair (a, b) takes every value, G is positive semi-definite of rank rank(E), and "
-    "Sylvester's law of inertia counts the signs of a difference of two squares in independent coordinates."
+    "The step 'inertia': for x_q != 0 the pair (a, b) takes every value, G is positive semi-definite of rank rank(E), "
+    "and Sylvester's law of inertia counts the signs of a difference of two squares in independent coordinates."
 )
 ALMOST_SURELY = (
     "The step 'how many': the minors of E are polynomials in the prompt; one that does not vanish at a rational prompt "
@@ -165,7 +165,9 @@ def obligations() -> ClaimObligations:
         },
         (
             Obligation(FORM, "f(E)[d, N] = right, for every prompt", form_obligation(FORM)),
-            Obligation(SQUARES, "plus and minus are the two squares, and f(E)[d, N] = plus - minus", squares_obligation),
+            Obligation(
+                SQUARES, "plus and minus are the two squares, and f(E)[d, N] = plus - minus", squares_obligation
+            ),
             Obligation(INERTIA, "as many positive and negative eigenvalues as rank(E)", signs_obligation),
             Obligation(RANK, "rank(E) = min(d, N) + 1 where y_i = w.x_i", ranks_obligation),
         ),
@@ -195,9 +197,7 @@ def printed_entries(E: Rows) -> list[list[Any]]:
     X[size - 1][size - 1] = 0
     gram = [[sum(a * b for a, b in zip(p, q, strict=True)) for q in E] for p in E]
     places = range(size * size)
-    return [
-        [flint.fmpq(X[p // size][q // size] * gram[p % size][q % size], n) for q in places] for p in places
-    ]
+    return [[flint.fmpq(X[p // size][q // size] * gram[p % size][q % size], n) for q in places] for p in places]
 
 
 def kronecker_obligation(forms: Forms) -> Relations:

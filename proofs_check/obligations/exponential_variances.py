@@ -11,8 +11,8 @@ from typing import Any
 
 import flint
 
-from ..engines.expressions import Quotient, evaluate
 from ..engines.exponential_means import exponential_mean
+from ..engines.expressions import Quotient, evaluate
 from ..engines.identities import Identity
 from ..engines.layer import DEGREE, PROMPT, reduced_loss
 from ..engines.matrices import Matrix
@@ -28,7 +28,9 @@ VARIABLES: dict[str, Kind] = {"lam": "diagonal", **PROMPT}
 SYMBOLS: dict[str, Kind] = {name: "scalar" for name in ("a", "c", "c_0", "M", "N", "xi", "k")}
 
 
-def identity(difference: Callable[[Point], Any], *quotients: Quotient, variables: dict[str, Kind] | None = None) -> Identity:
+def identity(
+    difference: Callable[[Point], Any], *quotients: Quotient, variables: dict[str, Kind] | None = None
+) -> Identity:
     """For each of the dimensions 1 .. 4, in symbols and at a random point."""
     power = 3 + sum(max(part.largest_power("d") for part in quotient) for quotient in quotients)
     degree = 3 * DEGREE + sum(2 * max(part.degree() for part in quotient) for quotient in quotients)
@@ -110,7 +112,11 @@ def mean_obligation(forms: Forms) -> Identity:
 
 def factor_obligation(forms: Forms) -> Identity:
     """factor = gain mean at c_0 = 1."""
-    gain, mean, factor = forms.quotient(GAIN, "gain"), forms.quotient(MEAN, "mean"), forms.quotient(PREDICTION, "factor")
+    gain, mean, factor = (
+        forms.quotient(GAIN, "gain"),
+        forms.quotient(MEAN, "mean"),
+        forms.quotient(PREDICTION, "factor"),
+    )
 
     def difference(point: Point) -> Any:
         at = point.with_values({"c_0": point.one})
@@ -167,14 +173,17 @@ def of(*names: str) -> Rational:
 
 
 LAPLACE = (
-    "The step 'variance given the query': a normal variable with an Exp(1) variance has a Laplace law, as both have the "
-    "characteristic function 1/(1 + t^2/2); so E xi^m = m! for xi = sqrt(2) |x|, and polynomials are dense in L^2 of that "
-    "law, which has exponential moments."
+    "The step 'variance given the query': a normal variable with an Exp(1) variance has a Laplace law, as both have "
+    "the characteristic function 1/(1 + t^2/2); so E xi^m = m! for xi = sqrt(2) |x|, and polynomials are dense in L^2 "
+    "of that law, which has exponential moments."
 )
-CONDITIONAL = "The step 'prediction given the query': E[yhat | x_q, w, Lambda] = a x_q^T Lambda w, for E[s | w, Lambda] = Lambda w."
+CONDITIONAL = (
+    "The step 'prediction given the query': E[yhat | x_q, w, Lambda] = a x_q^T Lambda w, as E[s | w, Lambda] is "
+    "Lambda w."
+)
 SYMMETRY = (
-    "The step 'gain': a convex risk whose law is invariant under permutations and reflections of the coordinates is least "
-    "at a multiple of I."
+    "The step 'gain': a convex risk whose law is invariant under permutations and reflections of the coordinates is "
+    "least at a multiple of I."
 )
 LAW_WORDS = "Lambda = c diag(lambda_1 .. lambda_d), lambda_k ~ Exp(1); x_i, x_q ~ N(0, Lambda), w ~ N(0, I), no noise"
 
@@ -293,7 +302,10 @@ def figure() -> ClaimObligations:
     """The limit, and its values at c = 4 and 9."""
     return ClaimObligations(
         "audit-zfb-figure",
-        (LAW_WORDS, "trained at c = 1, N -> oo; tested at c, M -> oo; the tick labels of the panels as in the paper's text"),
+        (
+            LAW_WORDS,
+            "trained at c = 1, N -> oo; tested at c, M -> oo; the tick labels of the panels as in the paper's text",
+        ),
         {TRAINED_AT_1: {"limit": of("c")}, COUNTEREXAMPLE: {}},
         (
             Obligation(TRAINED_AT_1, "E (yhat - w.x_q)^2 = d limit at 1/M = 0, a = 1/3", limit_trained_at_1),

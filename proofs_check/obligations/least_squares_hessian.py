@@ -56,7 +56,9 @@ def hessian_obligation(forms: Forms) -> Identity:
 
     def difference(point: Point, n: int) -> Any:
         z, v = point["z"], point["v"]
-        return slope_along(point, v, z, n) - slope_along(point, v * 0, z, n) - dot(z, summed_over_samples(form, point, n))
+        return (
+            slope_along(point, v, z, n) - slope_along(point, v * 0, z, n) - dot(z, summed_over_samples(form, point, n))
+        )
 
     return for_every_prompt(difference, form)
 

@@ -1,4 +1,4 @@
-"""Obligations of merged-heads-fixed-points: slopes of two heads from the layer's own loss, and one point for the audit."""
+"""Obligations of merged-heads-fixed-points: slopes of two heads from the layer's own loss, and the audit's point."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ HEAD_KINDS = {
 }
 IN_A: Polynomial = of_law("A")
 INVERTIBLE = (
-    "The step 'fixed points': left is invertible, as the certificate of fixed-point has M a sum of squares and at least a "
-    "positive multiple of Lambda; then v_i slope = 0 for all i leaves v = 0 or A = A*."
+    "The step 'fixed points': left is invertible, as the certificate of fixed-point has M a sum of squares and at "
+    "least a positive multiple of Lambda; then v_i slope = 0 for all i leaves v = 0 or A = A*."
 )
 FURTHER_HEADS = "More than two heads: A is a sum over heads, and the others enter as v2 U2 does."
 
@@ -119,7 +119,12 @@ def obligations() -> ClaimObligations:
     return ClaimObligations(
         "merged-heads-fixed-points",
         (*ASSUMPTIONS, "yhat = sum_i v_i s^T U_i x_q with s = (1/N) sum y_j x_j"),
-        {SLOPE: {"right": IN_A}, HEADS: HEAD_KINDS, FIXED: {"left": of_law(), "right": of_law()}, SADDLES: {"pull": of_law()}},
+        {
+            SLOPE: {"right": IN_A},
+            HEADS: HEAD_KINDS,
+            FIXED: {"left": of_law(), "right": of_law()},
+            SADDLES: {"pull": of_law()},
+        },
         (
             Obligation(SLOPE, "(L(A + V) - L(A - V))/2 = tr(V^T right)", slope_obligation),
             Obligation(HEADS, "central differences of L(v1 U1 + v2 U2) in U1 and v1 are the forms", head_obligation),
@@ -165,7 +170,9 @@ def refutation() -> ClaimObligations:
         {HEADS: HEAD_KINDS, COUNTEREXAMPLE: {}},
         (
             Obligation(HEADS, "central differences of L(v1 U1 + v2 U2) in U1 and v1 are the forms", head_obligation),
-            Obligation(COUNTEREXAMPLE, "no slope at v = 0, U = diag(1, -1), which is in neither set", counterexample_obligation),
+            Obligation(
+                COUNTEREXAMPLE, "no slope at v = 0, U = diag(1, -1), which is in neither set", counterexample_obligation
+            ),
         ),
         (*TRUSTED, "That the statement is printed as quoted."),
     )

@@ -2,8 +2,8 @@ r"""The prediction of one layer as a quadratic form in its parameters, and the s
 
 With V = [[U, u12], [u21^T, u]], a = V e_(d+1) = (u12; u), b = V (x_q; 0) = (U x_q; u21.x_q) and G = E E^T/N:
 Main statements
-    quadratic form    yhat = a^T G b = vec(V)^T H vec(V) with H = (1/2) X (x) G, X = [[0, x_q], [x_q^T, 0]]; the matrix of
-                      second derivatives of yhat is 2 H
+    quadratic form    yhat = a^T G b = vec(V)^T H vec(V) with H = (1/2) X (x) G, X = [[0, x_q], [x_q^T, 0]]; the second
+                      derivatives of yhat are 2 H
     two squares       yhat = (a + b)^T G (a + b)/4 - (a - b)^T G (a - b)/4
     inertia           for x_q != 0, H has rank(E) positive and rank(E) negative eigenvalues, the others are zero
     how many          rank(E) <= min(d, N) + 1; with y_i = w.x_i it is min(d, N) + 1 almost surely
@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def signs(matrix: Any) -> tuple[int, int]:
 
 def changes(values: list[Any]) -> int:
     """How often the sign changes along a list without zeros."""
-    return sum((a > 0) != (b > 0) for a, b in zip(values, values[1:], strict=False))
+    return sum((a > 0) != (b > 0) for a, b in pairwise(values))
 
 
 def rank(E: Any) -> int:
@@ -174,7 +175,7 @@ def derivation() -> Derivation:
             "rank E with y_i = w.x_i, almost surely",
             "min(d, N) + 1",
             r"\operatorname{rank} E = \min(d, N) + 1\quad\text{(almost surely, } y_i = w^\top x_i)",
-            "the columns (x_i; w.x_i) span min(d, N) dimensions of the graph of w; (x_q; 0) lies outside unless w.x_q = 0",
+            "the columns (x_i; w.x_i) span min(d, N) dimensions; (x_q; 0) lies outside unless w.x_q = 0",
             lambda seed: ([rank(noiseless(seed, n)) for n in LENGTHS], [min(size_at(seed), n) + 1 for n in LENGTHS]),
         ),
     )
@@ -207,7 +208,7 @@ STATEMENT = Statement(
         "rank(E) positive eigenvalues where x_q is not 0; for noiseless labels that is min(d, N) + 1 almost surely."
     ),
     assumptions=("every prompt with x_q != 0; the parameters are U, u12, u21 and u",),
-    conventions="yhat = vec(V)^T H vec(V), V = [[U, u12], [u21^T, u]] with stacked columns; the second derivatives are 2 H",
+    conventions="yhat = vec(V)^T H vec(V), V = [[U, u12], [u21^T, u]], stacked columns; its second derivatives are 2 H",
     sources=(Source("zhang2024trained", "Lemma 5.1 (the form), Section 5.1 (at least d + 1)"), Source("ours", "")),
     uses=("population-loss",),
 )
@@ -323,8 +324,8 @@ def printed_form(E: Any) -> Any:
 PRINTED = Statement(
     identifier="audit-zfb-hessian",
     title="As printed: H has at least d + 1 negative eigenvalues",
-    latex=r"H = \tfrac12 X \otimes \bigl(\tfrac1N E E^\top\bigr),\ X = \begin{pmatrix}0 & x_q\\ x_q^\top & 0\end{pmatrix}:"
-    r"\quad \#\{\lambda(H) < 0\} \overset{?}{\geq} d + 1",
+    latex=r"H = \tfrac12 X \otimes \bigl(\tfrac1N E E^\top\bigr),\ "
+    r"X = \begin{pmatrix}0 & x_q\\ x_q^\top & 0\end{pmatrix}:\quad \#\{\lambda(H) < 0\} \overset{?}{\geq} d + 1",
     text="H = 1/2 X (x) (E E^T/N) with X = [[0, x_q], [x_q^T, 0]] has at least d + 1 negative eigenvalues.",
     assumptions=("every prompt, or almost every one; no lower bound on N is printed",),
     conventions="as printed; (x) is the Kronecker product",

@@ -1,10 +1,11 @@
-r"""One layer under random diagonal covariances with independent exponential entries: gain, prediction, risk, and their limits.
+r"""One layer under random diagonal covariances with exponential entries: gain, prediction, risk, and their limits.
 
-Each prompt has its own Lambda = c diag(lambda_1 .. lambda_d) with lambda_k ~ Exp(1) independent; x_i, x_q ~ N(0, Lambda),
-w ~ N(0, I), no noise. With xi = sqrt(2/c) |x|:
+Each prompt has its own Lambda = c diag(lambda_1 .. lambda_d) with lambda_k ~ Exp(1) independent;
+x_i, x_q ~ N(0, Lambda), w ~ N(0, I), no noise. With xi = sqrt(2/c) |x|:
 Main statements
-    averaging       E prod_j tr(Lambda^k_j) = sum over partitions of the traces of (d)_blocks prod_blocks (sum k)! c^(sum k)
-    risk            of the layer with A = a I on prompts of length M, divided by d: c - 4 a c^2 + a^2 c^3 (6 + (2 d + 10)/M)
+    averaging       E prod_j tr(Lambda^k_j) = c^(sum k) times the sum, over partitions of the traces into b blocks, of
+                    d (d - 1) .. (d - b + 1) prod_blocks (sum of their k)!
+    risk            at A = a I and length M, divided by d: c - 4 a c^2 + a^2 c^3 (6 + (2 d + 10)/M)
     gain            trained at scale c_0 and length N the least risk has a = N/(c_0 (3 N + d + 5))
     covariate       a coordinate has the density exp(-xi)/(sqrt(2 c)), a Laplace law, and E xi^m = m!
     variance        E[c lambda | x] = c (1 + xi)/2: a large query betrays a large variance
@@ -36,7 +37,13 @@ from ..algebra.evaluation import evaluate
 from ..algebra.formulas import Formula, Values, left_divided
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar, substitute, sum_over_samples
 from ..one_layer import risk as one_layer_risk
-from ..one_layer.assumptions import AssumptionError, check_context_length, check_dimension, check_positive, check_shape, real_array
+from ..one_layer.assumptions import (
+    AssumptionError,
+    check_context_length,
+    check_dimension,
+    check_positive,
+    check_shape,
+)
 from ..one_layer.fixed_point import exact_value, latex_of
 from ..one_layer.prompt_law import PromptLaw
 from ..symbols import LAMBDA, X_Q, ZERO, I, N, W, X
@@ -357,12 +364,13 @@ STATEMENT = Statement(
     title="Random exponential variances: gain, prediction given the query, risk, and their limits",
     latex="",  # that of the step on the prediction, filled in by `derivation`
     text=(
-        "A layer trained on prompts with random diagonal covariances c_0 diag(lambda), lambda_k ~ Exp(1), predicts, given "
-        "the query and the task, sum_i w_i x_qi a (1 + sqrt(2) |x_qi|)/2 with a = N/(3N + d + 5): a query is informative "
-        "about its own covariance. Its risk at another scale c is a cubic in c."
+        "A layer trained on prompts with random diagonal covariances c_0 diag(lambda), lambda_k ~ Exp(1), predicts, "
+        "given the query and the task, sum_i w_i x_qi a (1 + sqrt(2) |x_qi|)/2 with a = N/(3N + d + 5): a query is "
+        "informative about its own covariance. Its risk at another scale c is a cubic in c."
     ),
     assumptions=(
-        "per prompt Lambda = c diag(lambda), lambda_k ~ Exp(1) independent; x_i, x_q ~ N(0, Lambda), w ~ N(0, I), no noise",
+        "Lambda = c diag(lambda) per prompt, lambda_k ~ Exp(1) independent",
+        "x_i, x_q ~ N(0, Lambda) given Lambda; w ~ N(0, I), no noise",
         "trained at scale c_0 and length N: A = u U = a I, u12 = u21 = 0 (the least risk over all A)",
         "the statement on the prediction at c = c_0 = 1; xi = sqrt(2) |x|",
     ),
@@ -457,15 +465,24 @@ def check_scales(scale: Any, training_scale: Any) -> dict[str, float]:
 
 
 def predict(
-    dimension: Any, context_length: Any, test_length: Any, scale: Any = 1.0, training_scale: Any = 1.0,
-    x_query: Any = None, task: Any = None,
+    dimension: Any,
+    context_length: Any,
+    test_length: Any,
+    scale: Any = 1.0,
+    training_scale: Any = 1.0,
+    x_query: Any = None,
+    task: Any = None,
 ) -> dict[str, Any]:
     """Gain, risk divided by d and its limit; with a query and a task also the mean prediction. Raises AssumptionError.
 
     >>> round(predict(20, 100, 100, scale=4)["limit_risk"], 12)
     25.333333333333
     """  # fmt: skip
-    d, n, m = check_dimension(dimension), check_context_length(context_length), check_context_length(test_length, "test_length")
+    d, n, m = (
+        check_dimension(dimension),
+        check_context_length(context_length),
+        check_context_length(test_length, "test_length"),
+    )
     numbers = {**check_scales(scale, training_scale), "d": d, "N": n, "M": m}
     a = at_numbers(gain(), numbers)
     found = {
@@ -539,15 +556,17 @@ def failure_counterexample() -> dict[str, Any]:
 @cache
 def failure_refutation() -> Derivation:
     """The printed factor beside the derived one."""
-    import sympy as sp
-
     printed, found = printed_factor(), value(limit_factor(), {"xi": XI})
+    shown, right = latex_of(rational(printed)), latex_of(rational(found))
     steps = (
         Step(
             "as printed",
             "the factor of w.x_q in the limit",
             f"E[lambda^2]/E[lambda^3] E[lambda] = {printed}",
-            rf"x_q^\top\,\mathbb{{E}}[\Lambda^2]\,\mathbb{{E}}[\Lambda^3]^{{-1}}\,\mathbb{{E}}[\Lambda]\,w = \tfrac{{{printed.numerator}}}{{{printed.denominator}}}\,w^\top x_q",
+            (
+                rf"x_q^\top\,\mathbb{{E}}[\Lambda^2]\,\mathbb{{E}}[\Lambda^3]^{{-1}}\,\mathbb{{E}}[\Lambda]\,w = "
+                rf"\tfrac{{{printed.numerator}}}{{{printed.denominator}}}\,w^\top x_q"
+            ),
             "E lambda^k = k!",
             forms={"printed": rational(printed)},
         ),
@@ -555,7 +574,7 @@ def failure_refutation() -> Derivation:
             "counterexample",
             "E[yhat | x_q, w]/(w x_q) at d = 1, x_q = sqrt 2, in the limit",
             f"{found}, printed {printed}",
-            rf"\lim \mathbb{{E}}[\hat y \mid x_q, w] = {latex_of(sp.Rational(found.numerator, found.denominator))}\,w x_q \neq {latex_of(rational(printed))}\,w x_q",
+            rf"\lim \mathbb{{E}}[\hat y \mid x_q, w] = {right}\,w x_q \neq {shown}\,w x_q",
             "E[Lambda | x_q] in the place of E[Lambda]: given a large query the variance is larger",
             lambda seed: (
                 [moment_of_variance(1 + seed) / 3, int(found != printed)],
@@ -612,7 +631,10 @@ def figure_refutation() -> Derivation:
             str(limit_risk().subs(symbol("c_0"), 1)),
             rf"\lim \tfrac1d\,\text{{risk}} = {latex_of(limit_risk().subs(symbol('c_0'), 1))}",
             "exponential-variances with c_0 = 1",
-            lambda seed: (far(risk_trained_at_one(), seed), value(limit_risk().subs(symbol("c_0"), 1), numbers_at(seed))),
+            lambda seed: (
+                far(risk_trained_at_one(), seed),
+                value(limit_risk().subs(symbol("c_0"), 1), numbers_at(seed)),
+            ),
             forms={"limit": limit_risk().subs(symbol("c_0"), 1)},
         ),
         Step(
@@ -637,11 +659,11 @@ def risk_trained_at_one() -> sp.Expr:
 FIGURE = Statement(
     identifier="audit-zfb-figure",
     title="As printed: the plotted limit at scales 4 and 9 is that of a layer trained at scale 1",
-    latex=r"\text{black dashed lines at } c = 4, 9 \overset{?}{=} \lim_{M, N \to \infty}\tfrac1d\,\text{risk of the layer "
-    r"trained at } c = 1",
+    latex=r"\text{black dashed lines at } c = 4, 9 \overset{?}{=} \lim_{M, N \to \infty}\tfrac1d\,"
+    r"\text{risk of the layer trained at } c = 1",
     text=(
-        "Figure 1: models are trained at c = 1 and tested at c = 1, 4, 9; the black dashed line is the prediction error of "
-        "the linear self-attention model when M, N -> infinity."
+        "Figure 1: models are trained at c = 1 and tested at c = 1, 4, 9; the black dashed line is the prediction "
+        "error of the linear self-attention model when M, N -> infinity."
     ),
     assumptions=("x ~ N(0, c Lambda), Lambda diagonal with iid Exp(1) entries, d = 20; error divided by d",),
     conventions="as printed; 'LSA limit' in the legend",

@@ -1,7 +1,7 @@
-r"""Fixed points of H heads of linear attention with merged key and query: a global manifold, and a continuum with v = 0.
+r"""Fixed points of H heads of linear attention with merged key and query: a global manifold, and one with v = 0.
 
-The layer predicts sum_i v_i s^T U_i x_q, with s = (1/N) sum y_j x_j: one head of linear attention each, u12 = u21 = 0. Its
-loss depends on A = sum_i v_i U_i alone; with M = E s s^T, C = E s w^T = Lambda Psi:
+The layer predicts sum_i v_i s^T U_i x_q, with s = (1/N) sum y_j x_j: one head of linear attention each, u12 = u21 = 0.
+Its loss depends on A = sum_i v_i U_i alone; with M = E s s^T, C = E s w^T = Lambda Psi:
 Main statements
     slope           dL/dA = (M A - C) Lambda
     heads           dL/dU_i = v_i (M A - C) Lambda  and  dL/dv_i = <U_i, (M A - C) Lambda>
@@ -33,7 +33,6 @@ from ..algebra.formulas import Formula, Values
 from ..algebra.matrix_derivatives import derivative, gradient
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, matrix, scalar, substitute
-from ..algebra.words import Letter
 from ..one_layer import formulas
 from ..one_layer.assumptions import AssumptionError, check_shape, real_array
 from ..one_layer.enumeration import InstanceKey
@@ -120,7 +119,8 @@ def derived_slopes(values: Mapping[str, Any]) -> Array:
 def without_slope(values: Mapping[str, Any], U: Array) -> Array:
     """U minus its part along C Lambda: then <U, C Lambda> = 0."""
     pull = -evaluate(slope(), {**values, "A": 0 * U})
-    return U - pull * (np.sum(U * pull) / np.sum(pull * pull))
+    found: Array = U - pull * (np.sum(U * pull) / np.sum(pull * pull))
+    return found
 
 
 def minimiser(values: Mapping[str, Any]) -> Array:
@@ -131,7 +131,7 @@ def minimiser(values: Mapping[str, Any]) -> Array:
 
 
 def two_sets(key: InstanceKey) -> list[Array]:
-    """Slopes by differences at a point of each set: v = 0 with both U_i on the continuum, and heads that add up to A*."""
+    """Slopes by differences at a point of each set: v = 0 with U_i on the continuum, and heads that add up to A*."""
     values = heads_at(key)
     quiet = [(Fraction(0), without_slope(values, values[name])) for name in ("U1", "U2")]
     rest = minimiser(values) - values["v1"] * values["U1"]
@@ -171,7 +171,9 @@ def derivation() -> Derivation:
             rf"\frac{{\partial L}}{{\partial U_1}} = {to_latex(of_U)}",
             "A = v1 U1 + v2 U2; the other head by exchange, further heads as the second",
             lambda key: (
-                slopes_by_differences(key, [(heads_at(key)[v], heads_at(key)[U]) for v, U in (("v1", "U1"), ("v2", "U2"))]),
+                slopes_by_differences(
+                    key, [(heads_at(key)[v], heads_at(key)[U]) for v, U in (("v1", "U1"), ("v2", "U2"))]
+                ),
                 derived_slopes(heads_at(key)),
             ),
             forms={"U1": of_U, "v1": of_v},
@@ -180,10 +182,18 @@ def derivation() -> Derivation:
             "fixed points",
             "{all slopes vanish}",
             "{A = A*} and {v = 0, <U_i, C Lambda> = 0 for all i}, with left A* = right",
-            r"\{\textstyle\sum_i v_i U_i = A^*\} \,\cup\, \{v = 0,\ \langle U_i, \Lambda\Psi\Lambda\rangle = 0\ \forall i\}",
-            "v_i (M A - C) Lambda = 0 for all i: all v_i = 0, or M A = C; where v = 0 the slope in v_i is -<U_i, C Lambda>",
+            (
+                r"\{\textstyle\sum_i v_i U_i = A^*\} \,\cup\, \{v = 0,\ \langle U_i, \Lambda\Psi\Lambda\rangle = 0\ "
+                r"\forall i\}"
+            ),
+            (
+                "v_i (M A - C) Lambda = 0 for all i: all v_i = 0, or M A = C; where v = 0 the slope in v_i is -<U_i, C "
+                "Lambda>"
+            ),
             lambda key: (two_sets(key), [0 * one for one in two_sets(key)]),
-            proof="M and Lambda are invertible, so that M A = C at A* only. L depends on A alone, so L = L(0) where v = 0.",
+            proof=(
+                "M and Lambda are invertible, so that M A = C at A* only. L depends on A alone: it is L(0) where v = 0."
+            ),
             forms={"left": system.left, "right": system.right},
         ),
         Step(
@@ -206,9 +216,9 @@ STATEMENT = Statement(
     title="Merged heads: all fixed points, a global manifold and a continuum of saddles with v = 0",
     latex="",  # that of the step `fixed points`, filled in by `derivation`
     text=(
-        "Of H heads with merged key and query and u12 = u21 = 0 the fixed points of gradient flow are those where the heads "
-        "add up to the global minimum, and those with all v_i = 0 and every U_i orthogonal to Lambda Psi Lambda: for d > 1 a "
-        "continuum of saddles of dimension H (d^2 - 1), all with the loss of the zero layer."
+        "Of H heads with merged key and query and u12 = u21 = 0 the fixed points of gradient flow are those where the "
+        "heads add up to the global minimum, and those with all v_i = 0 and every U_i orthogonal to Lambda Psi "
+        "Lambda: for d > 1 a continuum of saddles of dimension H (d^2 - 1), all with the loss of the zero layer."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, Lambda), w ~ N(0, Psi), eps ~ N(0, sigma^2); Lambda positive definite, Psi not zero",
@@ -335,8 +345,8 @@ PRINTED = Statement(
     latex=r"\mathcal{M}_0 = \{v = 0,\ U = 0\},\quad \mathcal{M}_* = \{\textstyle\sum_i v_i U_i = A^*\}:\quad "
     r"\{\text{fixed points}\} \overset{?}{=} \mathcal{M}_0 \cup \mathcal{M}_*",
     text=(
-        "There are two manifolds of fixed points: the unstable fixed point at zero, M_0 = {v = 0, U = 0}, and a manifold of "
-        "stable fixed points at the global minimum, M_* = {sum_i v_i U_i = A*}."
+        "There are two manifolds of fixed points: the unstable fixed point at zero, M_0 = {v = 0, U = 0}, and a "
+        "manifold of stable fixed points at the global minimum, M_* = {sum_i v_i U_i = A*}."
     ),
     assumptions=("H heads with merged key and query, u12 = u21 = 0; gradient flow",),
     conventions="as printed, with v for the second layer w_2 and U_i for the rows of the first layer W_1",
@@ -346,7 +356,11 @@ PRINTED = Statement(
 
 
 def slopes_for_user(
-    covariance: Any, context_length: Any, value_gains: Any, key_queries: Any, task_covariance: Any = None,
+    covariance: Any,
+    context_length: Any,
+    value_gains: Any,
+    key_queries: Any,
+    task_covariance: Any = None,
     noise_variance: Any = 0.0,
 ) -> dict[str, Any]:
     """The slopes of H heads and whether they vanish up to rounding. Raises AssumptionError."""  # fmt: skip
