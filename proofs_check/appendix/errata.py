@@ -30,8 +30,9 @@ def lines(document: Document) -> Iterator[str]:
     yield ""
     yield (
         "We build on these papers, and list here single statements in them that do not hold as printed, so that a "
-        "reader who meets them knows what to use instead. None of them changes a theorem of its paper; what holds all "
-        "the same is said with each. We may have misread one: then please tell us. Each statement is a claim of the "
+        "reader who meets them knows what to use instead. None of them is a numbered theorem; what holds all the same "
+        "is said with each. A verdict is about the reading that stands beside it, and we may have misread one: then "
+        "please tell us. Each statement is a claim of the "
         "toolkit, and so is its correction; the verdicts are computed from measurements, never written by hand."
     )
     yield ""
@@ -55,6 +56,12 @@ def source_of(entry: ClaimEntry) -> str:
     return str(source)
 
 
+def place_of(entry: ClaimEntry) -> str:
+    """The place in the paper."""
+    (source,) = (one for one in entry.derivation.statement.sources if one.key != "ours")
+    return source.place
+
+
 def state_of(document: Document, entry: ClaimEntry) -> str:
     """The state in words; what was not measured is said to be so."""
     return document.audit_in_words(entry) if entry.verdict else "not measured"
@@ -68,12 +75,13 @@ def entry_lines(document: Document, entry: ClaimEntry, audit: Audit) -> Iterator
     yield f'## {name} <a id="{name}"></a>'
     yield ""
     yield f"- **Paper.** {BY_KEY[key].to_text()}."
-    yield f"- **Place.** {source_of(entry)}."
+    yield f"- **Place.** {place_of(entry)}."
     yield f"- **Printed.** {audit.printed}"
     yield f"- **Reading.** {audit.reading}"
     yield f"- **Counterexample.** {written_out(audit.counterexample())}."
-    yield f"- **Verdict.** {state_of(document, entry)}. {numbers(entry)}"
-    yield f"- **The counterexample is** {entry.level}."
+    state = sentence(state_of(document, entry).removeprefix("audit: "))
+    yield f"- **Verdict, on this reading.** {state}. {numbers(entry)}"
+    yield f"- **Level of the counterexample.** {sentence(str(entry.level))}."
     yield f"- **Corrected statement** ({audit.corrected}). {audit.correction}"
     yield f"- **Its verdict.** {verdict_of(corrected)}"
     yield f"- **What holds all the same.** {audit.survives}"
@@ -87,8 +95,8 @@ def numbers(entry: ClaimEntry) -> str:
 
 def one_check(verdict: Verdict) -> str:
     return (
-        f"{sentence(verdict.check)}: measured {verdict.measured:.4g}, printed {verdict.predicted:.4g} {verdict.unit}, "
-        f"allowed {verdict.allowed:.2g} ({verdict.ran})."
+        f"*{verdict.check}*: measured {verdict.measured:.4g}, printed {verdict.predicted:.4g} ({verdict.unit}), "
+        f"allowed {verdict.allowed:.2g}; {verdict.ran}."
     )
 
 

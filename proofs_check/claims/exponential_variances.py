@@ -306,7 +306,7 @@ class PrintedLimit:
         holds = abs(measured - printed) <= allowed
         return Verdict(
             self.name, "inconclusive" if holds else "contradicts", measured, printed, allowed,
-            result.detectable * printed + finite_size, "divided by d", self.false_alarm, self.miss,
+            result.detectable * printed + finite_size, "E yhat (w.x_q) divided by d", self.false_alarm, self.miss,
             f"{result.draws:.1e} prompts at d = {PAPER[0]}, N = M = {PAPER[1]}",
             {"sampling": sampling, "finite size": finite_size},
         )  # fmt: skip
@@ -346,7 +346,7 @@ class LimitOnAxis:
         allowed = sampling + finite_size
         return Verdict(
             self.name, "inconclusive" if measured <= top + allowed else "contradicts", measured, top, allowed,
-            result.detectable * top + finite_size, "divided by d, shown at most", self.false_alarm, self.miss,
+            result.detectable * top + finite_size, "divided by d, the panel shows at most", self.false_alarm, self.miss,
             f"{result.draws:.1e} prompts at d = {PAPER[0]}, N = M = {PAPER[1]}",
             {"sampling": sampling, "finite size": finite_size},
         )  # fmt: skip

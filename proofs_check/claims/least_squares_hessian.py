@@ -126,10 +126,7 @@ AUDIT = Audit(
     counterexample=theory.counterexample,
     corrected="least-squares-hessian",
     correction="The Hessian of R is X X^T/n, for every prompt; R has the factor 1/2, its second derivative has not.",
-    survives=(
-        "The reading of the step as approximately preconditioned by the inverse Hessian: a factor 2 in the Hessian is "
-        "a factor in the step size."
-    ),
+    survives="Whatever uses the Hessian up to a factor: a factor 2 in it is a factor in a step size.",
 )
 
 

@@ -201,8 +201,8 @@ AUDIT = Audit(
         "H (d^2 - 1) that holds the zero point, all saddles with the loss of the zero layer."
     ),
     survives=(
-        "Two values of the loss at fixed points, and the analysis from small starts: the continuum is left as zero "
-        "is, and the loss drops once."
+        "There are two values of the loss at fixed points, and no fixed point but those of M_* is a minimum. The time "
+        "courses of the paper are not audited here."
     ),
 )
 

@@ -84,7 +84,9 @@ def audit_lines(claim: Claim) -> list[str]:
 
 
 def default_text(parameter: dict[str, Any]) -> str:
-    return "the identity" if parameter["default"] is None else f"{parameter['default']:g}"
+    if parameter["default"] is None:
+        return "the identity" if parameter["name"].endswith("covariance") else "none"
+    return f"{parameter['default']:g}"
 
 
 def described(claim: Claim) -> dict[str, Any]:

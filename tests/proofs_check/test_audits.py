@@ -134,7 +134,7 @@ def test_the_appendix_and_the_errata_show_an_audit_with_its_correction(toys: Toy
         assert words in text
         assert "that it is a number" in text
     assert outcome_of_run(document.entries) == "agrees"
-    assert "measured 5, printed 6 units" in to_errata(document)
+    assert "measured 5, printed 6 (units)" in to_errata(document)
 
 
 def test_the_errata_of_unmeasured_claims_give_no_verdict(store: RecordStore) -> None:
@@ -192,6 +192,15 @@ def test_a_printed_statement_is_contradicted_and_its_correction_agrees(claim: Cl
         found = check_claims([claim, find(claim.audit.corrected)], BUDGET, store, workers=1)
         assert [one.outcome for one in found.verdicts] == ["contradicts", "agrees"]
         assert found.exit_status == 0
+
+
+def test_the_page_of_errata_has_a_section_for_every_audit_and_its_correction() -> None:
+    page = (Path(__file__).parents[2] / "docs/errata.md").read_text(encoding="utf-8")
+    for claim in AUDITS:
+        assert claim.audit is not None
+        assert f"## {claim.identifier} <a" in page
+        assert claim.audit.printed in page
+        assert claim.audit.correction in page
 
 
 def test_only_audits_are_called_so() -> None:

@@ -276,7 +276,7 @@ def counterexample() -> dict[str, Any]:
     slopes, _ = at_counterexample()
     return {
         "d": 2, "H": 1, "N": 1, "Lambda": "I", "v": "0", "U": U_AT.tolist(),
-        "dL/dv": str(slopes[0]), "dL/dU": [[str(value) for value in row] for row in slopes[1:].reshape(2, 2)],
+        "dL/dv": str(slopes[0]), "dL/dU": [[int(value) for value in row] for row in slopes[1:].reshape(2, 2)],
     }  # fmt: skip
 
 
