@@ -32,7 +32,16 @@ def line_width() -> int:
 
 
 def quantity_text(value: Any) -> str:
-    """A number or a matrix, twelve digits, its columns aligned."""
+    """A number, a matrix or a list of matrices, twelve digits, columns aligned.
+
+    >>> print(quantity_text([[[1.0]], [[0.5]]]))
+    <BLANKLINE>
+      1
+    <BLANKLINE>
+      0.5
+    """
+    if isinstance(value, list) and value and isinstance(value[0], list) and isinstance(value[0][0], list):
+        return "\n".join(quantity_text(one) for one in value)
     if isinstance(value, list):
         rows = value if value and isinstance(value[0], list) else [value]
         texts = [[f"{entry:.12g}" for entry in row] for row in rows]

@@ -112,7 +112,7 @@ def risk() -> sp.Expr:
     """The risk divided by d.
 
     >>> risk()
-    6*a**2*c**3 + 2*a**2*c**3*d/M + 10*a**2*c**3/M - 4*a*c**2 + c
+    6*a**2*c**3 - 4*a*c**2 + c + 2*a**2*c**3*d/M + 10*a**2*c**3/M
     """
     import sympy as sp
 
