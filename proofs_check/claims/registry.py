@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from .claim import Claim
-from .parameters import UsageError, nearest
+from .parameters import UsageError, guess
 
 
 @cache
@@ -33,7 +33,7 @@ def find(identifier: str) -> Claim:
     """The claim of that identifier. Raises UsageError."""
     known = all_claims()
     if identifier not in known:
-        raise UsageError(f"there is no claim {identifier!r}; {nearest(identifier, known)}")
+        raise UsageError(f"there is no claim {identifier!r}; {guess(identifier, known)}iclcheck list names all")
     return known[identifier]
 
 

@@ -541,6 +541,11 @@ def printed_factor() -> Fraction:
     return Fraction(math.factorial(2), math.factorial(3)) * math.factorial(1)
 
 
+def moment(power: int) -> Fraction:
+    """E lambda^power, from the mean of the trace in one dimension."""
+    return value(mean_of_traces([power]), {"c": Fraction(1), "d": Fraction(1)})
+
+
 XI = Fraction(2)  # x_q = sqrt 2
 
 
@@ -568,6 +573,7 @@ def failure_refutation() -> Derivation:
                 rf"\tfrac{{{printed.numerator}}}{{{printed.denominator}}}\,w^\top x_q"
             ),
             "E lambda^k = k!",
+            lambda seed: (moment(2) * moment(1) / moment(3), printed),
             forms={"printed": rational(printed)},
         ),
         Step(

@@ -202,6 +202,7 @@ def refutation() -> Derivation:
             to_text(form),
             rf"(\nabla^2 R)\,v \overset{{?}}{{=}} {to_latex(form)}",
             "the printed matrix times a vector",
+            lambda seed: (printed_directly(seed), quadratic_form(form, *values_at(seed))),
             forms={"printed": form},
         ),
         Step(
@@ -217,6 +218,13 @@ def refutation() -> Derivation:
         ),
     )
     return Derivation(PRINTED, steps, {}, lambda seed: seed)
+
+
+def printed_directly(seed: int) -> Fraction:
+    """v.(X X^T/(2n)) v at a rational prompt, sum by sum."""
+    values, samples = values_at(seed)
+    squares = [(x.T @ values["v"])[0, 0] ** 2 for x in samples["x"]]
+    return Fraction(sum(squares)) / (2 * len(squares))
 
 
 def to_latex_fraction(value: Fraction) -> str:
