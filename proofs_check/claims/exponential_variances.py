@@ -154,10 +154,12 @@ def sampled_task(name: str, scales: Sequence[float], prompts: int, budget: Budge
 
 def trained_task(budget: Budget) -> Task:
     """One layer at scale 1; both sampled checks and the first audit read it."""
-    return sampled_task("trained", (1.0,), budget.prompts // 80, budget)
+    return sampled_task("trained", (1.0,), prompts_of_trained(budget), budget)
 
 
-STATISTICS = ("yhat (w.x_q)", "risk")
+def prompts_of_trained(budget: Budget) -> int:
+    """A prompt of this size costs as much as some eighty small ones."""
+    return max(1, budget.prompts // 80)
 
 
 def second_moment(one: Case, statistic: int) -> float:
@@ -193,7 +195,7 @@ class SampledStatistic:
         """From the exact second moment, as in `compare_mean` with the sample's spread at its mean."""
         (one,) = sampled_cases((1.0,))
         relative = second_moment(one, self.statistic) / self.predicted(one) ** 2
-        count = budget.prompts // 80
+        count = prompts_of_trained(budget)
         ends = math.sqrt(2 * math.log(2 / self.false_alarm)) + math.sqrt(2 * math.log(1 / self.miss))
         return float(ends * math.sqrt((relative + 1) / count))
 
@@ -334,7 +336,7 @@ class LimitOnAxis:
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        return [sampled_task(f"scale {self.scale}", (float(self.scale),), budget.prompts // 400, budget)]
+        return [sampled_task(f"scale {self.scale}", (float(self.scale),), max(1, budget.prompts // 400), budget)]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         (found,) = run(self.tasks(budget))
