@@ -46,9 +46,12 @@ def lines(document: Document) -> Iterator[str]:
     yield r"\begin{center}\begin{tabular}{lll}"
     yield r"claim & derivation & evidence \\ \hline"
     for entry in document.entries:
-        name, evidence = (escape(text) for text in (entry.identifier, evidence_text(document, entry)))
-        yield rf"{name} & {entry.derivation_status} & {evidence} \\"
+        evidence = entry.evidence_status + (" (audit)" if entry.audit else "")
+        yield rf"{escape(entry.identifier)} & {entry.derivation_status} & {evidence} \\"
     yield r"\end{tabular}\end{center}"
+    for entry in document.entries:
+        if entry.audit and entry.verdict:  # too long for a cell
+            yield rf"{escape(entry.identifier)}: {escape(evidence_text(document, entry))}.\\"
     for entry in document.entries:
         yield from claim_lines(entry)
     yield r"\subsection*{Environment}"

@@ -27,7 +27,7 @@ from ..algebra.alterations import Vocabulary
 from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import evaluate_over_samples
 from ..algebra.formulas import Formula, Values
-from ..algebra.printing import to_latex, to_text
+from ..algebra.printing import to_text
 from ..algebra.trace_polynomials import TracePolynomial, sum_over_samples
 from ..algebra.words import LINE, Letter
 from ..one_layer.assumptions import AssumptionError, check_shape, real_array
@@ -151,8 +151,7 @@ def derivation() -> Derivation:
             "difference of two squares",
             "f(E)[d, N]",
             f"plus - minus, plus = {to_text(plus)}, minus: U -> -U, u21 -> -u21",
-            rf"f(E)_{{d,N}} = \tfrac14 (a+b)^\top G\,(a+b) - \tfrac14 (a-b)^\top G\,(a-b),\quad "
-            rf"\tfrac14 (a+b)^\top G\,(a+b) = {to_latex(plus)}",
+            r"f(E)_{d,N} = \tfrac14 (a+b)^\top G\,(a+b) - \tfrac14 (a-b)^\top G\,(a-b)",
             "a^T G b is symmetric in a and b: the polarisation identity",
             lambda seed: (literal_prediction(embedding_at(seed), parameters_at(seed)), at(plus - minus, seed)),
             forms={"plus": plus, "minus": minus},
