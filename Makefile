@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.iclcheck-installed
 
-.PHONY: setup appendix certify-coq test test-all lint types clean
+.PHONY: setup appendix errata certify-coq test test-all lint types clean
 
 setup: $(INSTALLED)
 
@@ -30,6 +30,10 @@ appendix: $(INSTALLED)
 	printf '\n%s\n\n' "$$table"; \
 	case $$written in 0|1|3) ;; *) printf 'The appendix was not written (exit status %s).\n' $$written; exit $$written;; esac; \
 	printf 'The appendix lies in %s/appendix. iclcheck check: exit status %s (0 agrees, 1 contradicted, 3 inconclusive).\n' "$$PWD" $$status
+
+# The page on printed statements is a part of the appendix.
+errata: appendix
+	cp appendix/errata.md docs/errata.md
 
 # Coq is no dependency: without it this says how to get it, and is no failure.
 certify-coq: $(INSTALLED)

@@ -159,6 +159,16 @@ WORKS = (
         "2212.07677",
     ),
     Work(
+        "zhang2025training",
+        "inproceedings",
+        ("Yedi Zhang", "Aaditya K. Singh", "Peter E. Latham", "Andrew M. Saxe"),
+        "Training dynamics of in-context learning in linear attention",
+        "International Conference on Machine Learning",
+        2025,
+        {"pages": "76047-76087"},
+        "2501.16265",
+    ),
+    Work(
         "isserlis1918formula",
         "article",
         ("L. Isserlis",),

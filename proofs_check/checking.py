@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .claims.audit import counted, in_words, outcome_of_run, outcomes_of
 from .claims.claim import Budget, Claim, ClaimVerdict, Run, Values, judge
 from .controls import controls
 from .records.measuring_path import measuring_path
 from .records.plain_data import canonical_json
 from .records.store import Record, Records, RecordStore
 from .records.tasks import Progress, Task, run_tasks
-from .verdicts.verdict import Outcome, combine
+from .verdicts.verdict import Outcome
 
 EXIT_STATUS: Mapping[Outcome, int] = {"agrees": 0, "contradicts": 1, "inconclusive": 3}
 
@@ -34,8 +35,17 @@ class CheckRun:
 
     @property
     def exit_status(self) -> int:
-        """0 all agree, 1 one is contradicted, 3 else."""
-        return EXIT_STATUS[combine(verdict.outcome for verdict in self.verdicts)]
+        """0 all agree, 1 one is contradicted, 3 else; among other claims audits count as `claims.audit` says."""
+        return EXIT_STATUS[outcome_of_run(self.verdicts)]
+
+    def audits(self) -> dict[str, dict[str, Any]]:
+        """Every audited statement, with what it counts for in this run."""
+        outcomes = outcomes_of(self.verdicts)
+        return {
+            v.identifier: {**v.audit.as_plain(), "in_words": in_words(v, outcomes), "counts_as": counted(v, outcomes)}
+            for v in self.verdicts
+            if v.audit is not None
+        }
 
     def environments(self) -> list[dict[str, Any]]:
         """The distinct versions, devices and commits that the records come from."""
@@ -44,6 +54,7 @@ class CheckRun:
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
+        audits = self.audits()
         return {
             "profile": self.budget.profile,
             "device": self.budget.device,
@@ -54,6 +65,7 @@ class CheckRun:
                     "outcome": v.outcome,
                     "checks": [one.as_plain() for one in v.verdicts],
                     "controls": None if v.controls is None else v.controls.as_plain(),
+                    "audit": audits.get(v.identifier),
                 }
                 for v in self.verdicts
             ],

@@ -111,7 +111,8 @@ def digest(records: Iterable[Record]) -> str:
 
 def sentence(status: ClaimStatus, title: str, steps: int, version: str, digest: str | None) -> str:
     """One sentence: what was derived, what was measured, with what result, and on which records."""
-    start = f"The claim {status.identifier} ({title}), {derivation_words(status, steps)},"
+    what = "printed statement audited as" if status.audit else "claim"
+    start = f"The {what} {status.identifier} ({title}), {derivation_words(status, steps)},"
     found = status.evidence
     if digest is None:
         return f"{start} {unmeasured_words(found)} (iclcheck {version})."
@@ -127,7 +128,8 @@ def derivation_words(status: ClaimStatus, steps: int) -> str:
         return f"whose derivation fails in {len(status.failed_steps)} of {steps} checked steps"
     engines = status.level.engines
     certified = f" and certified by {' and '.join(engines)}" if engines else ""
-    return f"derived in steps of which {steps} hold exactly at random rational instances{certified}"
+    verb = "refuted" if status.audit else "derived"
+    return f"{verb} in steps of which {steps} hold exactly at random rational instances{certified}"
 
 
 def unmeasured_words(found: Evidence) -> str:
@@ -159,6 +161,8 @@ def checks_words(found: Evidence) -> str:
 
 def altered_words(found: Evidence) -> str:
     assert found.verdict is not None
+    if found.verdict.audit is not None:
+        return f"the claim that is right in its place is {found.verdict.audit.corrected}"
     score = found.verdict.controls
     if score is None:
         return "altered statements were not measured"

@@ -56,17 +56,18 @@ def check(
     """Check the named claims (all, if none is named) and return their verdicts.
 
     Measurements are kept in `store` and used again. `workers` above 1 starts processes, which needs the
-    caller's script to guard its main part with `if __name__ == "__main__"`.
+    caller's script to guard its main part with `if __name__ == "__main__"`. Among several claims an audit brings its
+    corrected claim.
     """
     from .checking import check_claims
     from .claims.claim import budget_for
     from .claims.parameters import UsageError
-    from .claims.registry import all_claims, find
+    from .claims.registry import all_claims, find, with_corrected
     from .records.store import RecordStore
 
     if workers < 1:
         raise UsageError(f"workers needs a whole number of at least 1, got {workers}; 1 measures in this process")
-    chosen = [find(name) for name in claims] or list(all_claims().values())
+    chosen = with_corrected([find(name) for name in dict.fromkeys(claims)]) or list(all_claims().values())
     with RecordStore(store) as opened:
         return check_claims(chosen, budget_for(profile, device, seed), opened, workers=workers)
 

@@ -19,12 +19,13 @@ from itertools import groupby
 from typing import Any, Literal
 
 from .checking import EXIT_STATUS, NotMeasuredError, StoredRun, judge_stored
+from .claims.audit import Audit, counted, in_words, level_in_words, outcome_of_run, outcomes_of
 from .claims.claim import Budget, Claim, ClaimVerdict, budget_for, judge
 from .levels import DERIVED, Level, Word, level_of
 from .records.measuring_path import measuring_path
 from .records.store import Record, Records
 from .records.tasks import Task
-from .verdicts.verdict import Outcome, combine
+from .verdicts.verdict import Outcome
 
 EvidenceStatus = Literal["none", "stale", "agrees", "contradicts", "inconclusive"]
 PROFILES, DEVICES = ("quick", "full"), ("cpu", "cuda")
@@ -169,6 +170,7 @@ class ClaimStatus:
     evidence: Evidence
     further: tuple[Evidence, ...] = ()
     level: Level = DERIVED
+    audit: Audit | None = None
 
     @property
     def derivation(self) -> Word:
@@ -182,6 +184,11 @@ class ClaimStatus:
         verdict = self.evidence.verdict
         return "inconclusive" if verdict is None else verdict.outcome
 
+    @property
+    def level_text(self) -> str:
+        """The level with its engines; of an audit that of its counterexample."""
+        return level_in_words(Level("stated") if self.failed_steps else self.level, self.audit)
+
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
         verdict = self.evidence.verdict
@@ -194,6 +201,7 @@ class ClaimStatus:
             "checks": [] if verdict is None else [one.as_plain() for one in verdict.verdicts],
             "controls": None if verdict is None or verdict.controls is None else verdict.controls.as_plain(),
             "further": [one.as_plain() for one in self.further],
+            "audit": None if self.audit is None else self.audit.as_plain(),
         }
 
 
@@ -206,8 +214,17 @@ class StatusReport:
 
     @property
     def exit_status(self) -> int:
-        """0 all agree, 1 one is contradicted, 3 else: inconclusive, stale or not measured."""
-        return EXIT_STATUS[combine(claim.outcome for claim in self.claims)]
+        """0 all agree, 1 one is contradicted, 3 else: inconclusive, stale or not measured; audits as in `check`."""
+        return EXIT_STATUS[outcome_of_run(self.claims)]
+
+    def audits(self) -> dict[str, dict[str, str]]:
+        """For every audited statement its state in words and what it counts for."""
+        outcomes = outcomes_of(self.claims)
+        return {
+            one.identifier: {"in_words": in_words(one, outcomes), "counts_as": counted(one, outcomes)}
+            for one in self.claims
+            if one.audit is not None
+        }
 
     def environments(self) -> list[dict[str, Any]]:
         """The environment of every record that the status rests on."""
@@ -215,7 +232,8 @@ class StatusReport:
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
-        return {"claims": [claim.as_plain() for claim in self.claims], "exit_status": self.exit_status}
+        claims = [claim.as_plain() for claim in self.claims]
+        return {"claims": claims, "audits": self.audits(), "exit_status": self.exit_status}
 
 
 def status_report(claims: Sequence[Claim], budget: Budget, records: Records) -> StatusReport:
@@ -228,7 +246,7 @@ def status_of(claim: Claim, budget: Budget, records: Records) -> ClaimStatus:
     failed = tuple(claim.derivation().failures())
     found = evidence(claim, budget, records)
     further = tuple(further_evidence(claim, budget, records))
-    return ClaimStatus(claim.identifier, failed, found, further, level_of(claim.derivation(), failed))
+    return ClaimStatus(claim.identifier, failed, found, further, level_of(claim.derivation(), failed), claim.audit)
 
 
 def evidence(claim: Claim, budget: Budget, records: Records, *, score: bool = True) -> Evidence:

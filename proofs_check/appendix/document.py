@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from ..certificates.making import certificate_behind
 from ..checking import NotMeasuredError, judge_stored
+from ..claims.audit import Audit, in_words, level_in_words, outcomes_of
 from ..claims.claim import Budget, Claim, ClaimVerdict
 from ..levels import DERIVED, Level, level_of
 from ..records.store import Record, RecordStore
+from ..verdicts.verdict import Outcome
 
 if TYPE_CHECKING:
     from ...theory.algebra.derivations import Derivation
@@ -39,7 +41,20 @@ class ClaimEntry:
 
     @property
     def derivation_status(self) -> str:
-        return "stated" if self.failed_steps else str(self.level)
+        return level_in_words(Level("stated") if self.failed_steps else self.level, self.audit)
+
+    @property
+    def identifier(self) -> str:
+        return self.claim.identifier
+
+    @property
+    def audit(self) -> Audit | None:
+        return self.claim.audit
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is not measured decides nothing."""
+        return self.verdict.outcome if self.verdict else "inconclusive"
 
     @property
     def evidence_status(self) -> str:
@@ -57,6 +72,14 @@ class Document:
     @property
     def identifiers(self) -> list[str]:
         return [entry.claim.identifier for entry in self.entries]
+
+    def entry(self, identifier: str) -> ClaimEntry | None:
+        """The entry of a claim, if it is in the document."""
+        return next((entry for entry in self.entries if entry.identifier == identifier), None)
+
+    def audit_in_words(self, entry: ClaimEntry) -> str:
+        """The state of an audited statement beside the claim that corrects it; nothing for any other claim."""
+        return in_words(entry, outcomes_of(self.entries))
 
     @property
     def environments(self) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from .document import ClaimEntry, Document
-from .markdown import cells, controls_text, sentence
+from .markdown import audit_items, cells, controls_text, evidence_text, sentence
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -46,8 +46,12 @@ def lines(document: Document) -> Iterator[str]:
     yield r"\begin{center}\begin{tabular}{lll}"
     yield r"claim & derivation & evidence \\ \hline"
     for entry in document.entries:
-        yield rf"{escape(entry.claim.identifier)} & {entry.derivation_status} & {entry.evidence_status} \\"
+        evidence = entry.evidence_status + (" (audit)" if entry.audit else "")
+        yield rf"{escape(entry.identifier)} & {entry.derivation_status} & {evidence} \\"
     yield r"\end{tabular}\end{center}"
+    for entry in document.entries:
+        if entry.audit and entry.verdict:  # too long for a cell
+            yield rf"{escape(entry.identifier)}: {escape(evidence_text(document, entry))}.\\"
     for entry in document.entries:
         yield from claim_lines(entry)
     yield r"\subsection*{Environment}"
@@ -66,6 +70,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield rf"\textit{{Assumptions.}} {escape('; '.join(statement.assumptions))}."
     yield rf"\textit{{Conventions.}} {escape(statement.conventions)}."
     yield rf"\textit{{Sources.}} {escape('; '.join(str(s) for s in statement.sources))}."
+    for heading, text in audit_items(entry.audit) if entry.audit else []:
+        yield rf"\textit{{{escape(heading)}.}} {escape(text)}"
+        yield ""
     yield rf"\textit{{Domain of the checks.}} {escape(entry.claim.domain)}."
     yield r"\begin{enumerate}"
     for step in entry.derivation.steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
 from .document import ClaimEntry, Document
 
@@ -39,7 +40,7 @@ def lines(document: Document) -> Iterator[str]:
     yield "|---|---|---|"
     for entry in document.entries:
         name = entry.claim.identifier
-        yield f"| [{name}](#{name}) | {entry.derivation_status} | {entry.evidence_status} |"
+        yield f"| [{name}](#{name}) | {entry.derivation_status} | {evidence_text(document, entry)} |"
     yield ""
     yield (
         "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
@@ -47,7 +48,8 @@ def lines(document: Document) -> Iterator[str]:
         "engines, which share no code with the derivation, confirmed every listed statement on every step; what that "
         "leaves to trust is named with the claim. *agrees*: each check holds at its "
         "stated rate of false alarms and would have caught a gap of the stated size; smaller gaps it may have missed, "
-        "and so may a check that counts replicas miss a gap in a smaller share of its domain than the stated one."
+        "and so may a check that counts replicas miss a gap in a smaller share of its domain than the stated one. "
+        "*audit*: the claim is a statement as a paper prints it; its derivation is that of a counterexample."
     )
     for entry in document.entries:
         yield from claim_lines(entry)
@@ -56,6 +58,22 @@ def lines(document: Document) -> Iterator[str]:
     yield ""
     for text in document.environments or ["no records"]:
         yield f"- {text}"
+
+
+def evidence_text(document: Document, entry: ClaimEntry) -> str:
+    """The evidence, of an audit in words."""
+    return (entry.verdict and document.audit_in_words(entry)) or entry.evidence_status
+
+
+def audit_items(audit: Audit) -> list[tuple[str, str]]:
+    """What is said about a printed statement: headings and texts."""
+    return [
+        ("Printed", audit.printed),
+        ("Reading", audit.reading),
+        ("Counterexample", f"{written_out(audit.counterexample())}."),
+        (f"Corrected by {audit.corrected}", audit.correction),
+        ("What holds all the same", audit.survives),
+    ]
 
 
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
@@ -75,6 +93,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
         yield ""
     yield f"Conventions: {statement.conventions}."
     yield ""
+    for heading, text in audit_items(entry.audit) if entry.audit else []:
+        yield f"{heading}: {text}"
+        yield ""
     yield f"Domain of the checks: {entry.claim.domain}."
     yield ""
     yield "### Derivation"
@@ -111,6 +132,8 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
 
 def controls_text(entry: ClaimEntry) -> str:
     """What the checks said to altered statements, in words."""
+    if entry.audit is not None:
+        return f"Altered statements: those of {entry.audit.corrected}."
     score = entry.verdict.controls if entry.verdict else None
     if score is None:
         return f"Altered statements: not measured; run iclcheck check {entry.claim.identifier}."

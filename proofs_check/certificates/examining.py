@@ -29,8 +29,17 @@ MODULES = {
     "test-risk": "risk",
     "relu-attention": "relu_attention",
     "critical-points": "critical_points",
+    "least-squares-hessian": "least_squares_hessian",
+    "audit-acds-hessian": "least_squares_hessian:refutation",
+    "attention-hessian-inertia": "attention_hessian",
+    "audit-zfb-hessian": "attention_hessian:refutation",
+    "exponential-variances": "exponential_variances",
+    "audit-zfb-failure": "exponential_variances:failure",
+    "audit-zfb-figure": "exponential_variances:figure",
+    "merged-heads-fixed-points": "merged_heads",
+    "audit-zsls-fixed-points": "merged_heads:refutation",
 }
-"""Claim -> the module with its obligations."""
+"""Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,9 @@ def obligations_of(claim: str) -> ClaimObligations:
         importlib.import_module("flint")
     except ImportError:
         raise UndecidedError("python-flint is not installed; install it with `pip install python-flint`") from None
-    module = importlib.import_module(f"{OBLIGATIONS}.{MODULES[claim]}")
-    found: ClaimObligations = module.obligations()
+    name, _, function = MODULES[claim].partition(":")
+    module = importlib.import_module(f"{OBLIGATIONS}.{name}")
+    found: ClaimObligations = getattr(module, function or "obligations")()
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..records.tasks import Task
 from ..verdicts.verdict import Outcome, Verdict, combine
+from .audit import Audit
 
 if TYPE_CHECKING:
     from ...theory.algebra.derivations import Derivation
@@ -105,6 +106,7 @@ class Claim:
     predict     validated parameters -> quantities, plain data
     alterables  the formulas that are altered to see the checks refuse; further_mutants: altered statements that no
                 formula makes
+    audit       what a paper prints, where the claim is that statement
     """
 
     identifier: str
@@ -115,6 +117,7 @@ class Claim:
     domain: str
     alterables: tuple[Alterable, ...] = ()
     further_mutants: tuple[Mutant, ...] = ()
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,10 @@ class ClaimVerdict:
     outcome: Outcome
     verdicts: tuple[Verdict, ...]
     controls: ControlScore | None = None
+    audit: Audit | None = None
 
 
 def judge(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict:
     """Judge every check of a claim."""
     verdicts = tuple(check.judge(run, budget) for check in claim.checks)
-    return ClaimVerdict(claim.identifier, combine(v.outcome for v in verdicts), verdicts)
+    return ClaimVerdict(claim.identifier, combine(v.outcome for v in verdicts), verdicts, audit=claim.audit)

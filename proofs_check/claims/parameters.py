@@ -36,9 +36,19 @@ def complete(identifier: str, known: Sequence[Parameter], given: Mapping[str, An
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Which known name was probably meant, and which there are."""
+    known = list(names)
+    return guess(name, known) + f"known: {', '.join(known)}"
+
+
+def guess(name: str, names: Iterable[str]) -> str:
+    """The question after the name that was probably meant, with a space behind it; nothing where none is near.
+
+    >>> guess("fixedpoint", ["test-risk", "fixed-point"])
+    "did you mean 'fixed-point'? "
+    """
     known, meant = list(names), name.lower()
     close = difflib.get_close_matches(meant, known, n=1) or [one for one in known if meant and meant in one]
-    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(known)}"
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def quoted(text: str) -> str:

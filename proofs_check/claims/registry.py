@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from .claim import Claim
-from .parameters import UsageError, nearest
+from .parameters import UsageError, guess
 
 
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, critical_points, one_layer, relu_attention, risk
-
-    found = (
-        *one_layer.claims(),
-        *any_start.claims(),
-        *risk.claims(),
-        *relu_attention.claims(),
-        *critical_points.claims(),
+    from . import (
+        any_start,
+        attention_hessian,
+        critical_points,
+        exponential_variances,
+        least_squares_hessian,
+        merged_heads,
+        one_layer,
+        relu_attention,
+        risk,
     )
+
+    found = [*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims()]
+    found += critical_points.claims()
+    for audited in (least_squares_hessian, attention_hessian, exponential_variances, merged_heads):
+        found += audited.claims()
     return {claim.identifier: claim for claim in found}
 
 
@@ -27,5 +35,16 @@ def find(identifier: str) -> Claim:
     """The claim of that identifier. Raises UsageError."""
     known = all_claims()
     if identifier not in known:
-        raise UsageError(f"there is no claim {identifier!r}; {nearest(identifier, known)}")
+        raise UsageError(f"there is no claim {identifier!r}; {guess(identifier, known)}iclcheck list names all")
     return known[identifier]
+
+
+def with_corrected(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims of a run: one alone as it is; among several, an audit brings the claim that is right in its place."""
+    if len(claims) == 1:
+        return list(claims)
+    found = {claim.identifier: claim for claim in claims}
+    for claim in claims:
+        if claim.audit is not None and claim.audit.corrected not in found:
+            found[claim.audit.corrected] = find(claim.audit.corrected)
+    return list(found.values())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..claims.claim import Budget, Claim, budget_for
 from ..claims.parameters import UsageError, quoted, read_settings
-from ..claims.registry import all_claims, find
+from ..claims.registry import all_claims, find, with_corrected
 from .exit_status import reader_may_leave, say
 from .printing import print_json, print_verdicts
 
@@ -93,7 +93,7 @@ def usable_device(device: str) -> str:
 def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
     from ..checking import check_claims
 
-    claims = [find(name) for name in dict.fromkeys(names)] or list(all_claims().values())
+    claims = with_corrected([find(name) for name in dict.fromkeys(names)]) or list(all_claims().values())
     budget, path = options.budget(), options.store_path()
     with opened_store(path) as store:
         announce(claims, budget, store)

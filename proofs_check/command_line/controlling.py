@@ -66,6 +66,9 @@ def plain(score: ControlScore) -> dict[str, object]:
 
 def lines(score: ControlScore) -> list[str]:
     """A heading, one line for each altered statement, and how many each check refused."""
+    audit = find(score.claim).audit if score.claim in all_claims() else None
+    if audit is not None:
+        return [f"{score.claim}: no statement of its own is altered; see {audit.corrected}", ""]
     found = [
         f"{score.claim}: {score}",
         *(f"  {formula}" for formula in score.formulas),

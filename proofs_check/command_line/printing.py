@@ -32,7 +32,22 @@ def line_width() -> int:
 
 
 def quantity_text(value: Any) -> str:
-    """A number or a matrix, twelve digits, its columns aligned."""
+    """A number, a matrix, a list of either, or a list of tables by name; twelve digits, columns aligned.
+
+    >>> print(quantity_text([[[1.0]], [[0.5]]]))
+    <BLANKLINE>
+      1
+    <BLANKLINE>
+      0.5
+    """
+    if isinstance(value, bool | str) or value is None:
+        return f" {value}"
+    if isinstance(value, dict):
+        return "\n".join(f"  {name}:{quantity_text(part)}" for name, part in value.items())
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "".join(f"\n{quantity_text(one)}\n" for one in value)
+    if isinstance(value, list) and value and isinstance(value[0], list) and isinstance(value[0][0], list):
+        return "\n".join(quantity_text(one) for one in value)
     if isinstance(value, list):
         rows = value if value and isinstance(value[0], list) else [value]
         texts = [[f"{entry:.12g}" for entry in row] for row in rows]
@@ -49,9 +64,12 @@ def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:
     for heading in ("measured", "predicted", "allowed", "would catch"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what was run")
+    from ..claims.audit import in_words, outcomes_of
+
+    outcomes = outcomes_of(verdicts)
     for claim in verdicts:
         score = "" if claim.controls is None else str(claim.controls)
-        table.add_row(claim.identifier, claim.outcome, "", "", "", "", score, style="bold")
+        table.add_row(claim.identifier, claim.outcome, "", "", "", "", in_words(claim, outcomes) or score, style="bold")
         for row in rows_of(claim):
             table.add_row(*row)
     print_drawn(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..claims.audit import level_in_words, written_out
 from ..claims.parameters import complete, finite_quantities, read_settings
 from ..claims.registry import all_claims, find
 from ..levels import Level, level_of
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
 
 def list_claims(as_json: bool) -> int:
     found = [
-        (claim.identifier, level_of(claim.derivation()), claim.derivation().statement.title)
-        for claim in all_claims().values()
+        (claim, level_of(claim.derivation()), claim.derivation().statement.title) for claim in all_claims().values()
     ]
     if as_json:
-        print_json(
-            {"claims": [{"claim": name, **level_as_plain(level), "title": title} for name, level, title in found]}
-        )
+        print_json({"claims": [listed(*row) for row in found]})
         return 0
-    width, room = (max(len(str(row[k])) for row in found) for k in (0, 1))
-    for name, level, title in found:
-        print(f"{name:<{width}}  {level!s:<{room}}  {title}")
+    rows = [(claim.identifier, level_in_words(level, claim.audit), title) for claim, level, title in found]
+    width, room = (max(len(row[k]) for row in rows) for k in (0, 1))
+    for name, level_text, title in rows:
+        print(f"{name:<{width}}  {level_text:<{room}}  {title}")
     return 0
+
+
+def listed(claim: Claim, level: Level, title: str) -> dict[str, Any]:
+    """One claim of the list; of an audit also what is right in its place."""
+    corrected = {} if claim.audit is None else {"corrected_by": claim.audit.corrected}
+    return {"claim": claim.identifier, **level_as_plain(level), "title": title, **corrected}
 
 
 def level_as_plain(level: Level) -> dict[str, Any]:
@@ -43,8 +48,10 @@ def show(identifier: str, as_json: bool) -> int:
         print_json(plain)
         return 0
     print(plain["title"])
-    print(f"{level_of(find(identifier).derivation())}\n")
+    print(f"{level_in_words(level_of(find(identifier).derivation()), find(identifier).audit)}\n")
     print(paragraph(plain["statement"]))
+    for line in audit_lines(find(identifier)):
+        print(paragraph(line))
     print(f"\nFormula (LaTeX)\n  {plain['latex']}")
     for heading in ("assumptions", "sources", "uses", "checks"):
         if plain[heading]:
@@ -62,8 +69,24 @@ def show(identifier: str, as_json: bool) -> int:
     return 0
 
 
+def audit_lines(claim: Claim) -> list[str]:
+    """What `show` says about a printed statement; nothing for any other claim."""
+    if claim.audit is None:
+        return []
+    audit = claim.audit
+    return [
+        f"Printed: {audit.printed}",
+        f"Reading: {audit.reading}",
+        f"Counterexample: {written_out(audit.counterexample())}",
+        f"Corrected by {audit.corrected}: {audit.correction}",
+        f"What holds all the same: {audit.survives}",
+    ]
+
+
 def default_text(parameter: dict[str, Any]) -> str:
-    return "the identity" if parameter["default"] is None else f"{parameter['default']:g}"
+    if parameter["default"] is None:
+        return "the identity" if parameter["name"].endswith("covariance") else "none"
+    return f"{parameter['default']:g}"
 
 
 def described(claim: Claim) -> dict[str, Any]:
@@ -88,6 +111,7 @@ def described(claim: Claim) -> dict[str, Any]:
             {"name": p.name, "description": p.description, "required": p.required, "default": p.default}
             for p in claim.parameters
         ],
+        "audit": None if claim.audit is None else claim.audit.as_plain(),
     }
 
 

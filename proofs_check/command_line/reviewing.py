@@ -119,7 +119,7 @@ def row_of(claim: ClaimStatus) -> list[str]:
     dates = sorted(record.created for record in found.records)
     return [
         claim.identifier,
-        str(claim.level) if claim.derivation == claim.level.word else claim.derivation,
+        claim.level_text,
         found.status,
         altered_text(found),
         counts_text(found),
@@ -129,7 +129,7 @@ def row_of(claim: ClaimStatus) -> list[str]:
 
 
 def altered_text(found: Evidence) -> str:
-    if found.verdict is None:
+    if found.verdict is None or found.verdict.audit is not None:
         return ""
     score = found.verdict.controls
     return "not measured" if score is None else f"{score.refused} of {len(score.results)} refused"
@@ -150,7 +150,9 @@ def counts_text(found: Evidence) -> str:
 
 
 def remarks(report: StatusReport) -> Iterator[str]:
-    """What does not fit the table: failing steps, survivors, missing and stale records, other devices."""
+    """What does not fit the table: audits, failing steps, survivors, missing and stale records, other devices."""
+    for name, state in report.audits().items():
+        yield f"{name}: {state['in_words']}"
     for claim in report.claims:
         found, name = claim.evidence, claim.identifier
         for step in claim.failed_steps:

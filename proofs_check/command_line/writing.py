@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..claims.audit import outcome_of_run
 from ..claims.parameters import UsageError
 from ..claims.registry import all_claims
 from .checking import DEFAULT_STORE, RunOptions, opened_store
@@ -15,7 +16,6 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
     from ..appendix.document import gather
     from ..appendix.files import write
     from ..checking import EXIT_STATUS
-    from ..verdicts.verdict import combine
 
     budget = RunOptions(profile, device, seed, None, False, None).budget()
     path = store_file(records)
@@ -28,7 +28,7 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
     except OSError as error:
         reason = error.strerror
         raise UsageError(f"--output {output} cannot be written ({reason}); name another folder") from None
-    outcomes = [entry.verdict.outcome if entry.verdict else "inconclusive" for entry in document.entries]
+    outcomes = [entry.outcome for entry in document.entries]
     with reader_may_leave():
         if as_json:
             plain_outcomes = dict(zip(document.identifiers, outcomes, strict=True))
@@ -39,7 +39,7 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
                 evidence = entry.verdict.outcome if entry.verdict else f"not measured; run iclcheck check {name}"
                 print(f"{name}: {entry.derivation_status}, {evidence}")
             print("wrote " + ", ".join(str(file) for file in written))
-    return EXIT_STATUS[combine(outcomes)]
+    return EXIT_STATUS[outcome_of_run(document.entries)]
 
 
 def store_file(records: Path | None) -> Path:

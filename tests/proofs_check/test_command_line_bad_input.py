@@ -210,7 +210,10 @@ TABLE: list[tuple[tuple[str, ...], list[str]]] = [
     (("predict", "fixed-point", "--parameters", "list.json"), ["the file list.json", "JSON object"]),
     (("predict", "fixed-point", "--parameters", "twice.json"), ["'context_length' 2 times"]),
     # claims, verbs and options that there are not
-    *(((verb, "zzz"), ["no claim 'zzz'", "fixed-point"]) for verb in ("show", "derive", "predict", "check")),
+    *(
+        ((verb, "zzz"), ["no claim 'zzz'", "iclcheck list names all"])
+        for verb in ("show", "derive", "predict", "check")
+    ),
     (("check", "fixed-point", "zzz"), ["no claim 'zzz'"]),
     (("check", "zzz", *model("good.npz")[2:]), ["no claim 'zzz'"]),
     (("lst",), ["no such command 'lst'", "did you mean 'list'?", "see iclcheck --help"]),

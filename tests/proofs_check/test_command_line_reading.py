@@ -52,6 +52,33 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"learning_rate": (), "risk": ()},
     ),
 }
+PROMPT: dict[str, Any] = {"X": [[1.0, 0.0]], "y": [1.0], "x_query": [0.0, 1.0]}
+VARIANCES: dict[str, Any] = {
+    "dimension": 2, "context_length": 9, "test_length": 5, "scale": 4.0, "x_query": [1.0, -0.5], "task": [2.0, 1.0],
+}  # fmt: skip
+HEADS: dict[str, Any] = {**LAW, "value_gains": [0.0, 1.0], "key_queries": [[[1.0, 0.0], [0.0, -1.0]]] * 2}
+OF_VARIANCES: dict[str, tuple[int, ...]] = {
+    "gain": (),
+    "risk": (),
+    "limit_risk": (),
+    "mean_prediction": (),
+    "limit_prediction": (),
+}
+OF_HEADS: dict[str, tuple[int, ...]] = {
+    "value_gain_slopes": (2,), "key_query_slopes": (2, 2, 2), "loss": (), "minimal_loss": (), "preconditioner": (2, 2),
+    "continuum_dimension": (),
+}  # fmt: skip
+SHAPES |= {
+    "least-squares-hessian": ({"X": [[1.0, 2.0], [0.0, 1.0]]}, {"hessian": (2, 2)}),
+    "audit-acds-hessian": ({"X": [[1.0, 2.0], [0.0, 1.0]]}, {"printed": (2, 2), "hessian": (2, 2)}),
+    "attention-hessian-inertia": (PROMPT, {"negative": (), "positive": (), "zero": ()}),
+    "audit-zfb-hessian": (PROMPT, {"printed_at_least": (), "negative": ()}),
+    "exponential-variances": (VARIANCES, OF_VARIANCES),
+    "audit-zfb-failure": (VARIANCES, {**OF_VARIANCES, "printed_limit": ()}),
+    "audit-zfb-figure": (VARIANCES, OF_VARIANCES),
+    "merged-heads-fixed-points": (HEADS, OF_HEADS),
+    "audit-zsls-fixed-points": (HEADS, OF_HEADS),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 
@@ -144,7 +171,9 @@ def test_list_names_every_claim_with_its_level_and_title(capsys: pytest.CaptureF
     assert [entry["claim"] for entry in found] == list(iclcheck.claims())
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(maxsplit=2) for line in lines] == [[one["claim"], "derived", one["title"]] for one in found]
+    said = [(line.partition(" ")[0], " ".join(line.split()[1:])) for line in lines]
+    levels = {one["claim"]: "refutation derived" if "corrected_by" in one else "derived" for one in found}
+    assert said == [(one["claim"], f"{levels[one['claim']]} {one['title']}") for one in found]
 
 
 @EVERY_CLAIM

@@ -86,6 +86,18 @@ parameters = {
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
     "test-risk": {**law, "test_length": 5},
     "relu-attention": {"dimension": 2, "context_length": 3},
+    **dict.fromkeys(("least-squares-hessian", "audit-acds-hessian"), {"X": [[1.0]]}),
+    **dict.fromkeys(
+        ("attention-hessian-inertia", "audit-zfb-hessian"), {"X": [[1.0]], "y": [1.0], "x_query": [1.0]}
+    ),
+    **dict.fromkeys(
+        ("exponential-variances", "audit-zfb-failure", "audit-zfb-figure"),
+        {"dimension": 1, "context_length": 3, "test_length": 3},
+    ),
+    **dict.fromkeys(
+        ("merged-heads-fixed-points", "audit-zsls-fixed-points"),
+        {**law, "value_gains": [0.0], "key_queries": [[[1.0]]]},
+    ),
 }
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:

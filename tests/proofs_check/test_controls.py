@@ -38,7 +38,9 @@ def score_of(claim: Claim, run: Any) -> ControlScore:
     return controls(claim, judge(claim, run, BUDGET), run, BUDGET)
 
 
-@pytest.mark.parametrize("identifier", [name for name in all_claims() if name != "fixed-point-any-start"])
+@pytest.mark.parametrize(
+    "identifier", [n for n, c in all_claims().items() if n != "fixed-point-any-start" and c.audit is None]
+)
 def test_every_claim_has_twenty_altered_statements_that_count_and_refuses_all_of_them(
     identifier: str, run: Any
 ) -> None:

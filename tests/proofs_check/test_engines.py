@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,6 +22,7 @@ from iclcheck.proofs_check.command_line import main
 from iclcheck.proofs_check.engines import coq, layer
 from iclcheck.proofs_check.engines.balls import OnlyZero
 from iclcheck.proofs_check.engines.decisions import Condition, Decision, Question
+from iclcheck.proofs_check.engines.exponential_means import exponential_mean
 from iclcheck.proofs_check.engines.expressions import evaluate, read_expression, read_factor, write_factor
 from iclcheck.proofs_check.engines.gaussian_means import gaussian_mean, mean_by_moments
 from iclcheck.proofs_check.engines.identities import Identity
@@ -30,6 +32,7 @@ from iclcheck.proofs_check.engines.points import Kind, Point, make_point
 from iclcheck.proofs_check.engines.positivity import SumOfSquares
 from iclcheck.proofs_check.engines.rational_signs import positive_from
 from iclcheck.proofs_check.engines.refusals import RefutedError, UndecidedError, UnreadableError
+from iclcheck.proofs_check.engines.relations import Relation, Relations
 from iclcheck.proofs_check.obligations.coq_theorems import fixed_point_theorems
 from iclcheck.theory.algebra.trace_polynomials import trace
 from iclcheck.theory.symbols import LAMBDA, PSI, A, N, U
@@ -359,3 +362,21 @@ def test_without_coq_there_is_a_line_that_installs_it(monkeypatch: pytest.Monkey
     with pytest.raises(UndecidedError, match="apt-get install coq"):
         prove(all_claims()["fixed-point"].derivation(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# Relations between numbers, and exponential means
+
+
+def test_a_relation_that_does_not_hold_is_refused_and_shown() -> None:
+    good = [Relation("two and three", flint.fmpq(2), "<", flint.fmpq(3)), Relation("halves", flint.fmpq(1, 2), "!=", 1)]
+    Relations(lambda: good).check("seed")
+    assert Relations(lambda: good).evidence() == {"relations": ["two and three: 2 < 3", "halves: 1/2 != 1"]}
+    for wrong in (Relation("a", 3, "<", 3), Relation("b", 3, "!=", 3), Relation("c", 3, "=", 4)):
+        with pytest.raises(RefutedError, match=re.escape(str(wrong))):
+            Relations(lambda wrong=wrong: [*good, wrong]).check("seed")  # type: ignore[misc]
+
+
+def test_an_exponential_variable_has_factorials_for_moments() -> None:
+    x, y, a = flint.fmpq_mpoly_ctx.get(["x", "y", "a"], flint.Ordering.degrevlex).gens()
+    found = exponential_mean((x + y) ** 2 * a + x**3, (0, 1))  # E (x + y)^2 = 2 + 2 + 2, E x^3 = 6
+    assert found == a * 6 + 6

@@ -1,0 +1,1 @@
+"""Statements as papers print them, where they fail, and what is right in their place."""
