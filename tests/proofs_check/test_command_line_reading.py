@@ -27,7 +27,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
     ),
     "critical-points": (
         {"covariance": [[1.0, 0.0], [0.0, 1.0]], "context_length": 5},
-        {"points": (6,), "complete": (), "searched": ()},
+        {"points": (5,), "complete": (), "searched": ()},
     ),
     "fixed-point-any-start": (
         NOISY,

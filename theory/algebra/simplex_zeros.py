@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from math import comb, factorial, lcm, prod
 
@@ -251,19 +251,31 @@ def sign_of(values: Iterable[int]) -> int:
 
 def halved(values: Coefficients, i: int, j: int) -> tuple[Coefficients, Coefficients]:
     """The coefficients, times 2^degree, with the middle of edge (i, j) in the place of vertex j, and of vertex i."""
-    rows: dict[Exponents, dict[int, int]] = defaultdict(dict)
-    for alpha, value in values.items():
-        rows[tuple(0 if k in (i, j) else a for k, a in enumerate(alpha))][alpha[j]] = value
-    degree = sum(next(iter(values)))
-    first, second = Coefficients(), Coefficients()
-    for rest, row in rows.items():
-        along = len(row) - 1
-        for k in range(along + 1):
-            near_i = sum(comb(k, m) * row[m] for m in range(k + 1)) << (degree - k)
-            near_j = sum(comb(k, m) * row[along - m] for m in range(k + 1)) << (degree - k)
-            first[placed(rest, i, along - k, j, k)] = near_i
-            second[placed(rest, i, k, j, along - k)] = near_j
-    return {alpha: first[alpha] for alpha in values}, {alpha: second[alpha] for alpha in values}
+    alphas = tuple(values)
+    listed = list(values.values())
+    near_i, near_j = (
+        [sum(weight * listed[place] for weight, place in row) for row in rows] for rows in rule_of_halving(alphas, i, j)
+    )
+    return dict(zip(alphas, near_i, strict=True)), dict(zip(alphas, near_j, strict=True))
+
+
+Row = tuple[tuple[int, int], ...]  # (weight, place of a coefficient)
+
+
+@lru_cache(maxsize=64)
+def rule_of_halving(alphas: tuple[Exponents, ...], i: int, j: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """De Casteljau's rule on each row along the edge: with a_j = k, the new coefficient near vertex i is the mean of
+    those with 0..k in the place of k, with binomial weights, and likewise near vertex j."""
+    degree, places = sum(alphas[0]), {alpha: place for place, alpha in enumerate(alphas)}
+
+    def row(alpha: Exponents, kept: int, moved: int) -> Row:
+        k = alpha[moved]
+        return tuple(
+            (comb(k, m) << (degree - k), places[placed(alpha, kept, alpha[kept] + k - m, moved, m)])
+            for m in range(k + 1)
+        )
+
+    return tuple(row(alpha, i, j) for alpha in alphas), tuple(row(alpha, j, i) for alpha in alphas)
 
 
 def placed(rest: Exponents, i: int, at_i: int, j: int, at_j: int) -> Exponents:
