@@ -28,6 +28,10 @@ MODULES = {
     "fixed-point-any-start": "any_start",
     "test-risk": "risk",
     "relu-attention": "relu_attention",
+    "gradient-flow": "gradient_flow",
+    "conservation-law": "conservation_law",
+    "pl-inequality": "pl_inequality",
+    "gradient-flow-limit": "flow_limit",
 }
 """Claim -> the module with its obligations."""
 
