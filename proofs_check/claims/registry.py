@@ -11,9 +11,19 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, one_layer, relu_attention, risk
+    from . import (
+        any_start,
+        conservation_law,
+        flow_limit,
+        gradient_flow,
+        one_layer,
+        pl_inequality,
+        relu_attention,
+        risk,
+    )
 
-    found = (*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims())
+    modules = (one_layer, any_start, risk, relu_attention, gradient_flow, conservation_law, pl_inequality, flow_limit)
+    found = [claim for module in modules for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 

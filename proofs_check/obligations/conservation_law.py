@@ -117,11 +117,12 @@ def decay_obligation(forms: Forms) -> Identity:
 
 
 ANY_LAW = (
-    f"That the loss of any prompt, batch or law has the symmetry of the step {BILINEAR!r}, for it depends on p and K through "
-    f"the prediction alone; the step {SYMMETRY!r} confirms it for the Gaussian law."
+    f"That the loss of any prompt, batch or law has the symmetry of the step {BILINEAR!r}, for it depends on p and K "
+    f"through the prediction alone; the step {SYMMETRY!r} confirms it for the Gaussian law."
 )
 FLOW = (
-    f"dQ/dt = -(dQ along g) for theta' = -g, which the steps {PULLS!r} and {CONSERVED!r} make zero, and Q' = -2 wd Q has the "
+    f"dQ/dt = -(dQ along g) for theta' = -g, which the steps {PULLS!r} and {CONSERVED!r} make zero, and Q' = -2 wd Q "
+    f"has the "
     "solution e^(-2 wd t) Q(0): in words."
 )
 

@@ -10,7 +10,15 @@ from ..engines.points import Point
 from .fixed_point import half, of_forms, value
 from .gradient_flow import ALONG, WITHOUT_LEAK, along, key_query_slope, loss_at, value_slope
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial, of_law
-from .pl_inequality import GAIN_KIND, START_KIND, gain, product, scalars, squared, theorem_start_identity, value_obligation
+from .pl_inequality import (
+    GAIN_KIND,
+    START_KIND,
+    gain,
+    product,
+    scalars,
+    theorem_start_identity,
+    value_obligation,
+)
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 NO_VALUE, GAIN = "the loss at u = 0", "gain over zero weights"
@@ -48,7 +56,7 @@ def change_obligation(forms: Forms) -> Identity:
 
 
 def convergence_obligation(forms: Forms) -> Identity:
-    """With w = sqrt(L - min L), p = |grad L| and s = sqrt(mu): p^2/(2 w) - s p/2 = p (p - s w)/(2 w), multiplied out."""
+    """w = sqrt(L - min L), p = |grad L|, s = sqrt(mu): p^2/(2 w) - s p/2 = p (p - s w)/(2 w), multiplied out."""
     del forms
 
     def difference(point: Point) -> Any:
@@ -105,9 +113,9 @@ def start_obligation(forms: Forms) -> Identity:
 
 
 IN_WORDS = (
-    f"Convergence is no identity: that the flow lowers L and keeps c, the inequality of pl-inequality, that a path of finite "
-    f"length has an end, and that A* is the only A without leak at min L (step {CONVERGENCE!r}); the eigenvalues at the saddle "
-    f"(step {SADDLE!r}); the operator norms of {START!r}."
+    f"Convergence is no identity: that the flow lowers L and keeps c, the inequality of pl-inequality, that a path of "
+    f"finite length has an end, and that A* is the only A without leak at min L (step {CONVERGENCE!r}); the "
+    f"eigenvalues at the saddle (step {SADDLE!r}); the operator norms of {START!r}."
 )
 NOT_PROVED = "That almost every start leaves the saddles at u = 0: neither proved nor certified."
 

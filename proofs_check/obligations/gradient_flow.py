@@ -59,9 +59,7 @@ def even_obligation(forms: Forms) -> Identity:
 
 def loss_obligation(forms: Forms) -> Identity:
     form = forms.expression(LOSS, "right")
-    return of_forms(
-        lambda point: loss_at(point, point["u"], point["U"]) - value(form, point), (form,), WITHOUT_LEAK, 0
-    )
+    return of_forms(lambda point: loss_at(point, point["u"], point["U"]) - value(form, point), (form,), WITHOUT_LEAK, 0)
 
 
 def key_query_obligation(forms: Forms) -> Identity:
@@ -127,8 +125,13 @@ def rational_identity(difference: Any, quotients: list[Quotient], letters: Mappi
     return Identity(difference, letters, PROMPT, 1, degree, power, ())
 
 
-LOGISTIC = f"The solution of the logistic equation, and that the rate of g is u' a + u a' (step {ISOTROPIC!r}): in words."
-FLOW = "That a flow starts, stays where the gradient across vanishes, and is unique: the theory of ordinary differential equations."
+LOGISTIC = (
+    f"The solution of the logistic equation, and that the rate of g is u' a + u a' (step {ISOTROPIC!r}): in words."
+)
+FLOW = (
+    "That the flow exists, is unique, and stays where the gradient across vanishes: the theory of ordinary differential "
+    "equations."
+)
 SIZES = frozenset({"lam", "psi", "sigma2", "d", "N"})
 
 
@@ -156,10 +159,13 @@ def obligations() -> ClaimObligations:
             Obligation(LOSS, "L(0, u, U, 0) = right", loss_obligation),
             Obligation(KEY_QUERY, "dL/dU along V = -tr(V^T right)", key_query_obligation),
             Obligation(VALUE, "dL/du = -right", value_obligation),
-            Obligation(PLAIN, "dL/dU along V = -tr(V^T key_query), dL/du = -value at Psi = I, sigma2 = 0", plain_obligation),
+            Obligation(
+                PLAIN, "dL/dU along V = -tr(V^T key_query), dL/du = -value at Psi = I, sigma2 = 0", plain_obligation
+            ),
             Obligation(
                 ISOTROPIC,
-                "dL/dU = -u s I and dL/du = -d a s with s = pull - curvature u a, at Lambda = lam I, Psi = psi I, U = a I",
+                "dL/dU = -u s I and dL/du = -d a s with s = pull - curvature u a, at Lambda = lam I, Psi = psi I, U = "
+                "a I",
                 isotropic_obligation,
             ),
         ),

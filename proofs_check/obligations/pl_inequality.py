@@ -1,11 +1,11 @@
-"""Obligations of pl-inequality: the identities behind each inequality; the inequalities themselves are left to words."""
+"""Obligations of pl-inequality: the identities behind each inequality, which itself is left to words."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..engines.identities import Identity
-from ..engines.layer import LAW, PROMPT
+from ..engines.layer import PROMPT
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from .fixed_point import completed, half, of_forms, value
@@ -60,7 +60,7 @@ def excess_obligation(forms: Forms) -> Identity:
 
 
 def bound_obligation(forms: Forms) -> Identity:
-    """With M = K K^T, Lambda = R R^T and D = K^T G R: |M G Lambda|_F^2 = |K D R^T|_F^2, tr(G^T M G Lambda) = |D|_F^2."""
+    """M = K K^T, Lambda = R R^T, D = K^T G R: |M G Lambda|_F^2 = |K D R^T|_F^2 and tr(G^T M G Lambda) = |D|_F^2."""
     del forms
 
     def difference(point: Point) -> list[Any]:
@@ -168,9 +168,9 @@ def printed_obligation(forms: Forms) -> Identity:
 
 
 IN_WORDS = (
-    f"The inequalities themselves are proved in words and are no identities: eigenvalues in {BOUND!r}, Cauchy and Schwarz from "
-    f"its sum of squares and the smaller root in {SIZE!r}, that the flow lowers L and keeps c in {INEQUALITY!r}, operator "
-    f"norms in {START!r}, and the order of the factors in {PRINTED!r}."
+    f"The inequalities themselves are proved in words and are no identities: eigenvalues in {BOUND!r}, Cauchy and "
+    f"Schwarz from its sum of squares and the smaller root in {SIZE!r}, that the flow lowers L and keeps c in "
+    f"{INEQUALITY!r}, operator norms in {START!r}, and the order of the factors in {PRINTED!r}."
 )
 MINIMUM = "Where M B = C, the remainder terms with M B - C vanish: that is the step from an identity to A* = B."
 START_KIND = Polynomial("1", "1", frozenset({"Lambda", "P"}), {"N": (-1,), "s": (1, 2)})
@@ -202,7 +202,8 @@ def obligations() -> ClaimObligations:
             ),
             Obligation(
                 BOUND,
-                "|M G Lambda|^2 = |K D R^T|^2 and tr(G^T M G Lambda) = |D|^2 for M = K K^T, Lambda = R R^T, D = K^T G R",
+                "|M G Lambda|^2 = |K D R^T|^2 and tr(G^T M G Lambda) = |D|^2 for M = K K^T, Lambda = R R^T, D = K^T G "
+                "R",
                 bound_obligation,
             ),
             Obligation(GAIN, "L(0) - L = right", gain_obligation),
@@ -216,7 +217,9 @@ def obligations() -> ClaimObligations:
             ),
             Obligation(START, "L(0) - L = gain at Psi = I, sigma2 = 0, A = s P", start_obligation),
             Obligation(
-                PRINTED, "2 m l v at m = 1/t1, l = 1/t2, v = s q (2 - x)/(2 y) is s q (2 - x)/(y t1 t2)", printed_obligation
+                PRINTED,
+                "2 m l v at m = 1/t1, l = 1/t2, v = s q (2 - x)/(2 y) is s q (2 - x)/(y t1 t2)",
+                printed_obligation,
             ),
         ),
         (*TRUSTED, MINIMUM, IN_WORDS),

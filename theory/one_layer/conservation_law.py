@@ -2,8 +2,8 @@ r"""The conserved quantity of the layer's gradient flow on all parameters, and w
 
 With p = (u12, u), the last row of W_PV, and K = (U; u21^T), the first d columns of W_KQ:
 Main statements
-    symmetry       the prediction is bilinear in p and K, so L(s p, K) = L(p, s K) and <p, dL/dp> = <K, dL/dK>: for every
-                   law of the prompt and at all weights, and for the loss of every single prompt
+    symmetry       the prediction is bilinear in p and K, so L(s p, K) = L(p, s K) and <p, dL/dp> = <K, dL/dK>: for
+                   every law of the prompt and at all weights, and for the loss of every single prompt
     conserved      Q = |u12|^2 + u^2 - |U|_F^2 - |u21|^2 does not change under theta' = -dL/dtheta
     steps          a step theta - h g of gradient descent, g the gradient of any batch, changes Q by exactly
                    h^2 (|g_p|^2 - |g_K|^2): there is no term of first order
@@ -28,7 +28,7 @@ import numpy as np
 from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import Array, evaluate
 from ..algebra.printing import to_latex, to_text
-from ..algebra.trace_polynomials import TracePolynomial, matrix, scalar, substitute, trace, vector
+from ..algebra.trace_polynomials import TracePolynomial, matrix, scalar, trace, vector
 from ..symbols import U12, U21, U, u
 from .any_start import enumerated_loss
 from .assumptions import (
@@ -49,7 +49,9 @@ RATE = scalar("h")
 GRADIENTS = {"u12": G_U12, "u": G_U, "U": G_UU, "u21": G_U21}
 
 
-def squares(u12: TracePolynomial, value: TracePolynomial, key_query: TracePolynomial, u21: TracePolynomial) -> Any:
+def squares(
+    u12: TracePolynomial, value: TracePolynomial, key_query: TracePolynomial, u21: TracePolynomial
+) -> TracePolynomial:
     """|u12|^2 + u^2 - |U|_F^2 - |u21|^2 of any letters."""
     return u12.T * u12 + value * value - trace(key_query * key_query.T) - u21.T * u21
 
@@ -173,7 +175,7 @@ def quadratic_at(values: Mapping[str, Any]) -> Any:
     return evaluate(conserved(), dict(values))
 
 
-def other_weights(instance: Instance) -> dict[str, Array]:
+def other_weights(instance: Instance) -> dict[str, Any]:
     """Rational stand-ins for a gradient: the instance's weights, mixed."""
     return {
         "g_u12": instance.u21 + 1, "g_u": Fraction(instance.u) - 5, "g_U": instance.U.T - 2, "g_u21": instance.u12 * 3,
@@ -263,7 +265,8 @@ def change_steps() -> tuple[Step, ...]:
             "Q(theta - h g) - Q(theta) for the gradient g of any batch",
             to_text(change),
             rf"Q(\theta - h g) - Q(\theta) = {latex_of_drift()}",
-            "Q is quadratic; the term of first order is -2 h (<p, g_p> - <K, g_K>), and the pulls agree for every batch",
+            "Q is quadratic; the term of first order is -2 h (<p, g_p> - <K, g_K>), and the pulls agree for every "
+            "batch",
             step_change,
             forms={"drift": change},
         ),
@@ -287,18 +290,19 @@ STATEMENT = Statement(
     title="The conserved quantity of gradient flow on all parameters",
     latex="",  # the derived quantity, filled in by `derivation`
     text=(
-        "Q = |u12|^2 + u^2 - |U|_F^2 - |u21|^2 is conserved by the gradient flow of all parameters, for every law of the "
-        "prompt. A step of gradient descent at the rate h, on any batch, changes it by h^2 (|g_p|^2 - |g_K|^2) exactly; "
-        "under weight decay wd it falls as e^{-2 wd t}."
+        "Q = |u12|^2 + u^2 - |U|_F^2 - |u21|^2 is conserved by the gradient flow of all parameters, for every law of "
+        "the prompt. A step of gradient descent at the rate h, on any batch, changes it by h^2 (|g_p|^2 - |g_K|^2) "
+        "exactly; under weight decay wd it falls as e^{-2 wd t}."
     ),
     assumptions=(
-        "any law of the prompt for which the loss has a mean; checked and certified for x ~ N(0, Lambda), w ~ N(0, Psi), "
-        "eps ~ N(0, sigma^2)",
+        "any law of the prompt for which the loss has a mean; checked and certified for x ~ N(0, Lambda), w ~ N(0, "
+        "Psi), eps ~ N(0, sigma^2)",
         "the flow theta' = -dL/dtheta, or steps of plain gradient descent, on all of u12, u, U and u21",
     ),
     conventions=(
-        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; another factor before L changes the "
-        "time, not Q; separate key and query matrices have further conserved quantities, which are not stated here"
+        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; another factor before L "
+        "changes the time, not Q; separate key and query matrices have further conserved quantities, which are not "
+        "stated here"
     ),
     sources=(Source("ours", "all parameters, steps and weight decay"),),
     uses=("population-loss",),

@@ -7,8 +7,8 @@ Main statements
     bound          where u^2 >= v > 0 from now on, the rest of the path is at most sqrt(4 (L - min L)/(v min k)) long
                    (`pl_inequality`); so a flow that is close to its limit is replaced by it
 Numerical error
-    DOP853, an explicit method of order 8, then Radau where the flow is stiff; local errors below 1e-12 of the weights and
-    of the start's size a step. Compared with a closed form and with a method of order four in the tests: 1e-9.
+    DOP853, an explicit method of order 8, then Radau where the flow is stiff; local errors below 1e-12 of the weights
+    and of the start's size a step. Compared with a closed form and with a method of order four in the tests: 1e-9.
 """
 
 from __future__ import annotations
@@ -140,9 +140,7 @@ class DecoupledFlow:
         end, reached = self.integrated(row, time, close)
         return self.state(end if reached else self.limit(c, end[0]))
 
-    def integrated(
-        self, row: FloatArray, time: float, stop: Callable[[FloatArray], bool]
-    ) -> tuple[FloatArray, bool]:
+    def integrated(self, row: FloatArray, time: float, stop: Callable[[FloatArray], bool]) -> tuple[FloatArray, bool]:
         """The row at that time, or where `stop` first holds after a step; and whether the time was reached."""
         from scipy.integrate import DOP853, Radau  # costs a third of a second, and most verbs never need it
 
@@ -166,7 +164,8 @@ class DecoupledFlow:
                     jac = lambda _, y: self.jacobian(y)  # noqa: E731
                     solver = Radau(lambda _, y: self.velocity(y), solver.t, solver.y, time, jac=jac, **accuracy)
         raise AssumptionError(
-            f"the flow could not be followed beyond time {solver.t:.3g} in {MOST_STEPS} steps; shorten the time, or rescale "
+            f"the flow could not be followed beyond time {solver.t:.3g} in {MOST_STEPS} steps; shorten the time, or "
+            f"rescale "
             "the covariates to a smaller condition number"
         )
 
@@ -196,9 +195,9 @@ def decoupled_flow(covariance: Any, context_length: Any, task_covariance: Any, n
     }
     system = stationary_system(PromptLaw())
     M, C = (np.asarray(evaluate(part, values)) for part in (system.second_moment, system.cross_moment))
-    (m, P), (l, Q) = (np.linalg.eigh((matrix + matrix.T) / 2) for matrix in (M, Lambda))
+    (m, P), (lam, Q) = (np.linalg.eigh((matrix + matrix.T) / 2) for matrix in (M, Lambda))
     minimum = fixed_point(covariance, context_length, task_covariance, noise_variance).loss
-    return DecoupledFlow(P, Q, np.outer(m, l), P.T @ C @ Lambda @ Q, minimum)
+    return DecoupledFlow(P, Q, np.outer(m, lam), P.T @ C @ Lambda @ Q, minimum)
 
 
 def start_of(value_gain_0: Any, key_query_0: Any, dimension: int) -> FlowState:

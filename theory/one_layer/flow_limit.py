@@ -1,13 +1,14 @@
 r"""Where the flow without leak ends, from any start: the global minimum, with its scale and its sign.
 
 Main statements
-    descent     at u = 0 the loss is L(0), that of zero weights, whatever U is; L falls, so u keeps its sign from any time on
-                at which L < L(0). The same holds for c = u^2 - |U|_F^2 > 0, since u^2 >= c
-    limit       from a start with L < L(0) or c > 0 the flow converges: by `pl_inequality` its path has finite length and L
-                tends to min L. The limit has u U = A*, and c fixes its scale: u^2 = (c + sqrt(c^2 + 4 |A*|_F^2))/2
-    the rest    other starts have c <= 0 and L >= L(0): the statement holds from the time on at which L < L(0). The starts
-                whose loss never falls that far are not excluded here; a flow that stays bounded among them ends where
-                u = 0 and tr(U^T C Lambda) = 0, a saddle with one descending direction. They are refused
+    descent     at u = 0 the loss is L(0), that of zero weights, whatever U is; L falls, so u keeps its sign from any
+                time on at which L < L(0). The same holds for c = u^2 - |U|_F^2 > 0, since u^2 >= c
+    limit       from a start with L < L(0) or c > 0 the flow converges: by `pl_inequality` its path has finite length
+                and L tends to min L. The limit has u U = A*, and c fixes its scale: u^2 = (c + sqrt(c^2 + 4
+                |A*|_F^2))/2
+    the rest    other starts have c <= 0 and L >= L(0): the statement holds from the time on at which L < L(0). The
+                starts whose loss never falls that far are not excluded here; a flow that stays bounded among them ends
+                where u = 0 and tr(U^T C Lambda) = 0, a saddle with one descending direction. They are refused
     start of [zhang2024trained, Theorem 4.1]      L < L(0) there, already for sigma_0^2 |Gamma| < 2
 Assumptions
     Those of `PromptLaw`; u12 = u21 = 0 at the start; the flow of all parameters.
@@ -18,7 +19,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -26,16 +27,16 @@ from typing import Any
 import numpy as np
 
 from ..algebra.derivations import Derivation, Source, Statement, Step
-from ..algebra.evaluation import Array, evaluate, exact_inverse
+from ..algebra.evaluation import Array, evaluate
 from ..algebra.printing import to_latex
-from ..symbols import U, u
 from ..algebra.trace_polynomials import TracePolynomial, trace
+from ..symbols import U, u
 from .assumptions import AssumptionError, FloatArray
-from .decoupled_flow import DecoupledFlow, FlowState, conserved, decoupled_flow, start_of
+from .decoupled_flow import DecoupledFlow, conserved, decoupled_flow, start_of
 from .enumeration import InstanceKey
 from .fixed_point import exact_fixed_point, stationary_system
 from .gradient_flow import key_query_flow, loss_at, value_flow, without_leak
-from .pl_inequality import gain_over_zero_weights, enumerated_gain, theorem_start_steps, value_from_the_product
+from .pl_inequality import enumerated_gain, gain_over_zero_weights, theorem_start_steps, value_from_the_product
 from .population_loss import value_at
 from .prompt_law import PromptLaw
 
@@ -66,8 +67,8 @@ def flow_limit(
 ) -> FlowLimit:
     """The limit of gradient flow from u12 = u21 = 0, u = value_gain_0, U = key_query_0 (d, d).
 
-    The law is given as for `fixed_point`. Raises AssumptionError, also for starts that flow to u = 0, and for those whose
-    sign a change of SAFETY of their size would turn.
+    The law is given as for `fixed_point`. Raises AssumptionError, also for starts that flow to u = 0, and for those
+    whose sign a change of SAFETY of their size would turn.
 
     >>> flow_limit([[1.0]], 1, -1.0, [[0.0]]).value_gain < 0
     True
@@ -90,8 +91,8 @@ def sign_of_the_limit(flow: DecoupledFlow, row: FloatArray) -> float:
     signs = {sign_below_zero_weights(flow, start) for start in (row, *nearby(flow, row))}
     if len(signs) != 1 or None in signs:
         raise AssumptionError(
-            "the start flows to u = 0, or so near that a change of 1e-8 of it decides the sign of the limit; move value_gain_0 "
-            "or key_query_0 by more"
+            "the start flows to u = 0, or so near that a change of 1e-8 of it decides the sign of the limit; move "
+            "value_gain_0 or key_query_0 by more"
         )
     (sign,) = signs
     assert sign is not None
@@ -108,8 +109,8 @@ def nearby(flow: DecoupledFlow, row: FloatArray) -> tuple[FloatArray, FloatArray
 def sign_below_zero_weights(flow: DecoupledFlow, row: FloatArray) -> float | None:
     """The sign of u at the time at which the loss falls below L(0); None where it does not in a long time.
 
-    L(0) - L = u (tr(U^T C Lambda) - u tr(U^T M U Lambda)/2), so that from there on u has the sign of the first trace; at
-    that time itself u may be 0.
+    L(0) - L = u (tr(U^T C Lambda) - u tr(U^T M U Lambda)/2), so that from there on u has the sign of the first trace;
+    at that time itself u may be 0.
     """
     end, reached = flow.integrated(row, long_time(flow, row), lambda at: flow.gain(at) > 0)
     return None if reached else math.copysign(1.0, flow.pull_along(end))
@@ -228,8 +229,8 @@ def limit_steps() -> tuple[Step, ...]:
             r"\int |\dot\theta|\,dt \le 2\sqrt{(L - \min L)/\mu}",
             "the inequality of pl-inequality with its mu > 0, in words",
             proof=(
-                "mu > 0 there. The path has finite length, so the flow exists for all times and converges; L tends to min L, so "
-                "A tends to A*, the only A without leak at which L = min L (M and Lambda are definite)."
+                "mu > 0 there. The path has finite length, so the flow exists for all times and converges; L tends to "
+                "min L, so A tends to A*, the only A without leak at which L = min L (M and Lambda are definite)."
             ),
         ),
         Step(
@@ -237,7 +238,8 @@ def limit_steps() -> tuple[Step, ...]:
             "(u', U') at u U = A*, and u^4 - c u^2 - |A*|_F^2",
             "0",
             r"uU = A^*,\quad u^2 = \tfrac12\bigl(c + \sqrt{c^2 + 4|A^*|_F^2}\bigr)",
-            "c is that of the start; the sign of u is its sign at any time at which L < L(0), or at the start for c > 0",
+            "c is that of the start; the sign of u is its sign at any time at which L < L(0), or at the start for c > "
+            "0",
             velocity_at_the_limit,
             forms={"left": system.left, "right": system.right},
         ),
@@ -249,10 +251,11 @@ def limit_steps() -> tuple[Step, ...]:
             "the gradient at u = 0 is (-tr(U^T C Lambda), 0)",
             mixed_differences,
             proof=(
-                "The other critical points without leak have u = 0 and tr(U^T C Lambda) = 0: for u != 0 dL/dU = 0 gives A = A*. "
-                "The second derivatives there are [[h, -b^T], [-b, 0]] with h = tr(U^T M U Lambda) and b = C Lambda, not zero "
-                "(Psi is not): eigenvalues h/2 +- sqrt(h^2/4 + |b|^2) and zeros, so one direction goes down. That almost every "
-                "start leaves these saddles is not proved here; starts that do not are refused."
+                "The other critical points without leak have u = 0 and tr(U^T C Lambda) = 0: for u != 0 dL/dU = 0 "
+                "gives A = A*. The second derivatives there are [[h, -b^T], [-b, 0]] with h = tr(U^T M U Lambda) and b "
+                "= C Lambda, not zero (Psi is not): eigenvalues h/2 +- sqrt(h^2/4 + |b|^2) and zeros, so one direction "
+                "goes down. That almost every start leaves these saddles is not proved here; starts that do not are "
+                "refused."
             ),
             forms={"C": system.cross_moment},
         ),
@@ -264,19 +267,23 @@ STATEMENT = Statement(
     title="The limit of gradient flow without leak, from any start below the loss of zero weights",
     latex=r"u U = A^*,\quad u^2 = \tfrac12\bigl(c + \sqrt{c^2 + 4|A^*|_F^2}\bigr),\quad c = u_0^2 - |U_0|_F^2",
     text=(
-        "From every start without leak whose loss is below that of zero weights, or with u^2 > |U|_F^2, balanced or not, the "
-        "gradient flow of all parameters converges to the global minimum u U = A* with u^2 = (c + sqrt(c^2 + 4 |A*|_F^2))/2, c "
-        "= u_0^2 - |U_0|_F^2, and the sign of u_0. Any other start reaches it from the time on at which its loss falls below "
-        "that of zero weights, with the sign that u has then. The start of ZFB Theorem 4.1 is among the first."
+        "From every start without leak whose loss is below that of zero weights, or with u^2 > |U|_F^2, balanced or "
+        "not, the gradient flow of all parameters converges to the global minimum u U = A* with u^2 = (c + sqrt(c^2 + "
+        "4 |A*|_F^2))/2, c = u_0^2 - |U_0|_F^2, and the sign of u_0. Any other start reaches it from the time on at "
+        "which its loss falls below that of zero weights, with the sign that u has then. The start of ZFB Theorem 4.1 "
+        "is among the first."
     ),
     assumptions=(
-        "x_i, x_q ~ N(0, Lambda), Lambda positive definite; w ~ N(0, Psi), Psi not zero, eps_i ~ N(0, sigma^2), independent",
+        "x_i, x_q ~ N(0, Lambda), Lambda positive definite; w ~ N(0, Psi), Psi not zero, eps_i ~ N(0, sigma^2), "
+        "independent",
         "the flow theta' = -dL/dtheta of all parameters starts at u12 = u21 = 0",
         "the start does not flow to u = 0 (no start with L < L(0) or u^2 > |U|_F^2 does)",
-        "theorem's start: Psi = I, sigma = 0, u = sigma_0 > 0, U = sigma_0 P, P = Theta Theta^T, |P|_F = 1, Lambda Theta not "
-        "zero, sigma_0^2 |Gamma| < 2",
+        "theorem's start: Psi = I, sigma = 0, u = sigma_0 > 0, U = sigma_0 P, P = Theta Theta^T, |P|_F = 1, Lambda "
+        "Theta not zero, sigma_0^2 |Gamma| < 2",
     ),
-    conventions="query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; L(0) = tr(Lambda Psi)/2",
+    conventions=(
+        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; L(0) = tr(Lambda Psi)/2"
+    ),
     sources=(
         Source("zhang2024trained", "Theorem 4.1 (their start, Psi = I, sigma = 0)"),
         Source("ours", "any start, any law, the scale and the sign"),

@@ -5,8 +5,8 @@ Main statements
     flow           on it, with M = E[s s^T] and C = E[s w^T] of fixed-point and A = u U,
                    U' = -u (M A - C) Lambda,   u' = -tr(U^T (M A - C) Lambda)
     Psi = I, no noise      M = Gamma Lambda and C = Lambda: the flow of [zhang2024trained, Lemma 5.2], as it is printed
-    isotropic      Lambda = lam I, Psi = psi I and U = a I: the gain g = u a obeys g' = (pull - curvature g)(u^2 + d a^2);
-                   where u^2 = d a^2 this is the logistic equation
+    isotropic      Lambda = lam I, Psi = psi I and U = a I: the gain g = u a obeys g' = (pull - curvature g)(u^2 + d
+                   a^2); where u^2 = d a^2 this is the logistic equation
     flow_after     the flow at a finite time in float64, with a stated error (`decoupled_flow`)
 Assumptions
     Those of `PromptLaw`; u12 = u21 = 0 at the start.
@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -26,12 +27,12 @@ import numpy as np
 from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate
 from ..algebra.matrix_derivatives import derivative, gradient
-from ..algebra.printing import to_latex, to_sympy, to_text
+from ..algebra.printing import to_latex, to_sympy
 from ..algebra.trace_polynomials import TracePolynomial, degree, select, trace
 from ..symbols import LAM, LAMBDA, PSI_SCALE, SIGMA2, ZERO, I, U, u
 from .any_start import enumerated_loss, exact_identity
 from .assumptions import FloatArray, check_non_negative
-from .decoupled_flow import decoupled_flow, start_of
+from .decoupled_flow import FlowState, decoupled_flow, start_of
 from .enumeration import Instance, InstanceKey, random_instance
 from .fixed_point import coefficient_of_identity, exact_value, fixed_point_inverse, latex_of, stationary_system
 from .population_loss import enumerated, population_loss, value_at
@@ -115,6 +116,30 @@ def flow_after(
     start = start_of(value_gain_0, key_query_0, len(flow.pull))
     end = flow.after(start, check_non_negative(time, "time"))
     return Flow(end.u, end.U, flow.minimum + flow.excess(flow.coordinates(end)))
+
+
+def path_by(
+    key_query: TracePolynomial, value: TracePolynomial, law: Mapping[str, Any], start: FlowState, times: Sequence[float]
+) -> list[FlowState]:
+    """The flow of U' = key_query, u' = value (polynomials in u and U) at ascending times >= 0, law giving the other
+    letters.
+
+    For polynomials that are no gradient of a loss, too. DOP853 with local errors below 1e-10; a flow that leaves the
+    range of floats on the way is infinite at all times.
+    """
+    from scipy.integrate import solve_ivp  # as in decoupled_flow
+
+    d = len(start.U)
+
+    def velocity(_: float, row: FloatArray) -> FloatArray:
+        values = {**law, "u": row[0], "U": row[1:].reshape(d, d)}
+        return np.concatenate([[evaluate(value, values)], np.ravel(evaluate(key_query, values))])
+
+    row = np.concatenate([[start.u], start.U.reshape(-1)])
+    found = solve_ivp(velocity, (0.0, times[-1]), row, "DOP853", times, rtol=1e-10, atol=1e-10 * np.linalg.norm(row))
+    if not found.success:
+        return [FlowState(np.inf, np.full((d, d), np.inf)) for _ in times]
+    return [FlowState(float(at[0]), at[1:].reshape(d, d)) for at in found.y.T]
 
 
 # The instances: those of population-loss, and their weights without leak
@@ -221,8 +246,8 @@ def flow_steps(law: PromptLaw) -> tuple[Step, ...]:
             "L(-u12, u, U, -u21)",
             "L(u12, u, U, u21)",
             r"L(-u_{12}, u, U, -u_{21}) = L(u_{12}, u, U, u_{21})",
-            "A = u U + u12 u21^T does not change and yhat_even changes its sign; so dL/du12 = dL/du21 = 0 at u12 = u21 = "
-            "0, and the flow stays there",
+            "A = u U + u12 u21^T does not change and yhat_even changes its sign; so dL/du12 = dL/du21 = 0 at u12 = u21 "
+            "= 0, and the flow stays there",
             parity_in_the_leak,
         ),
         equality(
@@ -258,7 +283,8 @@ def reading_steps() -> tuple[Step, ...]:
         Step(
             "Psi = I without noise",
             "(U', u')",
-            f"(-u^2 Gamma Lambda U Lambda + u Lambda^2, -tr(u Gamma Lambda U Lambda U^T - Lambda^2 U^T)), Gamma = {gamma!r}",
+            f"(-u^2 Gamma Lambda U Lambda + u Lambda^2, -tr(u Gamma Lambda U Lambda U^T - Lambda^2 U^T)), Gamma = "
+            f"{gamma!r}",
             r"\dot U = -u^2\Gamma\Lambda U\Lambda + u\Lambda^2,\; \dot u = -\operatorname{tr}(u\Gamma\Lambda U\Lambda "
             rf"U^\top - \Lambda^2 U^\top),\; \Gamma = {to_latex(gamma)}",
             "M = Gamma Lambda and C = Lambda; this is ZFB Lemma 5.2 as it is printed",
@@ -270,8 +296,9 @@ def reading_steps() -> tuple[Step, ...]:
             "g' = (u a)' for Lambda = lam I, Psi = psi I, U = a I",
             f"({pull} - ({curvature}) g) (u^2 + d a^2)",
             rf"\dot g = \bigl({latex_of(pull)} - {latex_of(curvature)}\, g\bigr)(u^2 + d a^2)",
-            "U stays a multiple of I. Where u^2 = d a^2 (balanced, and conserved) u^2 + d a^2 = 2 sqrt(d) g for g > 0, so g "
-            "obeys the logistic equation: g = g0 g*/(g0 + (g* - g0) e^{-2 sqrt(d) pull t}) with g* = pull/curvature",
+            "U stays a multiple of I. Where u^2 = d a^2 (balanced, and conserved) u^2 + d a^2 = 2 sqrt(d) g for g > 0, "
+            "so g obeys the logistic equation: g = g0 g*/(g0 + (g* - g0) e^{-2 sqrt(d) pull t}) with g* = "
+            "pull/curvature",
             isotropic_flow,
             forms={"pull": pull, "curvature": curvature},
         ),
@@ -284,8 +311,8 @@ STATEMENT = Statement(
     latex="",  # the derived flow, filled in by `derivation`
     text=(
         "u12 = u21 = 0 is invariant under the gradient flow of the loss on all parameters, and on it u and U obey "
-        "U' = -u (M A - C) Lambda and u' = -tr(U^T (M A - C) Lambda) with A = u U, for any Lambda, Psi, sigma^2 and N; ZFB "
-        "Lemma 5.2 is the case Psi = I, sigma = 0, and agrees with it."
+        "U' = -u (M A - C) Lambda and u' = -tr(U^T (M A - C) Lambda) with A = u U, for any Lambda, Psi, sigma^2 and N; "
+        "ZFB Lemma 5.2 is the case Psi = I, sigma = 0, and agrees with it."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, Lambda), Lambda positive definite; w ~ N(0, Psi), eps_i ~ N(0, sigma^2), all independent",
@@ -293,8 +320,8 @@ STATEMENT = Statement(
         "context length N >= 1, the same for every prompt",
     ),
     conventions=(
-        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; time is that of theta' = -dL/dtheta, "
-        "so that k steps of gradient descent at the rate h are about the time k h"
+        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; time is that of theta' = "
+        "-dL/dtheta, so that k steps of gradient descent at the rate h are about the time k h"
     ),
     sources=(Source("zhang2024trained", "Lemma 5.2 (Psi = I, sigma = 0)"), Source("ours", "any law")),
     uses=("population-loss", "fixed-point"),

@@ -7,10 +7,10 @@ Main statements
     size of A      delta <= |C Lambda|_F |A|_F - (m l/2) |A|_F^2 from the start on, so |A|_F >= r, the smaller root
                    (r = 0 where delta <= 0)
     size of u      u^2 = (c + sqrt(c^2 + 4 |A|_F^2))/2 >= v with v = (c + sqrt(c^2 + 4 r^2))/2
-    inequality     |grad L|^2 >= mu (L - min L) from the start on, with mu = 2 m l v, which is positive for every start with
-                   delta > 0 or c > 0
-    printed        for the start of [zhang2024trained, Theorem 4.1], Psi = I, sigma = 0, the constant of Lemma 5.4 is never
-                   larger than ours: each of its factors is a bound on one of ours
+    inequality     |grad L|^2 >= mu (L - min L) from the start on, with mu = 2 m l v, which is positive for every start
+                   with delta > 0 or c > 0
+    printed        for the start of [zhang2024trained, Theorem 4.1], Psi = I, sigma = 0, the constant of Lemma 5.4 is
+                   never larger than ours: each of its factors is a bound on one of ours
 Assumptions
     Those of `PromptLaw`; u12 = u21 = 0 at the start; the flow of all parameters.
 References
@@ -30,8 +30,7 @@ import numpy as np
 from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.printing import to_latex
-from ..algebra.trace_polynomials import TracePolynomial, degree, matrix, scalar, select, substitute, trace
-from ..symbols import U, u
+from ..algebra.trace_polynomials import TracePolynomial, degree, matrix, scalar, select, substitute
 from .assumptions import AssumptionError, FloatArray, check_positive, check_shape
 from .decoupled_flow import DecoupledFlow, FlowState, decoupled_flow
 from .enumeration import InstanceKey
@@ -105,12 +104,15 @@ def theorem_start(scale: float, theta: FloatArray) -> FlowState:
     product = theta @ theta.T
     size = float(np.linalg.norm(product))
     if size == 0:
-        raise AssumptionError("theta is zero, and the theorem's start has |Theta Theta^T|_F = 1; give a theta that is not")
+        raise AssumptionError(
+            "theta is zero, and the theorem's start has |Theta Theta^T|_F = 1; give a theta that is not"
+        )
     return FlowState(scale, scale * product / size)
 
 
 def printed_constant(covariance: FloatArray, context_length: int, start: FlowState) -> float:
-    """sigma_0^2 |Lambda Theta|_F^2 (2 - sqrt(d) sigma_0^2 |Gamma|)/(sqrt(d) |Lambda|^2 tr(Gamma^-1 Lambda^-1) tr(Lambda^-1)).
+    """sigma_0^2 |Lambda Theta|_F^2 (2 - sqrt(d) sigma_0^2 |Gamma|)/(sqrt(d) |Lambda|^2 tr(Gamma^-1 Lambda^-1)
+    tr(Lambda^-1)).
 
     Typed as it is printed, to be compared with the derivation. |Lambda Theta|_F^2 = tr(P Lambda^2).
     """
@@ -119,7 +121,8 @@ def printed_constant(covariance: FloatArray, context_length: int, start: FlowSta
     room = 2 - math.sqrt(d) * s * np.linalg.norm(Gamma, 2)
     if room <= 0:
         raise AssumptionError(
-            f"scale^2 |Gamma| sqrt(d) is {2 - room:.6g}, and the printed constant needs it below 2; give a smaller scale"
+            f"scale^2 |Gamma| sqrt(d) is {2 - room:.6g}, and the printed constant needs it below 2; give a smaller "
+            f"scale"
         )
     pulled = s * np.trace(start.U / start.u @ covariance @ covariance)
     inverse = np.linalg.inv(covariance)
@@ -240,8 +243,8 @@ def gradient_steps() -> tuple[Step, ...]:
             "|dL/dU|_F^2 >= 2 m l u^2 (L - min L)",
             "true",
             r"|\partial_U L|_F^2 \ge 2\, m\, l\, u^2 (L - \min L)",
-            "m and l are the least eigenvalues of M and Lambda; checked with 1/tr(M^-1) and 1/tr(Lambda^-1) in their places, "
-            "which are smaller",
+            "m and l are the least eigenvalues of M and Lambda; checked with 1/tr(M^-1) and 1/tr(Lambda^-1) in their "
+            "places, which are smaller",
             gradient_bounds_the_excess,
             proof=(
                 "With D = M^(1/2) (A - A*) Lambda^(1/2) the excess is |D|_F^2/2, and the gradient is u^2 |M^(1/2) D "
@@ -269,8 +272,9 @@ def size_steps() -> tuple[Step, ...]:
             "Cauchy and Schwarz for the linear part, tr(A^T M A Lambda) >= m l |A|_F^2 for the other",
             gain_bounds_the_size,
             proof=(
-                "L falls along the flow, so L(0) - L >= delta from the start on, and |A|_F is at least the smaller root "
-                "r = 2 delta/(b + sqrt(b^2 - 2 m l delta)) of b a - (m l/2) a^2 = delta, b = |C Lambda|_F; r >= delta/b."
+                "L falls along the flow, so L(0) - L >= delta from the start on, and |A|_F is at least the smaller "
+                "root r = 2 delta/(b + sqrt(b^2 - 2 m l delta)) of b a - (m l/2) a^2 = delta, b = |C Lambda|_F; r >= "
+                "delta/b."
             ),
         ),
         Step(
@@ -286,10 +290,11 @@ def size_steps() -> tuple[Step, ...]:
             "|grad L|^2 >= mu (L - min L), mu = 2 m l v, v = (c + sqrt(c^2 + 4 r^2))/2",
             "true from the start on",
             r"|\nabla L|^2 \ge \mu\,(L - \min L),\; \mu = m\,l\,\bigl(c + \sqrt{c^2 + 4 r^2}\bigr)",
-            "the steps before, with |grad L|^2 >= |dL/dU|^2; r = 0 where delta <= 0, and mu is positive then for c > 0 only",
+            "the steps before, with |grad L|^2 >= |dL/dU|^2; r = 0 where delta <= 0, and mu is positive then for c > 0 "
+            "only",
             proof=(
-                "So L - min L <= e^(-mu t) (L(start) - min L), and since d/dt sqrt(L - min L) = -|grad L|^2/(2 sqrt(L - min L)) "
-                "<= -(sqrt(mu)/2) |grad L|, the path from any time on is at most 2 sqrt((L - min L)/mu) long."
+                "So L - min L <= e^(-mu t) (L(start) - min L), and since d/dt sqrt(L - min L) = -|grad L|^2/(2 sqrt(L "
+                "- min L)) <= -(sqrt(mu)/2) |grad L|, the path from any time on is at most 2 sqrt((L - min L)/mu) long."
             ),
         ),
     )
@@ -307,9 +312,10 @@ def theorem_start_steps() -> tuple[Step, ...]:
             "the gain at A = s P; here P = Theta Theta^T with |P|_F = 1, and c = 0",
             gain_of_the_start_at,
             proof=(
-                "The part in s^2 is -(s^2/2) tr(Q Gamma Q) with Q = Lambda^(1/2) P Lambda^(1/2), and tr(Q Gamma Q) <= |Gamma| "
-                "tr(P Lambda P Lambda) <= |Gamma| |P| tr(P Lambda^2) <= |Gamma| tr(P Lambda^2). So delta >= s tr(P Lambda^2) "
-                "(1 - s |Gamma|/2), which is positive already for s |Gamma| < 2: the sqrt(d) of the theorem is not needed."
+                "The part in s^2 is -(s^2/2) tr(Q Gamma Q) with Q = Lambda^(1/2) P Lambda^(1/2), and tr(Q Gamma Q) <= "
+                "|Gamma| tr(P Lambda P Lambda) <= |Gamma| |P| tr(P Lambda^2) <= |Gamma| tr(P Lambda^2). So delta >= s "
+                "tr(P Lambda^2) (1 - s |Gamma|/2), which is positive already for s |Gamma| < 2: the sqrt(d) of the "
+                "theorem is not needed."
             ),
             forms={"gain": gain},
         ),
@@ -321,9 +327,10 @@ def theorem_start_steps() -> tuple[Step, ...]:
             r"{\sqrt d\,|\Lambda|^2 \operatorname{tr}(\Gamma^{-1}\Lambda^{-1})\operatorname{tr}(\Lambda^{-1})} \le \mu",
             "each factor is a bound on one of ours",
             proof=(
-                "c = 0, so v = r >= delta/|Lambda^2|_F, and |Lambda^2|_F <= sqrt(d) |Lambda|^2; delta >= s |Lambda Theta|_F^2 "
-                "(2 - s |Gamma|)/2 >= s |Lambda Theta|_F^2 (2 - sqrt(d) s |Gamma|)/2; M = Gamma Lambda has m >= 1/tr(Gamma^-1 "
-                "Lambda^-1), and l >= 1/tr(Lambda^-1). The product 2 m l v is then at least the printed constant."
+                "c = 0, so v = r >= delta/|Lambda^2|_F, and |Lambda^2|_F <= sqrt(d) |Lambda|^2; delta >= s |Lambda "
+                "Theta|_F^2 (2 - s |Gamma|)/2 >= s |Lambda Theta|_F^2 (2 - sqrt(d) s |Gamma|)/2; M = Gamma Lambda has "
+                "m >= 1/tr(Gamma^-1 Lambda^-1), and l >= 1/tr(Lambda^-1). The product 2 m l v is then at least the "
+                "printed constant."
             ),
         ),
     )
@@ -334,19 +341,20 @@ STATEMENT = Statement(
     title="A Polyak-Lojasiewicz inequality along the flow without leak",
     latex=r"|\nabla L|^2 \ge \mu\,(L - \min L)",
     text=(
-        "From every start without leak whose loss is below that of zero weights, or with u^2 > |U|_F^2, |grad L|^2 >= mu (L - "
-        "min L) along the gradient flow with an explicit mu, for any Lambda, Psi, sigma^2 and N. For the start of ZFB Theorem "
-        "4.1 it is at least the constant of their Lemma 5.4, which therefore holds as it is printed."
+        "From every start without leak whose loss is below that of zero weights, or with u^2 > |U|_F^2, |grad L|^2 >= "
+        "mu (L - min L) along the gradient flow with an explicit mu, for any Lambda, Psi, sigma^2 and N. For the start "
+        "of ZFB Theorem 4.1 it is at least the constant of their Lemma 5.4, which therefore holds as it is printed."
     ),
     assumptions=(
-        "x_i, x_q ~ N(0, Lambda), Lambda positive definite; w ~ N(0, Psi), Psi not zero, eps_i ~ N(0, sigma^2), independent",
+        "x_i, x_q ~ N(0, Lambda), Lambda positive definite; w ~ N(0, Psi), Psi not zero, eps_i ~ N(0, sigma^2), "
+        "independent",
         "the flow theta' = -dL/dtheta of all parameters starts at u12 = u21 = 0",
         "printed constant: Psi = I, sigma = 0, u = sigma_0 > 0, U = sigma_0 Theta Theta^T, |Theta Theta^T|_F = 1, "
         "sigma_0^2 |Gamma| sqrt(d) < 2",
     ),
     conventions=(
-        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; |.| of a matrix is its largest singular "
-        "value, |.|_F its Frobenius norm"
+        "query column included in E E^T, 1/N over the context, L = 1/2 E(yhat - w.x_q)^2; |.| of a matrix is its "
+        "largest singular value, |.|_F its Frobenius norm"
     ),
     sources=(
         Source("zhang2024trained", "Lemma 5.4 (their start, Psi = I, sigma = 0)"),
