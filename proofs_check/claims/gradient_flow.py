@@ -289,15 +289,15 @@ def random_starts(setting: Setting, seed: int, count: int, scale: float = 1.0) -
 class DescentFollowsFlow:
     """Replicas of plain stochastic gradient descent from random starts without leak, against the flow at its time.
 
-    The error of a replica is |W_end - W_flow| / |W_flow - W_start| over both weights, the leak that noise makes
-    included.
+    The error of a replica is |W_end - W_flow| / |W_flow| over both weights, the leak that noise makes included. Half of
+    the runs travel more than 0.6 of that size, nine of ten more than 0.27.
     """
 
     path: Path
     setting: Callable[[int, int], Setting]
     training: dict[str, Any] = field(default_factory=dict)
-    margin: float = 0.15
-    required: float = 0.9
+    margin: float = 0.1
+    required: float = 0.85
     false_alarm: float = 1e-6
     cost_of_alteration: AlterationCost = "judged again"
     name: str = "descent with small steps follows the flow"
@@ -323,7 +323,7 @@ class DescentFollowsFlow:
         errors = np.array([self.error(law, found, k) for k, law in enumerate(laws)])
         return replica_verdict(
             self.name, errors, self.margin, self.required, self.false_alarm,
-            "as a distance from the flow in units of the distance travelled",
+            "as a distance from the flow in units of the weights' size",
             f"{sum(sum(v['prompts']) for v in found):.1e} prompts",
         )  # fmt: skip
 
@@ -333,7 +333,7 @@ class DescentFollowsFlow:
         moving = FlowState(float(start[0]), start[1 : 1 + d * d].reshape(d, d))
         (state,) = self.path(setting, moving, [time])
         predicted = np.concatenate([row_of(state), np.zeros(2 * d)])
-        return float(np.linalg.norm(end - predicted) / np.linalg.norm(predicted - start))
+        return float(np.linalg.norm(end - predicted) / np.linalg.norm(predicted))
 
 
 def ended(found: list[Values], prefix: str, replica: int) -> FloatArray:

@@ -125,12 +125,10 @@ def rational_identity(difference: Any, quotients: list[Quotient], letters: Mappi
     return Identity(difference, letters, PROMPT, 1, degree, power, ())
 
 
-LOGISTIC = (
-    f"The solution of the logistic equation, and that the rate of g is u' a + u a' (step {ISOTROPIC!r}): in words."
-)
+LOGISTIC = f"The solution of the logistic equation, and that g' = u' a + u a' (step {ISOTROPIC!r}): in words."
 FLOW = (
-    "That the flow exists, is unique, and stays where the gradient across vanishes: the theory of ordinary differential "
-    "equations."
+    "That the flow exists, is unique, and stays where the gradient across vanishes: the theory of ordinary "
+    "differential equations."
 )
 SIZES = frozenset({"lam", "psi", "sigma2", "d", "N"})
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..algebra.derivations import Derivation, Source, Statement, Step
-from ..algebra.evaluation import Array, evaluate
+from ..algebra.evaluation import evaluate
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, matrix, scalar, trace, vector
 from ..symbols import U12, U21, U, u
