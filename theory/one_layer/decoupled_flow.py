@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..algebra.evaluation import evaluate
+from ..algebra.trace_polynomials import TracePolynomial
 from .assumptions import (
     AssumptionError,
     FloatArray,
@@ -184,6 +186,13 @@ def larger_root(c: float, size: float) -> float:
     return 2 * size**2 / (root - c)
 
 
+@cache
+def moments() -> tuple[TracePolynomial, TracePolynomial]:
+    """M and C of the general law."""
+    system = stationary_system(PromptLaw())
+    return system.second_moment, system.cross_moment
+
+
 def decoupled_flow(covariance: Any, context_length: Any, task_covariance: Any, noise_variance: Any) -> DecoupledFlow:
     """The flow of a law; parameters as for `fixed_point`. Raises AssumptionError."""
     Lambda = check_covariance(covariance)
@@ -193,8 +202,7 @@ def decoupled_flow(covariance: Any, context_length: Any, task_covariance: Any, n
         "N": check_context_length(context_length),
         "sigma2": check_non_negative(noise_variance, "noise_variance"),
     }
-    system = stationary_system(PromptLaw())
-    M, C = (np.asarray(evaluate(part, values)) for part in (system.second_moment, system.cross_moment))
+    M, C = (np.asarray(evaluate(part, values)) for part in moments())
     (m, P), (lam, Q) = (np.linalg.eigh((matrix + matrix.T) / 2) for matrix in (M, Lambda))
     minimum = fixed_point(covariance, context_length, task_covariance, noise_variance).loss
     return DecoupledFlow(P, Q, np.outer(m, lam), P.T @ C @ Lambda @ Q, minimum)
