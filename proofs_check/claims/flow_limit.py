@@ -196,9 +196,12 @@ def limit_settings(seed: int) -> list[Setting]:
 
 
 def replica_law(seed: int, replica: int) -> Setting:
-    """d in 1..2, N in 4..10, condition numbers up to 3, with and without noise."""
+    """d in 1..2, N in 4, 8, condition numbers up to 3, with and without noise."""
     draw = generator(f"limit/replica/{replica}", seed)
-    d, length = int(draw.integers(1, 3)), int(draw.integers(4, 11))
+    d, length = (
+        int(draw.integers(1, 3)),
+        (4, 8)[int(draw.integers(2))],
+    )  # few shapes: runs of equal d and N train together
     return gaussian_setting(f"limit/replica/{replica}/law", seed, d, [length], noise=bool(draw.integers(2)))
 
 
@@ -232,7 +235,7 @@ def flow_limit_claim(limit: Limit = derived_limit) -> Claim:
         predict_limit,
         (IntegratedLimit(limit, limit_settings), TrainedLimit(limit, replica_law, DESCENT)),
         "random starts without leak, entries uniform in (-0.7, 0.7), not balanced, under four enumerated laws (d <= 2, "
-        "N <= 3); descent from independent Gaussian entries of standard deviation 0.5, d in 1..2, N in 4..10. "
+        "N <= 3); descent from independent Gaussian entries of standard deviation 0.5, d in 1..2, N = 4 or 8. "
         "Condition numbers up to 3, noise variance below 0.5",
         (
             Alterable(
