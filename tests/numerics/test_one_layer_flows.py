@@ -1,4 +1,4 @@
-"""The integrated flow of the real layer: against a closed form, its own tolerance, and the gradient of the Gauss rule."""
+"""The integrated flow of the real layer: against a closed form, its tolerance, and the gradient of the Gauss rule."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_gradient_is_that_of_the_rule_on_all_entries_without_the_leak() -> N
 
 
 def test_the_balanced_flow_in_one_dimension_is_logistic() -> None:
-    """d = N = 1, Lambda = Psi = 1: E x^4 = 3 gives L = 1/2 - g + (3/2) g^2 with g = u U, and g' = 2 g (1 - 3 g) for u = U."""
+    """d = N = 1, Lambda = Psi = 1: E x^4 = 3 gives L = 1/2 - g + (3/2) g^2, g = u U, g' = 2 g (1 - 3 g) for u = U."""
     found = flows.enumerated_flows(ONE, [{"u": 0.1, "U": [[0.1]]}, {"u": -0.3, "U": [[-0.3]]}], 2.0, 4, 1e-9, "cpu")
     for place, start in enumerate((0.01, 0.09)):
         for k, point in enumerate(found["fine"]):
@@ -54,7 +54,7 @@ def test_the_balanced_flow_in_one_dimension_is_logistic() -> None:
 
 
 def test_the_coarse_flow_is_about_ten_times_farther_off_than_the_fine_one() -> None:
-    """What the allowance of the checks rests on: at least three times here, against a run at a hundredth of the tolerance."""
+    """What the allowance of the checks rests on: at least three times here, against a run at a thousandth."""
     starts = [{"u": 0.8, "U": [[0.9, -0.4], [0.3, 0.7]]}]
     close = flows.enumerated_flows(TWO, starts, 2.0, 2, 1e-11, "cpu")["fine"][-1]
     found = flows.enumerated_flows(TWO, starts, 2.0, 2, 1e-8, "cpu")

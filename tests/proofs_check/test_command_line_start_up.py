@@ -85,6 +85,10 @@ parameters = {
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
     "test-risk": {**law, "test_length": 5},
     "relu-attention": {"dimension": 2, "context_length": 3},
+    "gradient-flow": {**law, "value_gain_0": 0.5, "key_query_0": [[0.1]], "time": 1.0},
+    "gradient-flow-limit": {**law, "value_gain_0": 0.5, "key_query_0": [[0.1]]},
+    "conservation-law": {**law, **weights},
+    "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
 }
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:
