@@ -3,9 +3,9 @@
     python benchmarks/training_dynamics.py            # the figures as text
     python benchmarks/training_dynamics.py picture    # and docs/pictures/training_dynamics.png, with matplotlib
 
-One law (d = 2, N = 4, Lambda and Psi random with condition numbers up to 3, noise) and one unbalanced start. Upper panel: the
-loss of the derived flow, and the loss of weights trained by stochastic gradient descent on fresh prompts at three rates.
-Lower panel: the conserved quantity along descent and along Adam.
+One law (d = 2, N = 4, Lambda and Psi random with condition numbers up to 3, noise) and one unbalanced start. Upper
+panel: the loss of the derived flow, and of weights trained by stochastic gradient descent on fresh prompts at three
+rates. Lower panel: the conserved quantity along descent and along Adam.
 """
 
 from __future__ import annotations
