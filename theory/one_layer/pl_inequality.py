@@ -358,7 +358,6 @@ STATEMENT = Statement(
     ),
     sources=(
         Source("zhang2024trained", "Lemma 5.4 (their start, Psi = I, sigma = 0)"),
-        Source("karimi2016linear", "the kind of inequality"),
         Source("ours", "any law, any start, the constant"),
     ),
     uses=("gradient-flow", "conservation-law", "fixed-point"),
