@@ -288,6 +288,25 @@ WORKS = (
         {"volume": "30", "number": "4", "pages": "838-855"},
     ),
     Work(
+        "karimi2016linear",
+        "inproceedings",
+        ("Hamed Karimi", "Julie Nutini", "Mark Schmidt"),
+        "Linear convergence of gradient and proximal-gradient methods under the Polyak-Lojasiewicz condition",
+        "European Conference on Machine Learning and Knowledge Discovery in Databases",
+        2016,
+        {"pages": "795-811"},
+        arxiv="1608.04636",
+    ),
+    Work(
+        "dormand1980family",
+        "article",
+        ("J. R. Dormand", "P. J. Prince"),
+        "A family of embedded Runge-Kutta formulae",
+        "Journal of Computational and Applied Mathematics",
+        1980,
+        {"volume": "6", "number": "1", "pages": "19-26"},
+    ),
+    Work(
         "vyas2024soap",
         "article",
         (

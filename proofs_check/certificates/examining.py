@@ -38,6 +38,10 @@ MODULES = {
     "audit-zfb-figure": "exponential_variances:figure",
     "merged-heads-fixed-points": "merged_heads",
     "audit-zsls-fixed-points": "merged_heads:refutation",
+    "gradient-flow": "gradient_flow",
+    "conservation-law": "conservation_law",
+    "pl-inequality": "pl_inequality",
+    "gradient-flow-limit": "flow_limit",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -47,7 +47,9 @@ def guess(name: str, names: Iterable[str]) -> str:
     "did you mean 'fixed-point'? "
     """
     known, meant = list(names), name.lower()
-    close = difflib.get_close_matches(meant, known, n=1) or [one for one in known if meant and meant in one]
+    holding = [one for one in known if meant and meant in one]
+    whole = [one for one in holding if len(meant) > 3]  # a word left out is likelier than another word
+    close = whole or difflib.get_close_matches(meant, known, n=1) or holding
     return f"did you mean {close[0]!r}? " if close else ""
 
 

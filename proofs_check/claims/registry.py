@@ -15,19 +15,22 @@ def all_claims() -> dict[str, Claim]:
     from . import (
         any_start,
         attention_hessian,
+        conservation_law,
         critical_points,
         exponential_variances,
+        flow_limit,
+        gradient_flow,
         least_squares_hessian,
         merged_heads,
         one_layer,
+        pl_inequality,
         relu_attention,
         risk,
     )
 
-    found = [*one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims()]
-    found += critical_points.claims()
-    for audited in (least_squares_hessian, attention_hessian, exponential_variances, merged_heads):
-        found += audited.claims()
+    derived = (one_layer, any_start, risk, relu_attention, gradient_flow, conservation_law, pl_inequality, flow_limit)
+    audited = (critical_points, least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
+    found = [claim for module in (*derived, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 

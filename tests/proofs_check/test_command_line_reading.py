@@ -19,6 +19,7 @@ WEIGHTS = {
     "value_weights": [[0.0] * 3, [0.0] * 3, [0.1, -0.2, 0.7]],
     "key_query_weights": [[0.5, 0.1, 0.0], [0.2, 0.4, 0.0], [0.3, 0.0, 0.0]],
 }
+START = {"value_gain_0": -0.4, "key_query_0": [[0.1, 0.3], [-0.2, 0.5]]}
 # For every claim: parameters, and the shape of each quantity that DESIGN promises.
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
     "fixed-point": (
@@ -34,6 +35,19 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
     ),
     "population-loss": ({**LAW, **WEIGHTS}, {"loss": ()}),
+    "gradient-flow": (
+        {**NOISY, **START, "time": 1.5},
+        {"value_gain": (), "key_query": (2, 2), "loss": ()},
+    ),
+    "gradient-flow-limit": ({**NOISY, **START}, {"value_gain": (), "key_query": (2, 2)}),
+    "conservation-law": (
+        {**NOISY, **WEIGHTS, "learning_rate": 0.1, "weight_decay": 0.01, "time": 2.0},
+        {"conserved": (), "after_one_step": (), "at_time": ()},
+    ),
+    "pl-inequality": (
+        {**LAW, "scale": 0.5, "theta": [[1.0, 0.2], [0.0, -0.5]]},
+        {"printed_constant": (), "derived_constant": ()},
+    ),
     "preconditioned-gradient-step": (
         {**NOISY, "X": [[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], "y": [1.0, 2.0, 3.0], "x_query": [1.0, -1.0]},
         {"prediction": ()},

@@ -98,6 +98,10 @@ parameters = {
         ("merged-heads-fixed-points", "audit-zsls-fixed-points"),
         {**law, "value_gains": [0.0], "key_queries": [[[1.0]]]},
     ),
+    "gradient-flow": {**law, "value_gain_0": 0.5, "key_query_0": [[0.1]], "time": 1.0},
+    "gradient-flow-limit": {**law, "value_gain_0": 0.5, "key_query_0": [[0.1]]},
+    "conservation-law": {**law, **weights},
+    "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
 }
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:

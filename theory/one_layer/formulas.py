@@ -8,6 +8,9 @@ Formulas (each read off its derivation, none typed in)
     population_loss    L on all parameters for Psi = I without noise;  general_loss: for any Psi, sigma^2
     trained_risk       the risk of the trained layer on another law
     relu_fixed_point, relu_risk      A* and the risk at any A of ReLU attention
+    gradient_flow      (u', U') without leak;  squared_gradient: |dL/dU|_F^2 and L without leak
+    conserved, drift   what gradient flow conserves, and what a step does to it
+    flow_limit         A* and c = u^2 - |U|_F^2, which fix the limit of the flow up to its sign
 Points
     Random rational values of the letters, to tell formulas apart exactly. Entries (and the N of a law) have hundreds of
     values; two different rational functions whose difference has a numerator of degree k agree at one such point with
@@ -31,7 +34,9 @@ from ..algebra.formulas import Formula, Values, solution_of_system
 from ..algebra.trace_polynomials import TracePolynomial
 from ..algebra.words import LINE, Letter
 from ..symbols import NEXT_LENGTH, ZERO
-from . import relu_attention, risk
+from . import conservation_law, relu_attention, risk
+from . import flow_limit as limits
+from . import gradient_flow as flow
 from .fixed_point import StationarySystem, stationary_system
 from .gradient_step import step_prediction
 from .population_loss import general_loss as noisy_loss
@@ -162,6 +167,85 @@ def relu_risk() -> Formula:
 def risk_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
     """The value of the polynomial `risk`."""
     return evaluate(parts["risk"], values)
+
+
+WEIGHTS_WITHOUT_LEAK = {"U": (Letter("Lambda", symmetric=True),)}
+
+
+@cache
+def gradient_flow() -> Formula:
+    """(u', U') without leak, in one row."""
+    law = PromptLaw()
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH, "d")}, {**COVARIANCES, **WEIGHTS_WITHOUT_LEAK})
+    parts = {"value": flow.value_flow(law), "key_query": flow.key_query_flow(law)}
+    return Formula(parts, velocity_at_weights, vocabulary)
+
+
+def velocity_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The values of `value` and `key_query` in one row."""
+    return np.array([evaluate(parts["value"], values), *np.ravel(evaluate(parts["key_query"], values))])
+
+
+@cache
+def squared_gradient() -> Formula:
+    """(|dL/dU|_F^2, L) without leak, the first from the flow U'."""
+    law = PromptLaw()
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH, "d")}, {**COVARIANCES, **WEIGHTS_WITHOUT_LEAK})
+    parts = {"key_query": flow.key_query_flow(law), "loss": flow.loss_without_leak(law)}
+    return Formula(parts, squares_at_weights, vocabulary)
+
+
+def squares_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The sum of the squares of `key_query`, and the value of `loss`."""
+    return np.array([np.sum(evaluate(parts["key_query"], values) ** 2), evaluate(parts["loss"], values)])
+
+
+@cache
+def conserved() -> Formula:
+    """Q on all parameters."""
+    vectors = {"u12": (Letter("u21", cols=LINE),), "u21": (Letter("u12", cols=LINE),)}
+    return Formula({"conserved": conservation_law.conserved()}, conserved_at_weights, Vocabulary({}, vectors))
+
+
+def conserved_at_weights(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The value of the polynomial `conserved`."""
+    return evaluate(parts["conserved"], values)
+
+
+@cache
+def drift() -> Formula:
+    """What a step does to Q, in the gradient's letters."""
+    vectors = {"g_u12": (Letter("g_u21", cols=LINE),), "g_u21": (Letter("g_u12", cols=LINE),)}
+    return Formula({"drift": conservation_law.drift()}, drift_of_step, Vocabulary({}, vectors))
+
+
+def drift_of_step(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The value of the polynomial `drift`."""
+    return evaluate(parts["drift"], values)
+
+
+@cache
+def flow_limit() -> Formula:
+    """c and A*: with the sign they give the limit of the flow."""
+    system = stationary_system(PromptLaw())
+    vocabulary = Vocabulary({"N": (NEXT_LENGTH, "d")}, COVARIANCES)
+    parts = {"left": system.left, "right": system.right, "conserved": limits.conserved_without_leak()}
+    return Formula(parts, conserved_and_preconditioner, vocabulary)
+
+
+def conserved_and_preconditioner(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The value of `conserved`, then A = left^-1 right, in one row."""
+    return np.array([evaluate(parts["conserved"], values), *np.ravel(solution_of_system(parts, values))])
+
+
+def gradient_points(name: str) -> list[dict[str, Any]]:
+    """Weights, and a gradient of any batch with the rate h."""
+    points = []
+    for k, weights in enumerate(weight_points(name)):
+        other = weight_points(f"{name}/gradient/{k}")[k]
+        gradients = {f"g_{letter}": other[letter] for letter in ("u12", "u", "U", "u21")}
+        points.append({**weights, **gradients, "h": positive_fraction(random.Random(f"{name}/h/{k}"))})
+    return points
 
 
 def preconditioner_points(name: str) -> list[dict[str, Any]]:
