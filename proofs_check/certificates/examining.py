@@ -28,6 +28,7 @@ MODULES = {
     "fixed-point-any-start": "any_start",
     "test-risk": "risk",
     "relu-attention": "relu_attention",
+    "nonlinear-targets": "nonlinear_targets",
 }
 """Claim -> the module with its obligations."""
 

@@ -137,7 +137,8 @@ def checked_in_words(derivation: Derivation, failures: Sequence[str]) -> list[st
 
 def predict(identifier: str, settings: Sequence[str], parameters: str | None, as_json: bool) -> int:
     claim = find(identifier)
-    given = complete(identifier, claim.parameters, read_settings(settings, parameters))
+    words = [parameter.name for parameter in claim.parameters if parameter.word]
+    given = complete(identifier, claim.parameters, read_settings(settings, parameters, words))
     quantities = finite_quantities(identifier, claim.predict, given)
     if as_json:
         print_json({"claim": identifier, "parameters": given, "quantities": quantities})
