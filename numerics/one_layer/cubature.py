@@ -57,7 +57,7 @@ def tight(p: int) -> Degrees:
     return Degrees(p + 1, p, p, 1)
 
 
-TIGHT = tight(1)
+LEAKING, TIGHT = leaking(1), tight(1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.algebra.evaluation import evaluate
-from ...theory.one_layer import nonlinear_targets, target_formulas
+from ...theory.one_layer import link_moments, nonlinear_targets, target_formulas
 from ...theory.one_layer.formulas import rational_points
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 RISK_UNIT = "in units of the predicted risk"
 POLYNOMIAL = ("linear", "relu", "cubic")
 SAMPLED_LINKS = "iclcheck.numerics.one_layer.sampled_links"
+KNOWN_LINKS = ", ".join((*link_moments.LINKS, link_moments.NETWORK))
 Risk = Callable[[Setting, FloatArray], float]
 
 
@@ -50,12 +51,12 @@ def link_of(setting: Setting) -> str:
 
 
 def letters(setting: Setting) -> dict[str, Any]:
-    """Values of the letters at a setting: the law's, and P, Q, tau of its labels; alpha and beta of the whitened link."""
+    """Values of the letters at a setting: the law's, P, Q, tau of its labels, and alpha, beta of the whitened link."""
     law, link, d = letters_of_law(setting), link_of(setting), dimension_of(setting)
-    found = nonlinear_targets.link_moments(link)
+    found = link_moments.link_moments(link)
     alpha, beta, tau = (at_numbers(part, d, law["sigma2"]) for part in (found.alpha, found.beta, found.tau))
     if link in POLYNOMIAL:
-        P, Q, tau = (evaluate(part, law) for part in nonlinear_targets.moments_for(link))
+        P, Q, tau = (evaluate(part, law) for part in link_moments.moments_for(link))
     else:
         P, Q = (np.array(setting["covariance"]) * moment / d for moment in (alpha, beta))
     return {**law, "P": P, "Q": Q, "tau": float(tau), "alpha": alpha, "beta": beta, "d": d}
@@ -331,7 +332,7 @@ def nonlinear_targets_claim(
         (
             Parameter("dimension", "d, a whole number of at least 1; x ~ N(0, I)"),
             Parameter("context_length", "N, a whole number of at least 1"),
-            Parameter("link", f"phi of y = phi(w.x) + eps: {', '.join(nonlinear_targets.LINKS)}, or relu-network", word=True),
+            Parameter("link", f"phi of y = phi(w.x) + eps: {KNOWN_LINKS}", word=True),
             Parameter("noise_variance", "Var eps, at least 0", False, 0.0),
             Parameter("task_law", "w: gaussian, N(0, I), or sphere, uniform on |w| = 1", False, "gaussian", word=True),
         ),

@@ -37,6 +37,11 @@ def level_as_plain(level: Level) -> dict[str, Any]:
     return {"derivation": level.word, "engines": list(level.engines)}
 
 
+def written_default(default: Any) -> str:
+    """A number or a word."""
+    return default if isinstance(default, str) else f"{default:g}"
+
+
 def show(identifier: str, as_json: bool) -> int:
     plain = described(find(identifier))
     if as_json:
@@ -63,7 +68,7 @@ def show(identifier: str, as_json: bool) -> int:
 
 
 def default_text(parameter: dict[str, Any]) -> str:
-    return "the identity" if parameter["default"] is None else f"{parameter['default']:g}"
+    return "the identity" if parameter["default"] is None else written_default(parameter["default"])
 
 
 def described(claim: Claim) -> dict[str, Any]:

@@ -29,6 +29,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
     ),
+    "nonlinear-targets": (
+        {"dimension": 3, "context_length": 5, "link": "sine", "noise_variance": 0.2, "task_law": "sphere"},
+        {"learning_rate": (), "risk": ()},
+    ),
     "population-loss": ({**LAW, **WEIGHTS}, {"loss": ()}),
     "preconditioned-gradient-step": (
         {**NOISY, "X": [[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], "y": [1.0, 2.0, 3.0], "x_query": [1.0, -1.0]},

@@ -13,7 +13,8 @@ Main statements
                    eta = N alpha/((N - 1) alpha + beta),   alpha = E |m|^2,   beta = E y^2 |x|^2,
                    and the risk is E g^2 - eta alpha; for covariates N(0, Lambda) with a law of g invariant under
                    rotations of Lambda^(-1/2) x: A* = eta Lambda^-1
-    cubic labels   y = (w.x)^3 + eps: P and Q as trace polynomials for any Lambda and Psi, isotropic or not
+    cubic labels   y = (w.x)^3 + eps: P and Q as trace polynomials for any Lambda and Psi, isotropic or not; A* is a
+                   multiple of Lambda^-1 where Psi is, and nowhere else
     links          alpha, beta and E g^2 for y = phi(w.x) + eps by integration: linear, ReLU, cubic, sine, sign
 Assumptions
     Covariates N(0, Lambda) (the first four statements need only E x x^T = Lambda and the law of -x that of x); g
@@ -26,20 +27,18 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..algebra.component_moments import ComponentPolynomial, constant, gaussian_moment, mean, variable
 from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.gaussian_moments import RandomVector, expectation
 from ..algebra.matrix_derivatives import gradient
-from ..algebra.printing import to_latex, to_text
+from ..algebra.printing import to_latex, to_sympy, to_text
 from ..algebra.trace_polynomials import (
     TracePolynomial,
     degree,
@@ -49,14 +48,39 @@ from ..algebra.trace_polynomials import (
     select,
     substitute,
     sum_over_samples,
-    trace,
     vector,
 )
-from ..symbols import LAMBDA, PSI, SIGMA2, A, I, N, W, X
+from ..symbols import LAMBDA, A, I, N, X
 from .assumptions import AssumptionError, check_context_length, check_dimension, check_non_negative
-from .enumeration import Instance, InstanceKey
-from .fixed_point import exact_value, factor_before_A, instance_of, latex_of
+from .enumeration import InstanceKey
+from .fixed_point import (
+    coefficient_of_identity,
+    exact_value,
+    factor_before_A,
+    instance_of,
+    isotropic_gain,
+    latex_of,
+)
+from .function_laws import (
+    enumerated_means,
+    exact_eye,
+    function_law,
+    law_values,
+    predicted,
+    risk_enumerated_at,
+    small_length,
+)
 from .layer import prediction
+from .link_moments import (
+    LINKS,
+    NETWORK,
+    TASK_LAWS,
+    LinkMoments,
+    component_moments,
+    cubic_moments,
+    cubic_traces,
+    link_moments,
+)
 from .prompt_law import PromptLaw
 
 if TYPE_CHECKING:
@@ -130,15 +154,8 @@ def rotation_invariant() -> tuple[TracePolynomial, TracePolynomial]:
 
 def rate_parts() -> tuple[TracePolynomial, TracePolynomial]:
     """(numerator, denominator) of eta, both times N, as polynomials in alpha, beta and N."""
-    left, right = (coefficient(N * part) for part in rotation_invariant())
+    left, right = (coefficient_of_identity(N * part) for part in rotation_invariant())
     return right, left
-
-
-def coefficient(polynomial: TracePolynomial) -> TracePolynomial:
-    """c for c I."""
-    from .fixed_point import coefficient_of_identity
-
-    return coefficient_of_identity(polynomial)
 
 
 @cache
@@ -149,8 +166,6 @@ def rate() -> sp.Expr:
     N*alpha/(N*alpha - alpha + beta)
     """
     import sympy as sp
-
-    from ..algebra.printing import to_sympy
 
     top, bottom = rate_parts()
     return sp.factor(sp.cancel(to_sympy(top) / to_sympy(bottom)))
@@ -169,149 +184,6 @@ def least_risk() -> sp.Expr:
     return sp.Symbol("tau", positive=True) - rate() * names["alpha"]
 
 
-# Links for any Lambda and Psi
-
-
-@cache
-def power_moments(power: int) -> tuple[TracePolynomial, TracePolynomial, TracePolynomial]:
-    """(P, Q - sigma^2 Lambda, tau) for y = (w.x)^power + eps, x ~ N(0, Lambda), w ~ N(0, Psi), by Isserlis' theorem."""
-    g = W.T * X
-    for _ in range(power - 1):
-        g = g * (W.T * X)
-    covariates, tasks = RandomVector("x", LAMBDA), RandomVector("w", PSI)
-    m = expectation(g * X, [covariates])
-    return (
-        expectation(m * m.T, [tasks]),
-        expectation(expectation(g * g * X * X.T, [covariates]), [tasks]),
-        expectation(expectation(g * g, [covariates]), [tasks]),
-    )
-
-
-@cache
-def moments_for(link: str) -> tuple[TracePolynomial, TracePolynomial, TracePolynomial]:
-    """(P, Q, tau) for any Lambda, Psi and sigma^2.
-
-    ReLU(t) - ReLU(-t) = t and ReLU(t)^2 + ReLU(-t)^2 = t^2: folding the signs of x gives m = 1/2 E x (w.x), and half of
-    the means of the squares.
-    """
-    P_link, Q_link, tau = power_moments(3 if link == "cubic" else 1)
-    if link == "relu":
-        P_link, Q_link, tau = P_link / 4, Q_link / 2, tau / 2
-    return P_link, Q_link + SIGMA2 * LAMBDA, tau
-
-
-def cubic_moments() -> tuple[TracePolynomial, TracePolynomial]:
-    """(P, Q) of the cubic link."""
-    P_link, Q_link, _ = moments_for("cubic")
-    return P_link, Q_link
-
-
-# Link functions: moments by integration
-
-
-@dataclass(frozen=True)
-class Link:
-    """phi on both half-lines as text in t, and whether -phi(t) = phi(-t)."""
-
-    upper: str
-    lower: str
-
-    def parts(self, t: sp.Symbol) -> tuple[sp.Expr, sp.Expr]:
-        """(phi(t), phi(-t)) for t > 0."""
-        import sympy as sp
-
-        upper, lower = (sp.sympify(text, locals={"t": t}) for text in (self.upper, self.lower))
-        return upper, lower.subs(t, -t)
-
-
-LINKS = {
-    "linear": Link("t", "t"),
-    "relu": Link("t", "0"),
-    "cubic": Link("t**3", "t**3"),
-    "sine": Link("sin(t)", "sin(t)"),
-    "sign": Link("1", "-1"),
-}
-NETWORK = "relu-network"  # sum_h a_h ReLU(w_h.x)/sqrt(H), a_h of mean 0 and variance 1: the moments of one ReLU
-TASK_LAWS = ("gaussian", "sphere")
-
-
-def half_line_mean(expression: sp.Expr, z: sp.Symbol) -> sp.Expr:
-    """The integral of expression times the standard normal density over z > 0."""
-    import sympy as sp
-
-    density = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
-    return sp.integrate(sp.expand(expression * density), (z, 0, sp.oo))
-
-
-@cache
-def moments_at_length(link: str) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-    """(E phi(rz) z, E phi(rz)^2, E phi(rz)^2 z^2) for z ~ N(0, 1) and |w| = r."""
-    import sympy as sp
-
-    z, r, t = (sp.Symbol(name, positive=True) for name in ("z", "r", "t"))
-    upper, lower = (part.subs(t, r * z) for part in LINKS[link].parts(t))
-    sides = ((upper, 1), (lower, -1))
-    powers = ((1, 1), (2, 0), (2, 2))
-    found = [sum(half_line_mean(phi**k * (sign * z) ** j, z) for phi, sign in sides) for k, j in powers]
-    first, second, fourth = (sp.simplify(value.rewrite(sp.exp)) for value in found)
-    return first, second, fourth
-
-
-def over_gaussian_length(expression: sp.Expr) -> sp.Expr:
-    """E over r = |w|, w ~ N(0, I_d), of a sum of terms c r^k exp(-t r^2): r has the density of sqrt(chi^2_d)."""
-    import sympy as sp
-
-    r, d = sp.Symbol("r", positive=True), sp.Symbol("d", positive=True)
-    total = sp.Integer(0)
-    for term in sp.Add.make_args(sp.expand(expression)):
-        number, rest = term.as_independent(r)
-        k = sp.degree(rest.subs({f: 1 for f in rest.atoms(sp.exp)}), r)
-        exponents = [sp.log(f).expand(force=True) for f in rest.atoms(sp.exp)]
-        t = sp.simplify(-sum(exponents) / r**2)
-        total += number * radial_mean(int(k), t, d)
-    return sp.factor(total)
-
-
-def radial_mean(k: int, t: sp.Expr, d: sp.Symbol) -> sp.Expr:
-    """E r^k exp(-t r^2) for r^2 ~ chi^2_d, from the integral of r^(d-1+k) exp(-(t + 1/2) r^2)."""
-    import sympy as sp
-
-    r, b, p = (sp.Symbol(name, positive=True) for name in ("r", "b", "p"))
-    integral = sp.integrate(r ** (p - 1) * sp.exp(-b * r**2), (r, 0, sp.oo))
-    top, bottom = integral.subs({p: d + k, b: t + sp.Rational(1, 2)}), integral.subs({p: d, b: sp.Rational(1, 2)})
-    return sp.simplify(sp.gammasimp(top / bottom))
-
-
-@dataclass(frozen=True)
-class LinkMoments:
-    """alpha = E |m|^2, beta = E y^2 |x|^2 and tau = E g^2 as SymPy expressions in d and sigma2."""
-
-    alpha: sp.Expr
-    beta: sp.Expr
-    tau: sp.Expr
-
-
-@cache
-def link_moments(link: str, task_law: str = "gaussian") -> LinkMoments:
-    """The moments for y = phi(w.x) + eps, x ~ N(0, I), w ~ N(0, I) or uniform on the unit sphere.
-
-    Given |w| = r, m is along w with length E phi(rz) z, and |x|^2 = z^2 + d - 1 other squares of mean 1.
-
-    >>> link_moments("relu").alpha, link_moments("relu").beta
-    (d/4, d*(d + 2*sigma2 + 2)/2)
-    """
-    import sympy as sp
-
-    d, r, sigma2 = sp.Symbol("d", positive=True), sp.Symbol("r", positive=True), sp.Symbol("sigma2", positive=True)
-    first, second, fourth = moments_at_length("relu" if link == NETWORK else link)
-    at_length = (first**2, fourth + (d - 1) * second, second)
-    if task_law == "sphere":
-        alpha, beta, tau = (value.subs(r, 1) for value in at_length)
-    else:
-        alpha, beta, tau = (over_gaussian_length(value) for value in at_length)
-    return LinkMoments(sp.factor(alpha), sp.factor(beta + d * sigma2), sp.factor(tau))
-
-
 @cache
 def gain_for_link(link: str) -> sp.Expr:
     """eta for w ~ N(0, I) in d, N and sigma2.
@@ -326,96 +198,7 @@ def gain_for_link(link: str) -> sp.Expr:
     return sp.factor(sp.cancel(rate().subs({names["alpha"]: found.alpha, names["beta"]: found.beta})))
 
 
-# A small law of functions, exactly
-
-
-@dataclass(frozen=True)
-class FunctionLaw:
-    """Covariates on few points, closed under x -> -x; functions as values at them, closed under g -> g(-.).
-
-    points (K, d); functions: lists of K values, all equally likely; reflected[k]: the place of -points[k].
-    """
-
-    points: tuple[Array, ...]
-    functions: tuple[tuple[Fraction, ...], ...]
-
-    def covariance(self) -> Array:
-        """E x x^T."""
-        total: Array = sum((np.outer(x, x) for x in self.points), np.zeros((len(self.points[0]),) * 2, dtype=object))
-        return total * Fraction(1, len(self.points))
-
-
-def function_law(key: InstanceKey) -> FunctionLaw:
-    """Points +-columns of the instance's roots, two random functions that are not odd, and their reflections."""
-    given = instance_of(key)
-    columns = [*given.covariance_root.T, *given.task_root.T][: 2 if given.dimension == 2 else 1]
-    points = tuple(sign * column for column in columns for sign in (1, -1))
-    entries = [Fraction(int(v)) for v in np.concatenate([given.U.ravel(), given.task_root.ravel()])]
-    functions = [tuple(entries[(k + shift) % len(entries)] + k for k in range(len(points))) for shift in (0, 1)]
-    mirror = tuple(k ^ 1 for k in range(len(points)))
-    reflections = [tuple(values[mirror[k]] for k in range(len(points))) for values in functions]
-    return FunctionLaw(points, (*functions, *reflections))
-
-
-@cache
-def law_values(key: InstanceKey) -> dict[str, Any]:
-    """The letters of the risk at the small law, noise +-noise_root; N = 1 or 2."""
-    given, law = instance_of(key), function_law(key)
-    share, variance = Fraction(1, len(law.points)), Fraction(given.noise_root) ** 2
-    products = [mean_product(law, g) for g in law.functions]
-    second = [
-        sum((share * (g[k] ** 2 + variance) * np.outer(x, x) for k, x in enumerate(law.points)), 0 * given.U)
-        for g in law.functions
-    ]
-    each = Fraction(1, len(law.functions))
-    return {
-        "P": sum((np.outer(m, m) for m in products), 0 * given.U) * each,
-        "Q": sum(second, 0 * given.U) * each,
-        "tau": sum((share * v**2 for g in law.functions for v in g), Fraction(0)) * each,
-        "Lambda": law.covariance(), "N": Fraction(small_length(key)), "A": given.values()["A"],
-    }  # fmt: skip
-
-
-def mean_product(law: FunctionLaw, g: tuple[Fraction, ...]) -> Array:
-    """m = E[x y | g]."""
-    total: Array = sum((x * g[k] for k, x in enumerate(law.points)), 0 * law.points[0])
-    return total * Fraction(1, len(law.points))
-
-
-def small_length(key: InstanceKey) -> int:
-    return 1 + key[0] % 2
-
-
-@cache
-def enumerated_means(key: InstanceKey) -> dict[str, Fraction]:
-    """R(A), E (s^T A x_q - g) e and the whole E (yhat - g)^2 over every prompt of the small law, layer written out."""
-    given, law, n = instance_of(key), function_law(key), small_length(key)
-    places = range(len(law.points))
-    totals = {"kept": Fraction(0), "mixed": Fraction(0), "whole": Fraction(0), "turned": Fraction(0)}
-    count = 0
-    for g, query, chosen, signs in product(
-        law.functions, places, product(places, repeat=n), product((1, -1), repeat=n)
-    ):
-        labels = [g[k] + given.noise_root * sign for k, sign in zip(chosen, signs, strict=True)]
-        columns = [law.points[k] for k in chosen]
-        yhat = predicted(given, columns, labels, law.points[query])
-        mirrored = predicted(given, [-x for x in columns], labels, -law.points[query])
-        odd, even = (yhat - mirrored) / 2, (yhat + mirrored) / 2
-        totals["kept"] += (even - g[query]) ** 2
-        totals["mixed"] += (even - g[query]) * odd
-        totals["turned"] += odd**2
-        totals["whole"] += (yhat - g[query]) ** 2
-        count += 1
-    return {name: total / count for name, total in totals.items()}
-
-
-def predicted(given: Instance, columns: list[Array], labels: list[Any], x_q: Array) -> Fraction:
-    """f(E)[d, N], column by column."""
-    u12, U, u21 = given.u12[:, 0], given.U, given.u21[:, 0]
-    total = Fraction(0)
-    for x, y in [*zip(columns, labels, strict=True), (x_q, 0)]:
-        total += (u12 @ x + given.u * y) * (x @ U @ x_q + y * (u21 @ x_q))
-    return total / len(labels)
+# Checks at small laws
 
 
 def at_letters(polynomial: TracePolynomial, key: InstanceKey) -> Any:
@@ -447,26 +230,12 @@ def exact_star(key: InstanceKey) -> Array:
 
 
 def slope_check(key: InstanceKey) -> tuple[Any, Any]:
-    """The derivative of the enumerated risk at A along U, a difference of a quadratic, and 2 tr(U^T (W A Lambda - P))."""
+    """The derivative of the enumerated risk at A along U, as a difference, and 2 tr(U^T (W A Lambda - P))."""
     values, (left, right) = law_values(key), system()
     V = instance_of(key).U
     enumerated = (risk_enumerated_at(key, values["A"] + V) - risk_enumerated_at(key, values["A"] - V)) / 2
     slope = evaluate(left, values) @ values["A"] @ values["Lambda"] - evaluate(right, values)
     return enumerated, 2 * np.trace(V.T @ slope)
-
-
-def risk_enumerated_at(key: InstanceKey, preconditioner: Array) -> Fraction:
-    """R by enumeration at u = 1, U = A, no leak."""
-    given, law, n = instance_of(key), function_law(key), small_length(key)
-    tight = replace(given, u=1, U=preconditioner, u12=0 * given.u12, u21=0 * given.u21)
-    places, total, count = range(len(law.points)), Fraction(0), 0
-    for g, query, chosen, signs in product(
-        law.functions, places, product(places, repeat=n), product((1, -1), repeat=n)
-    ):
-        labels = [g[k] + given.noise_root * sign for k, sign in zip(chosen, signs, strict=True)]
-        yhat = predicted(tight, [law.points[k] for k in chosen], labels, law.points[query])
-        total, count = total + (yhat - g[query]) ** 2, count + 1
-    return total / count
 
 
 def square_check(key: InstanceKey) -> tuple[Any, Any]:
@@ -491,40 +260,6 @@ def rotation_check(key: InstanceKey) -> tuple[Any, Any]:
     return found, [*(eye * exact_value(rate(), numbers)).ravel(), exact_value(least_risk(), numbers)]
 
 
-def exact_eye(d: int) -> Array:
-    eye: Array = np.array([[Fraction(int(i == j)) for j in range(d)] for i in range(d)], dtype=object)
-    return eye
-
-
-# Polynomial links in components
-
-
-def component_moments(power: int, d: int, noise_root: int) -> tuple[Fraction, Fraction, Fraction]:
-    """(alpha, beta, tau) for y = (w.x)^power + eps with Lambda = Psi = I, from components."""
-    z = [variable(k) for k in range(3 * d + 1)]
-    w, x, other = z[:d], z[d : 2 * d], z[2 * d : 3 * d]
-    first, second = (dotted(w, x), dotted(w, other))
-    g, h = raised(first, power), raised(second, power)
-    y = g + z[3 * d] * noise_root
-    means = (g * h * dotted(x, other), y * y * dotted(x, x), g * g)
-    alpha, beta, tau = (mean(value, lambda _, order: gaussian_moment(order)) for value in means)
-    return alpha, beta, tau
-
-
-def dotted(a: list[ComponentPolynomial], b: list[ComponentPolynomial]) -> ComponentPolynomial:
-    total = constant(0)
-    for p, q in zip(a, b, strict=True):
-        total = total + p * q
-    return total
-
-
-def raised(value: ComponentPolynomial, power: int) -> ComponentPolynomial:
-    result = value
-    for _ in range(power - 1):
-        result = result * value
-    return result
-
-
 def link_check(link: str, key: InstanceKey) -> tuple[Any, Any]:
     """alpha, beta, tau of a link from components; of ReLU by folding the signs of x: half of the linear ones."""
     given = instance_of(key)
@@ -538,16 +273,17 @@ def link_check(link: str, key: InstanceKey) -> tuple[Any, Any]:
     return [alpha, beta, tau], [exact_value(part, numbers) for part in (found.alpha, found.beta, found.tau)]
 
 
+def whitened_cubic_moments() -> tuple[TracePolynomial, TracePolynomial]:
+    """(P, Q) of the cubic link at Lambda = I."""
+    P_cubic, Q_cubic = (substitute(part, {"Lambda": I}) for part in cubic_moments())
+    return P_cubic, Q_cubic
+
+
 def cubic_check(key: InstanceKey) -> tuple[Any, Any]:
-    """tr P and tr Q of the cubic for Lambda and Psi of the instance, from components: E y y' x.x' and E y^2 |x|^2."""
+    """The traces at Lambda = I from components, and of the two polynomials."""
     given = instance_of(key)
-    d, z = given.dimension, [variable(k) for k in range(3 * given.dimension + 1)]
-    w = list(given.task_root @ np.array(z[:d], dtype=object))
-    x, other = (list(given.covariance_root @ np.array(z[k : k + d], dtype=object)) for k in (d, 2 * d))
-    g, h = raised(dotted(w, x), 3), raised(dotted(w, other), 3)
-    y = g + z[3 * d] * given.noise_root
-    found = [mean(v, lambda _, order: gaussian_moment(order)) for v in (g * h * dotted(x, other), y * y * dotted(x, x))]
-    return found, [np.trace(evaluate(part, given.values())) for part in cubic_moments()]
+    white = replace(given, covariance_root=exact_eye(given.dimension))
+    return cubic_traces(white), [np.trace(evaluate(part, white.values())) for part in whitened_cubic_moments()]
 
 
 @cache
@@ -647,8 +383,6 @@ def isotropic_inverse() -> sp.Expr:
     """1/eta of fixed-point at Lambda = Psi = I, in d, N and sigma2."""
     import sympy as sp
 
-    from .fixed_point import isotropic_gain
-
     gain = isotropic_gain(PromptLaw())
     plain = gain.subs({s: 1 for s in gain.free_symbols if s.name in ("lam", "psi")})
     return sp.factor(sp.cancel(1 / plain))
@@ -666,36 +400,41 @@ def linear_check(key: InstanceKey) -> tuple[Any, Any]:
 
 def link_steps() -> tuple[Step, ...]:
     """Moments of links."""
-    steps = []
-    for link, reason in (
-        ("relu", "half of the normal law: E ReLU(rz) z = r/2, E ReLU(rz)^2 z^(2k) = r^2 E z^(2k + 2)/2"),
-        ("cubic", "E z^4 = 3, E z^6 = 15, E z^8 = 105, and E |w|^6"),
-    ):
-        found = link_moments(link)
-        steps.append(
-            Step(
-                f"moments of the {link} link, w ~ N(0, I)",
-                "alpha, beta, E g^2",
-                f"{found.alpha}, {found.beta}, {found.tau}",
-                rf"\alpha = {latex_of(found.alpha)},\; \beta = {latex_of(found.beta)},\; \tau = {latex_of(found.tau)}",
-                reason,
-                lambda key, link=link: link_check(link, key),
-                forms={"alpha": found.alpha, "beta": found.beta, "tau": found.tau},
-            )
-        )
-    P_cubic, Q_cubic = cubic_moments()
-    steps.append(
-        Step(
-            "cubic labels for any Lambda and Psi",
-            "P, Q",
-            f"{to_text(P_cubic)};  {to_text(Q_cubic)}",
-            rf"P = {to_latex(P_cubic)},\quad Q = {to_latex(Q_cubic)}",
-            "Isserlis' theorem; no multiple of Lambda^-1 solves W A* Lambda = P unless Psi is one of Lambda^-1",
-            cubic_check,
-            forms={"P": P_cubic, "Q": Q_cubic},
-        )
+    return (
+        step_for_link("relu", "half of the normal law: E ReLU(rz) z = r/2, E ReLU(rz)^2 z^(2k) = r^2 E z^(2k + 2)/2"),
+        step_for_link("cubic", "E z^4 = 3, E z^6 = 15, E z^8 = 105, and E |w|^6"),
+        step_for_any_tasks(),
     )
-    return tuple(steps)
+
+
+def step_for_link(link: str, reason: str) -> Step:
+    """alpha, beta and E g^2 of a link."""
+    found = link_moments(link)
+    return Step(
+        f"moments of the {link} link, w ~ N(0, I)",
+        "alpha, beta, E g^2",
+        f"{found.alpha}, {found.beta}, {found.tau}",
+        rf"\alpha = {latex_of(found.alpha)},\; \beta = {latex_of(found.beta)},\; \tau = {latex_of(found.tau)}",
+        reason,
+        lambda key: link_check(link, key),
+        forms={"alpha": found.alpha, "beta": found.beta, "tau": found.tau},
+    )
+
+
+def step_for_any_tasks() -> Step:
+    """P and Q of cubic labels at Lambda = I."""
+    P_cubic, Q_cubic = whitened_cubic_moments()
+    return Step(
+        "cubic labels for any Psi, Lambda = I",
+        "P, Q",
+        f"{to_text(P_cubic)};  {to_text(Q_cubic)}",
+        rf"P = {to_latex(P_cubic)},\quad Q = {to_latex(Q_cubic)}",
+        "Isserlis' theorem; with B = Lambda^(1/2) Psi Lambda^(1/2) for Psi they are Lambda^(-1/2) P Lambda^(-1/2) and "
+        "Lambda^(-1/2) Q Lambda^(-1/2) of any Lambda. Q is 10 P and a positive multiple of I, so that A* is a multiple "
+        "of Lambda^-1 only where B is one of I",
+        cubic_check,
+        forms={"P": P_cubic, "Q": Q_cubic},
+    )
 
 
 STATEMENT = Statement(
@@ -740,9 +479,7 @@ def rate_and_risk(
     (0.5, 1.5)
     """
     d, n = check_dimension(dimension), check_context_length(context_length)
-    found = link_moments(
-        check_choice(link, (*LINKS, NETWORK), "link"), check_choice(task_law, TASK_LAWS, "task_law")
-    )
+    found = link_moments(check_choice(link, (*LINKS, NETWORK), "link"), check_choice(task_law, TASK_LAWS, "task_law"))
     noise = check_non_negative(noise_variance, "noise_variance")
     return step_for_moments(found, {"d": d, "sigma2": noise}, n)
 

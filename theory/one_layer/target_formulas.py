@@ -21,8 +21,8 @@ from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula, Values, left_divided
 from ..algebra.trace_polynomials import TracePolynomial
 from ..algebra.words import Letter
-from ..symbols import NEXT_LENGTH
-from . import nonlinear_targets
+from ..symbols import LAMBDA, NEXT_LENGTH
+from . import link_moments, nonlinear_targets
 from .formulas import (
     COVARIANCES,
     DIMENSIONS,
@@ -49,8 +49,9 @@ def moments_fixed_point() -> Formula:
 def solution_right_divided(parts: Mapping[str, TracePolynomial], values: Values) -> Array:
     """A with left A Lambda = right."""
     half = left_divided(evaluate(parts["left"], values), evaluate(parts["right"], values))
-    Lambda = evaluate(nonlinear_targets.LAMBDA, values)
-    return left_divided(Lambda, half.T).T  # Lambda is symmetric
+    Lambda = evaluate(LAMBDA, values)
+    found: Array = left_divided(Lambda, half.T).T  # Lambda is symmetric
+    return found
 
 
 @cache
@@ -63,7 +64,7 @@ def moments_risk() -> Formula:
 @cache
 def cubic_fixed_point() -> Formula:
     """A* for y = (w.x)^3 + eps."""
-    P, Q = nonlinear_targets.cubic_moments()
+    P, Q = link_moments.cubic_moments()
     return Formula({"P": P, "Q": Q}, solution_of_moments, Vocabulary({}, COVARIANCES))
 
 
