@@ -29,6 +29,7 @@ MODULES = {
     "test-risk": "risk",
     "relu-attention": "relu_attention",
     "nonlinear-targets": "nonlinear_targets",
+    "random-covariance": "random_covariance",
 }
 """Claim -> the module with its obligations."""
 
