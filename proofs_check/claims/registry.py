@@ -11,10 +11,11 @@ from .parameters import UsageError, nearest
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from . import any_start, nonlinear_targets, one_layer, relu_attention, risk
+    from . import any_start, nonlinear_targets, one_layer, random_covariance, relu_attention, risk
 
     found = (
         *one_layer.claims(), *any_start.claims(), *risk.claims(), *relu_attention.claims(), *nonlinear_targets.claims(),
+        *random_covariance.claims(),
     )  # fmt: skip
     return {claim.identifier: claim for claim in found}
 

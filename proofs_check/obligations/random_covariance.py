@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import flint
-
 from ..engines.expressions import Expression, Quotient, evaluate
 from ..engines.identities import Identity
 from ..engines.layer import (
     DEGREE,
     LAW,
+    PAIRS_OF_LEGS,
     PROMPT,
     WEIGHTS,
     effective_preconditioner,
@@ -26,7 +25,7 @@ from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
 from .fixed_point import half, of_forms, slope, value
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial, Rational
-from .population_loss import ASSUMPTIONS, PAIRS_OF_LEGS, TRUSTED
+from .population_loss import ASSUMPTIONS, TRUSTED
 from .risk import risk_of, tested
 from .uniform_covariates import parts_of
 
@@ -94,9 +93,7 @@ def positive_obligation(forms: Forms) -> SumOfSquares:
 
 def gamma_obligation(forms: Forms) -> Identity:
     M, gamma = forms.expression(EQUATIONS, "M"), forms.expression(DIAGONAL, "gamma")
-    return of_plain_law(
-        lambda point: value(gamma, point) @ point["Lambda"] - value(M, point), (M, gamma), {}, 1
-    )
+    return of_plain_law(lambda point: value(gamma, point) @ point["Lambda"] - value(M, point), (M, gamma), {}, 1)
 
 
 def rotated_obligation(forms: Forms) -> Identity:
@@ -157,12 +154,10 @@ def risk_coefficients(point: Point, inverse_length: int) -> tuple[Any, Any, Any]
     return none, half(plus - minus), half(plus + minus) - none
 
 
-def times_length(point: Point, length: str) -> tuple[Any, Any, Any]:
-    """The coefficients times the length: each is affine in its inverse."""
-    return tuple(
-        at_1 + (point[length] - point.one) * at_0
-        for at_0, at_1 in zip(risk_coefficients(point, 0), risk_coefficients(point, 1), strict=True)
-    )  # type: ignore[return-value]
+def times_length(point: Point, length: str) -> list[Any]:
+    """c0, c1, c2 times the length: each is affine in its inverse."""
+    pairs = zip(risk_coefficients(point, 0), risk_coefficients(point, 1), strict=True)
+    return [at_1 + (point[length] - point.one) * at_0 for at_0, at_1 in pairs]
 
 
 def of_exponential_law(

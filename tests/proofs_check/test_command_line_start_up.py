@@ -85,6 +85,7 @@ parameters = {
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
     "test-risk": {**law, "test_length": 5},
     "relu-attention": {"dimension": 2, "context_length": 3},
+    "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
 }
 assert set(parameters) == set(iclcheck.claims())

@@ -34,7 +34,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, inverse_of_monomial, scalar, substitute, trace
-from ..symbols import LAMBDA, A, I
+from ..symbols import LAMBDA, I
 from .assumptions import (
     AssumptionError,
     FloatArray,
@@ -235,7 +235,9 @@ def solved(law: Sequence[tuple[Fraction, Instance]]) -> Array:
     """A* from the d^2 equations, exactly."""
     d = law[0][1].dimension
     M, C = moments()
-    left = sum((p * np.kron(at(M, one), one.values()["Lambda"]) for p, one in law), np.zeros((d * d,) * 2, dtype=object))
+    left = sum(
+        (p * np.kron(at(M, one), one.values()["Lambda"]) for p, one in law), np.zeros((d * d,) * 2, dtype=object)
+    )
     right = sum((p * at(C, one) @ one.values()["Lambda"] for p, one in law), np.zeros((d, d), dtype=object))
     solution: Array = (exact_inverse(left) @ right.reshape(-1)).reshape(d, d)
     return solution
@@ -506,9 +508,7 @@ STATEMENT = Statement(
 )
 
 
-def preconditioner_of(
-    covariances: Any, weights: Any, context_length: Any, noise_variance: Any = 0.0
-) -> FloatArray:
+def preconditioner_of(covariances: Any, weights: Any, context_length: Any, noise_variance: Any = 0.0) -> FloatArray:
     """A* for a law of finitely many covariances (d, d) with these probabilities (normalised), w ~ N(0, I).
 
     Raises AssumptionError.
@@ -527,7 +527,7 @@ def preconditioner_of(
     if any(one.shape != (d, d) for one in matrices):
         raise AssumptionError(f"covariances needs matrices of one shape, got {[one.shape for one in matrices]}")
     law = {"N": check_context_length(context_length), "sigma2": check_non_negative(noise_variance, "noise_variance")}
-    return solution_for(matrices, shares / shares.sum(), law, moments())
+    return np.asarray(solution_for(matrices, shares / shares.sum(), law, moments()), dtype=np.float64)
 
 
 def solution_for(
