@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.algebra.evaluation import evaluate
-from ...theory.one_layer import formulas, risk, target_formulas
+from ...theory.one_layer import baselines, formulas, risk, target_formulas
 from ...theory.one_layer.fixed_point import balanced_weights, general_second_moment
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
@@ -47,6 +47,7 @@ from .loss_checks import (
 )
 from .one_layer import LAW
 from .one_layer_predictions import letters_of_law, predicted_fixed_point
+from .parameters import UsageError
 from .settings import ROUNDED, Setting, gaussian_setting, rounded
 from .stationarity import ENUMERATED, SAMPLED, described
 
@@ -191,7 +192,16 @@ def sampled_shifts(seed: int) -> list[Shift]:
 
 
 def predict_risk(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"risk": risk.trained_risk(**parameters)}
+    """The layer's risk; with baselines=all those of least squares (null where infinite) and of Bayes beside it."""
+    law = dict(parameters)
+    wanted = law.pop("baselines")
+    found = {"risk": risk.trained_risk(**law)}
+    if wanted == "none":
+        return found
+    if wanted != "all":
+        raise UsageError(f"baselines needs none or all, got {wanted!r}; write --set baselines=all")
+    least_squares, bayes = baselines.beside_the_layer(**law)
+    return {**found, "least_squares": least_squares if math.isfinite(least_squares) else None, "bayes": bayes}
 
 
 def risk_claim(
@@ -208,6 +218,14 @@ def risk_claim(
             Parameter("test_length", "M, a whole number of at least 1; as in training if not given", False),
             Parameter("test_covariance", "Lambda' of test covariates and query; as in training if not given", False),
             Parameter("test_noise_variance", "sigma'^2 of test labels; as in training if not given", False),
+            Parameter(
+                "baselines",
+                "all: also the risks of least squares (null: infinite) and of Bayes on the test law, which has to be "
+                "isotropic; or none",
+                False,
+                "none",
+                word=True,
+            ),
         ),
         predict_risk,
         (

@@ -32,7 +32,9 @@ def line_width() -> int:
 
 
 def quantity_text(value: Any) -> str:
-    """A number or a matrix, twelve digits, its columns aligned."""
+    """A number or a matrix, twelve digits, its columns aligned; null for a quantity without a number, as in JSON."""
+    if value is None:
+        return " null"
     if isinstance(value, list):
         rows = value if value and isinstance(value[0], list) else [value]
         texts = [[f"{entry:.12g}" for entry in row] for row in rows]

@@ -68,7 +68,9 @@ def show(identifier: str, as_json: bool) -> int:
 
 
 def default_text(parameter: dict[str, Any]) -> str:
-    return "the identity" if parameter["default"] is None else written_default(parameter["default"])
+    if parameter["default"] is None:
+        return "the identity" if parameter["name"] == "task_covariance" else "as in training"
+    return written_default(parameter["default"])
 
 
 def described(claim: Claim) -> dict[str, Any]:
