@@ -80,7 +80,7 @@ def crosses(
 def against_test_length(axes: Any) -> float:
     """Risk against the length of the prompt."""
     others: list[tuple[str, str, str, Callable[[int], float], Callable[[int, Prompts], Any]]] = [
-        ("least squares", GREY, "-", lambda n: baselines.least_squares_risk(D, n, NOISE),
+        ("least squares (infinite at M = 9, 10, 11)", GREY, "-", lambda n: baselines.least_squares_risk(D, n, NOISE),
          lambda n, p: ridge_errors(0, p)),
         (f"ridge, penalty {STRONG_RIDGE:g}", GREEN, "--", lambda n: baselines.ridge_risk(D, n, NOISE, STRONG_RIDGE),
          lambda n, p: ridge_errors(STRONG_RIDGE, p)),

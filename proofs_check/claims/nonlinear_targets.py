@@ -304,7 +304,7 @@ def whitened_laws(seed: int) -> list[Setting]:
 
 def sampled_laws(seed: int) -> list[Setting]:
     return [
-        whitened_law("relu", 2, 2, 0.25), whitened_law("sine", 1, 3, 0.25, isotropic=True),
+        whitened_law("relu", 2, 2, 0.25), whitened_law("sine", 2, 3, 0.25, isotropic=True),
         whitened_law("sign", 2, 2, 0.0, isotropic=True),
     ]  # fmt: skip
 
@@ -362,7 +362,7 @@ def nonlinear_targets_claim(
                 target_formulas.cubic_fixed_point, rational_points,
                 lambda seed: [letters(setting) for setting in cubic_laws(seed)],
                 lambda formula: nonlinear_targets_claim(cubic=preconditioner_by(formula)),
-                most=40,
+                most=25,
             ),
             Alterable(
                 target_formulas.gradient_rate, target_formulas.scalar_points,
