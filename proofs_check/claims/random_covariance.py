@@ -346,8 +346,8 @@ def random_covariance_claim(
             SampledExponentialRisk(risk, sampled_laws),
         ),
         "the gradient on all parameters at the predicted A for four random finite laws of covariances that do not "
-        "commute (d <= 3, N <= 3) and for the exponential law (d, N <= 3); the risk of the exponential law at d <= 2, "
-        "training lengths 1 to 20, test lengths 1 to 3, with and without noise. The limit of long prompts is "
+        "commute (d <= 3, N <= 3) and for the exponential law (d <= 2, N <= 3); the risk of the exponential law at "
+        "d <= 2, training lengths 1 to 20, test lengths 1 to 3, with and without noise. The limit of long prompts is "
         "derived and certified; training is not measured",
         (
             Alterable(

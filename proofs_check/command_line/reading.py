@@ -62,14 +62,16 @@ def show(identifier: str, as_json: bool) -> int:
     print(f"\nDomain of the checks\n{paragraph(plain['domain'])}")
     print("\nParameters of predict")
     for one in plain["parameters"]:
-        note = "" if one["required"] else f" (default {default_text(one)})"
+        default = "" if one["required"] else default_text(one)
+        note = f" (default {default})" if default else ""
         print(paragraph(f"{one['name']}: {one['description']}{note}"))
     return 0
 
 
 def default_text(parameter: dict[str, Any]) -> str:
+    """The default in words; empty where the description says what is taken."""
     if parameter["default"] is None:
-        return "the identity" if parameter["name"] == "task_covariance" else "as in training"
+        return "the identity" if parameter["name"] == "task_covariance" else ""
     return written_default(parameter["default"])
 
 
