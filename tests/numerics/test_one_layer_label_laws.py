@@ -92,6 +92,16 @@ def test_a_fixed_function_pulls_at_the_leak_and_a_mirrored_one_does_not() -> Non
     assert abs(mirrored.W_KQ[1, 0]) <= mirrored.rounding_KQ[1, 0] < 1e-10
 
 
+def test_the_pull_of_a_fixed_function_by_hand() -> None:
+    """d = N = 1, y = b x + q x^2, A = a: dL/du21 = u E (a y x x_q - g(x_q)) y^2 x_q = u (a E y^3 x - b E y^2), with
+    E y^3 x = 3 b^3 + 45 b q^2 and E y^2 = b^2 + 3 q^2."""
+    (b,), ((q,),), u, a = FIXED["linear"], FIXED["quadratic"], 0.9, 0.9 * 0.4
+    found = population_gradient(law(FIXED, n=1, task=0.0), *weights(u, [[0.4]]))
+    by_hand = u * (a * (3 * b**3 + 45 * b * q * q) - b * (b * b + 3 * q * q))
+    assert found.W_KQ[1, 0] == pytest.approx(by_hand, abs=found.rounding_KQ[1, 0])
+    assert found.rounding_KQ[1, 0] < 1e-10
+
+
 @pytest.mark.parametrize("link", ["sine", "sign"])
 def test_the_second_moment_of_a_bounded_link_stays_below_its_bound(link: str) -> None:
     """The bound holds for every law; 2e5 samples of l^2 <= (a bounded-degree polynomial) would show it broken."""
