@@ -86,8 +86,8 @@ def mean_trace_of_inverse(samples: int, dimension: int) -> float:
 def least_squares_risk(dimension: Any, samples: Any, noise_variance: Any = 0.0) -> float:
     """The risk of least squares of least norm. Raises AssumptionError.
 
-    >>> least_squares_risk(5, 2), least_squares_risk(5, 9, 0.5), least_squares_risk(5, 5, 0.5)
-    (3.0, 0.8333333333333334, inf)
+    >>> least_squares_risk(5, 2), least_squares_risk(5, 8, 0.5), least_squares_risk(5, 5, 0.5)
+    (3.0, 1.25, inf)
     """
     d, n = check_dimension(dimension), check_context_length(samples)
     noise = check_non_negative(noise_variance, "noise_variance")
@@ -141,8 +141,9 @@ def beside_the_layer(
 
     In units of c psi the law is that of this module with the noise sigma'^2/(c psi). Raises AssumptionError.
 
-    >>> beside_the_layer([[2.0]], 3, [[3.0]], 6.0)  # 6 d/(n - d - 1) = 6, and 6 times bayes_risk(1, 3, 1)
-    (6.0, 2.097402105749447)
+    >>> least_squares, bayes = beside_the_layer([[2.0]], 3, [[3.0]], 6.0)
+    >>> least_squares, round(bayes / bayes_risk(1, 3, 1.0), 9)  # in units of 6, the noise is 1
+    (6.0, 6.0)
     """
     Lambda = check_covariance(covariance if test_covariance is None else test_covariance, "test_covariance")
     d = len(Lambda)
