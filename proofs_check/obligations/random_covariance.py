@@ -23,6 +23,7 @@ from ..engines.layer import (
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
 from ..engines.positivity import SumOfSquares
+from ..engines.refusals import UnreadableError
 from .fixed_point import half, of_forms, slope, value
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial, Rational
 from .population_loss import ASSUMPTIONS, TRUSTED
@@ -170,9 +171,20 @@ def of_exponential_law(
     return Identity(difference, kinds, ENTRIES, 1, max(DEGREE, degree), power, (1, 2))
 
 
+def gain_of(forms: Forms) -> Quotient:
+    return limited(forms.quotient(GAIN, "gain"), 1)
+
+
+def limited(quotient: Quotient, most: int) -> Quotient:
+    """A quotient without higher powers of d: each takes a test in one dimension more, and means there are dear."""
+    if max(part.largest_power("d") for part in quotient) > most:
+        raise UnreadableError(f"a power of d above {most} is not read here")
+    return quotient
+
+
 def gain_obligation(forms: Forms) -> Identity:
     """The mean slope at gain I along I vanishes; it is affine in the gain and in 1/N."""
-    gain = forms.quotient(GAIN, "gain")
+    gain = gain_of(forms)
 
     def difference(point: Point) -> Any:
         top, bottom = parts_of(gain, point)
@@ -199,7 +211,7 @@ def one_obligation(forms: Forms) -> Identity:
 
 
 def at_gain_obligation(forms: Forms) -> Identity:
-    risk = forms.quotient(RISK, "at_gain")
+    risk = limited(forms.quotient(RISK, "at_gain"), 2)
 
     def difference(point: Point) -> Any:
         here = point.with_values({"sigma2'": point["sigma2"]})
@@ -212,7 +224,7 @@ def at_gain_obligation(forms: Forms) -> Identity:
 
 
 def trained_obligation(forms: Forms) -> Identity:
-    gain, risk = forms.quotient(GAIN, "gain"), forms.quotient(RISK, "trained")
+    gain, risk = gain_of(forms), limited(forms.quotient(RISK, "trained"), 3)
 
     def difference(point: Point) -> Any:
         (top, bottom), (above, below) = parts_of(gain, point), parts_of(risk, point)
@@ -251,11 +263,11 @@ def limit_identity(quotient: Quotient, limit: Quotient, symbols: tuple[str, ...]
 
 
 def limit_of_gain_obligation(forms: Forms) -> Identity:
-    return limit_identity(forms.quotient(GAIN, "gain"), forms.quotient(LIMIT, "gain"), ("N",))
+    return limit_identity(gain_of(forms), forms.quotient(LIMIT, "gain"), ("N",))
 
 
 def limit_of_risk_obligation(forms: Forms) -> Identity:
-    return limit_identity(forms.quotient(RISK, "trained"), forms.quotient(LIMIT, "risk"), ("N", "M"))
+    return limit_identity(limited(forms.quotient(RISK, "trained"), 3), forms.quotient(LIMIT, "risk"), ("N", "M"))
 
 
 IN_LAMBDA = Polynomial("d", "d", frozenset({"Lambda"}), {"N": (-1,), "sigma2": (1,)})
