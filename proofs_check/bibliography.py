@@ -333,5 +333,33 @@ WORKS = (
         2018,
         arxiv="1804.04235",
     ),
+    Work(
+        "garg2022can",
+        "inproceedings",
+        ("Shivam Garg", "Dimitris Tsipras", "Percy Liang", "Gregory Valiant"),
+        "What can transformers learn in-context? A case study of simple function classes",
+        "Advances in Neural Information Processing Systems",
+        2022,
+        {"volume": "35"},
+        "2208.01066",
+    ),
+    Work(
+        "muirhead1982aspects",
+        "book",
+        ("Robb J. Muirhead",),
+        "Aspects of multivariate statistical theory",
+        "Wiley",
+        1982,
+    ),
+    Work(
+        "debruijn1955some",
+        "article",
+        ("N. G. de Bruijn",),
+        "On some multiple integrals involving determinants",
+        "Journal of the Indian Mathematical Society",
+        1955,
+        {"volume": "19", "pages": "133-151"},
+    ),
 )
+
 BY_KEY = {work.key: work for work in WORKS}

@@ -13,7 +13,9 @@ Degrees, and the nodes they need
         u12 (S + x_q x_q^T/N) U x_q    2, 3, 0, 0
         u s U x_q, u12 s u21.x_q       2, 1, 1, 1
         u r u21.x_q                    2, 1, 2, 2
-    so at most (2, 3, 2, 2), and (2, 1, 1, 1) where u12 = u21 = 0; the target w.x_q has (0, 1, 1, 0).
+    so at most (2, 3, 2, 2), and (2, 1, 1, 1) where u12 = u21 = 0; the target w.x_q has (0, 1, 1, 0). Labels
+    of degree p in x and w (`label_laws`) make that (max(2, 2p), max(3, p), 2p, 2), (p + 1, p, p, 1) and
+    (0, p, p, 0).
     Degrees add under multiplication: the loss has twice those of the residual, the gradient those of the
     residual and of a derivative of yhat, second moments twice as much again. Degree 4 takes 3 nodes, 6
     takes 4, 8 takes 5, 12 takes 7.
@@ -44,8 +46,18 @@ Array = NDArray[np.float64]
 Quantity = Callable[..., torch.Tensor]
 """quantity(prompts, *parameters) -> K numbers per prompt, (K, B)."""
 
-LEAKING = Degrees(2, 3, 2, 2)
-TIGHT = Degrees(2, 1, 1, 1)
+
+def leaking(p: int) -> Degrees:
+    """Degrees of yhat and of the target on all weights, for labels of degree p."""
+    return Degrees(max(2, 2 * p), max(3, p), 2 * p, 2)
+
+
+def tight(p: int) -> Degrees:
+    """The same where u12 = u21 = 0."""
+    return Degrees(p + 1, p, p, 1)
+
+
+LEAKING, TIGHT = leaking(1), tight(1)
 
 
 @dataclass(frozen=True)
@@ -68,28 +80,29 @@ class PopulationGradient:
     nodes: int
 
 
-def prediction_degrees(W_PV: ArrayLike, W_KQ: ArrayLike) -> Degrees:
-    """The degrees of yhat, and of yhat - w.x_q, at weights or directions (..., d + 1, d + 1)."""
+def prediction_degrees(W_PV: ArrayLike, W_KQ: ArrayLike, label_degree: int = 1) -> Degrees:
+    """The degrees of yhat, and of yhat minus its target, at weights or directions (..., d + 1, d + 1)."""
     u12, u21 = np.asarray(W_PV)[..., -1, :-1], np.asarray(W_KQ)[..., -1, :-1]
-    return LEAKING if np.any(u12) or np.any(u21) else TIGHT
+    return leaking(label_degree) if np.any(u12) or np.any(u21) else tight(label_degree)
 
 
 def population_loss(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> Expectation:
-    """L = E (yhat - w.x_q)^2 / 2, value (1,)."""
-    residual = prediction_degrees(W_PV, W_KQ)
+    """L = E (yhat - g(x_q))^2 / 2, value (1,)."""
+    residual = prediction_degrees(W_PV, W_KQ, distribution.labels.degree())
     return expectation(_losses, distribution, (W_PV, W_KQ), residual + residual)
 
 
 def population_loss_moments(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> Expectation:
     """E l and E l^2 of the per-prompt loss l = (yhat - w.x_q)^2 / 2, value (2,)."""
-    residual = prediction_degrees(W_PV, W_KQ)
+    residual = prediction_degrees(W_PV, W_KQ, distribution.labels.degree())
     loss = residual + residual
     return expectation(_with_squares(_losses), distribution, (W_PV, W_KQ), loss + loss)
 
 
 def population_gradient(distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> PopulationGradient:
     """dL/dW_PV and dL/dW_KQ on all entries, by automatic differentiation of the layer at the nodes."""
-    degrees = prediction_degrees(W_PV, W_KQ) + LEAKING
+    p = distribution.labels.degree()
+    degrees = prediction_degrees(W_PV, W_KQ, p) + leaking(p)
     result = _integrate(_loss_gradient, distribution, (W_PV, W_KQ), degrees)
     (W_PV_slope, W_KQ_slope), (W_PV_rounding, W_KQ_rounding) = result.value, result.rounding
     return PopulationGradient(W_PV_slope, W_KQ_slope, W_PV_rounding, W_KQ_rounding, result.nodes)
@@ -99,7 +112,7 @@ def preconditioner_derivative_means(
     distribution: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike, directions: ArrayLike
 ) -> Expectation:
     """E Z_k alone, of the Z_k of `preconditioner_derivative_moments`, with far fewer nodes; value (K,)."""
-    residual = prediction_degrees(W_PV, W_KQ)
+    residual = prediction_degrees(W_PV, W_KQ, distribution.labels.degree())
     return expectation(preconditioner_derivatives, distribution, (W_PV, W_KQ, directions), residual + residual)
 
 
@@ -108,7 +121,8 @@ def step_derivative_means(distribution: PromptDistribution, P: ArrayLike, direct
 
     The step's prediction x_q.w_1 has the degrees of a layer's without leak.
     """
-    return expectation(step_derivatives, distribution, (P, directions), TIGHT + TIGHT)
+    step = tight(distribution.labels.degree())
+    return expectation(step_derivatives, distribution, (P, directions), step + step)
 
 
 def preconditioner_derivative_moments(
@@ -118,7 +132,7 @@ def preconditioner_derivative_moments(
 
     These are what `gradients.directional_gradient_sums` samples without `over_queries`; see there for the direction.
     """
-    residual = prediction_degrees(W_PV, W_KQ)  # yhat[V] leaks no more than yhat does
+    residual = prediction_degrees(W_PV, W_KQ, distribution.labels.degree())  # yhat[V] leaks no more than yhat does
     derivative = residual + residual
     quantity = _with_squares(preconditioner_derivatives)
     return expectation(quantity, distribution, (W_PV, W_KQ, directions), derivative + derivative)
@@ -131,9 +145,10 @@ def directional_derivative_moments(
 
     dW_PV, dW_KQ: (K, d + 1, d + 1).
     """
-    residual = prediction_degrees(W_PV, W_KQ)
-    leaks = LEAKING in (residual, prediction_degrees(dW_PV, dW_KQ))
-    derivative = residual + (LEAKING if leaks else TIGHT)
+    p = distribution.labels.degree()
+    residual = prediction_degrees(W_PV, W_KQ, p)
+    leaks = leaking(p) in (residual, prediction_degrees(dW_PV, dW_KQ, p))
+    derivative = residual + (leaking(p) if leaks else tight(p))
     quantity = _with_squares(directional_derivatives)
     return expectation(quantity, distribution, (W_PV, W_KQ, dW_PV, dW_KQ), derivative + derivative)
 

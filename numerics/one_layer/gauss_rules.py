@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .label_laws import LabelLaw
 from .prompts import PromptDistribution, Prompts, symmetric_root, write_labels
 
 Array = NDArray[np.float64]
@@ -104,6 +105,7 @@ class GaussRule:
             example_weight=example_weight,
             query_weight=query_weight,
             task_weight=task_weight,
+            labels=law.labels,
             absolute=absolute,
         )
 
@@ -119,6 +121,7 @@ class _Tables:
     example_weight: Array
     query_weight: Array
     task_weight: Array
+    labels: LabelLaw
     absolute: bool
 
     def prompts(self, chosen: NDArray[np.intp], query: NDArray[np.intp], task: NDArray[np.intp]) -> Prompts:
@@ -129,7 +132,8 @@ class _Tables:
         rows[:-1, -1] = torch.from_numpy(self.queries[:, query])
         context_length = torch.full((count,), float(length), dtype=torch.float64)
         noise = None if self.noise is None else torch.from_numpy(self.noise[chosen])
-        target = write_labels(rows, torch.from_numpy(self.tasks[:, task]), noise)
+        tasks = torch.from_numpy(self.tasks[:, task])
+        target = write_labels(rows, tasks, noise, self.labels, absolute=self.absolute)
         embedding = rows.permute(2, 0, 1)
         # with the target's sign turned, yhat - target is a sum of absolute values
         return Prompts(embedding, -target if self.absolute else target, context_length)

@@ -70,10 +70,11 @@ class LawMaps:
 
 def check_linear_image(law: PromptDistribution) -> None:
     """Refuse a law whose prompts are not a linear image of one array of Gaussian draws."""
-    if law.covariates != "gaussian" or len(law.context_lengths) != 1:
+    if law.covariates != "gaussian" or len(law.context_lengths) != 1 or not law.labels.is_linear():
         raise ValueError(
-            "need Gaussian covariates and a single context length for draws that several laws share, got "
-            f"{law.covariates} covariates and context lengths {law.context_lengths}; train it on prompts of its own"
+            "need Gaussian covariates, a single context length and labels w.x for draws that several laws share, got "
+            f"{law.covariates} covariates, context lengths {law.context_lengths} and {law.labels.link} labels; train "
+            "it on prompts of its own"
         )
 
 

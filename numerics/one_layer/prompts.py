@@ -3,9 +3,9 @@ r"""Prompts of in-context linear regression.
 A prompt is the matrix E = [[x_1 .. x_N, x_q], [y_1 .. y_N, 0]] of shape (d + 1, N + 1) with
     x_i, x_q  of mean 0 and covariance Lambda: N(0, Lambda), or Lambda^(1/2) z, z uniform on
               (-sqrt 3, sqrt 3)^d,
-    w ~ N(0, Psi),   y_i = w.x_i + eps_i,   eps_i ~ N(0, sigma^2),
-and the target is w.x_q, without noise. The context length N may be random: `context_lengths` are equally
-likely.
+    w ~ N(0, Psi),   y_i = g(x_i) + eps_i,   eps_i ~ N(0, sigma^2),
+and the target is g(x_q), without noise. g(x) = w.x unless the law has `labels` of its own (`label_laws`). The
+context length N may be random: `context_lengths` are equally likely.
 
 Many prompts stand in one array, padded with zeros: the labels are always in the last row, the query always
 in the last column, and a column of zeros adds nothing to E E^T. The arrays have the shape (prompts, d + 1,
@@ -26,6 +26,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..training.random_streams import centred_uniforms, standard_normals
+from .label_laws import LINEAR, LabelLaw
 
 COVARIATE_LAWS = ("gaussian", "uniform")
 
@@ -37,6 +38,7 @@ class PromptDistribution:
     covariance, task_covariance: (d, d), Lambda and Psi; anything `numpy.asarray` reads.
     context_lengths: equally likely values of N; each prompt is normalised by its own.
     noise_variance: sigma^2. covariates: "gaussian" or "uniform".
+    labels: a `LabelLaw`, or its plain parameters; g(x) = w.x if not given.
 
     Raises ValueError where these name no law: Lambda not positive definite, Psi not positive semidefinite, a
     length below 1, a negative noise variance.
@@ -50,6 +52,7 @@ class PromptDistribution:
     task_covariance: NDArray[np.float64]
     noise_variance: float = 0.0
     covariates: str = "gaussian"
+    labels: LabelLaw = LINEAR
 
     if TYPE_CHECKING:  # the fields hold arrays, the constructor takes what numpy.asarray reads
 
@@ -60,6 +63,7 @@ class PromptDistribution:
             task_covariance: ArrayLike,
             noise_variance: float = 0.0,
             covariates: str = "gaussian",
+            labels: LabelLaw | Mapping[str, Any] = LINEAR,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -75,6 +79,8 @@ class PromptDistribution:
                 f"need a task_covariance of the covariance's shape {self.covariance.shape}, got "
                 f"{self.task_covariance.shape}; give both for the same dimension"
             )
+        set_field(self, "labels", self.labels if isinstance(self.labels, LabelLaw) else LabelLaw(**self.labels))
+        self.labels.check_dimension(self.dimension)
         if self.covariates not in COVARIATE_LAWS:
             raise ValueError(f"need covariates out of {COVARIATE_LAWS}, got {self.covariates!r}")
 
@@ -89,13 +95,18 @@ class PromptDistribution:
         return max(self.context_lengths)
 
     def to_plain(self) -> dict[str, Any]:
-        """Lists, floats and strings that `from_plain` turns back into this distribution."""
+        """Lists, floats and strings that `from_plain` turns back into this distribution.
+
+        Linear labels are left out: random streams are named by this text, and keep the names that they had.
+        """
+        labels = {} if self.labels == LINEAR else {"labels": self.labels.to_plain()}
         return {
             "covariance": self.covariance.tolist(),
             "context_lengths": list(self.context_lengths),
             "task_covariance": self.task_covariance.tolist(),
             "noise_variance": self.noise_variance,
             "covariates": self.covariates,
+            **labels,
         }
 
     @classmethod
@@ -154,7 +165,10 @@ class PromptSampler:
 
         Over these queries the mean of x_q x_q^T is Lambda, as it is over the law of the query: so is the mean of
         every quadratic form in the query. The d batches share memory: use each before the next.
+        Raises ValueError for labels that are not linear: their target is no linear form in the query.
         """
+        if not self.distribution.labels.is_linear():
+            raise ValueError("need labels w.x to average over the query by its second moments; sample the query")
         rows, task, _, context_length = self._draw(count, generator)
         for node in math.sqrt(self.distribution.dimension) * self.root:  # the root is symmetric
             rows[:-1, -1] = node[:, None]
@@ -175,7 +189,7 @@ class PromptSampler:
             present = _present(context_length, tokens - 1)
             rows[:-1, :-1] *= present
             noise = None if noise is None else noise * present
-        return rows, task, write_labels(rows, task, noise), context_length
+        return rows, task, write_labels(rows, task, noise, self.distribution.labels), context_length
 
     def _covariates(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         draw = standard_normals if self.distribution.covariates == "gaussian" else centred_uniforms
@@ -240,15 +254,23 @@ def write_padded(place: torch.Tensor, rows: torch.Tensor) -> None:
     place[-1, :length] = rows[-1, :-1]
 
 
-def write_labels(rows: torch.Tensor, task: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-    """Fill the last row of `rows` (d + 1, N + 1, B), whose covariates stand, with y = w.x + eps.
+def write_labels(
+    rows: torch.Tensor,
+    task: torch.Tensor,
+    noise: torch.Tensor | None,
+    labels_of: LabelLaw = LINEAR,
+    *,
+    absolute: bool = False,
+) -> torch.Tensor:
+    """Fill the last row of `rows` (d + 1, N + 1, B), whose covariates stand, with y = g(x) + eps.
 
-    task: (d, B); noise: (N, B) or None. Returns the targets w.x_q, (B,).
+    task: (d, B); noise: (N, B) or None; absolute: with the sizes of g's coefficients. Returns the targets g(x_q), (B,).
     """
     labels = rows[-1]
     torch.mul(task[0], rows[0], out=labels)
     for weight, covariate in zip(task[1:], rows[1:-1], strict=True):
         labels.addcmul_(weight, covariate)
+    labels_of.apply(labels, tuple(rows[:-1]), absolute=absolute)
     target = labels[-1].clone()
     if noise is not None:
         labels[:-1] += noise

@@ -51,9 +51,16 @@ def check_no_leak(W_PV: ArrayLike, W_KQ: ArrayLike) -> None:
         raise ValueError("need u12 = u21 = 0 for a ReLU layer's exact risk, got weights that leak; set both to 0")
 
 
+def check_linear_labels(law: PromptDistribution) -> None:
+    """Raises ValueError for labels other than w.x, whose signs need not fold together with those of the scores."""
+    if not law.labels.is_linear():
+        raise ValueError(f"need labels w.x for a ReLU layer's exact risk, got {law.labels.link} labels; set none")
+
+
 def relu_risk(law: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLike) -> Expectation:
     """E (yhat - w.x_q)^2, value (1,)."""
     check_no_leak(W_PV, W_KQ)
+    check_linear_labels(law)
     return expectation(squared_errors, law, (W_PV, W_KQ), TIGHT + TIGHT)
 
 
@@ -73,6 +80,7 @@ def sampled_relu_risk(
     """Power sums of (yhat - w.x_q)^2 over fresh prompts, and the exact mean of its square (from above)."""
     law = PromptDistribution.from_plain(distribution)
     check_no_leak(W_PV, W_KQ)
+    check_linear_labels(law)
     squares = TIGHT + TIGHT
     moments = expectation(with_fourth_powers, law, (W_PV, W_KQ), squares + squares)
     value, key_query = (torch.tensor(W, dtype=torch.float64, device=torch.device(device)) for W in (W_PV, W_KQ))

@@ -42,6 +42,8 @@ MODULES = {
     "conservation-law": "conservation_law",
     "pl-inequality": "pl_inequality",
     "gradient-flow-limit": "flow_limit",
+    "nonlinear-targets": "nonlinear_targets",
+    "random-covariance": "random_covariance",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

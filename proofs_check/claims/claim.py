@@ -90,12 +90,16 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of `predict`: its name, what it is, and whether it may be left out."""
+    """One parameter of `predict`: its name, what it is, whether it may be left out, and whether it is a word.
+
+    A word may be written on the command line without the quotes of JSON.
+    """
 
     name: str
     description: str
     required: bool = True
     default: Any = None
+    word: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,8 +85,11 @@ def holds_no_number(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def read_settings(settings: Sequence[str], parameters: str | None) -> dict[str, Any]:
-    """All parameters from --parameters FILE|- and --set k=v; the latter win. Raises UsageError."""
+def read_settings(settings: Sequence[str], parameters: str | None, words: Iterable[str] = ()) -> dict[str, Any]:
+    """All parameters from --parameters FILE|- and --set k=v; the latter win. Raises UsageError.
+
+    words: names whose values may stand without quotes.
+    """
     found: dict[str, Any] = {}
     if parameters is not None:
         what = "standard input" if parameters == "-" else f"the file {parameters}"
@@ -100,8 +104,14 @@ def read_settings(settings: Sequence[str], parameters: str | None) -> dict[str, 
             raise UsageError(f"--set needs NAME=VALUE, got {quoted(setting)}; write --set context_length=20")
         source = read_text(text[1:], f"--set {name}=@FILE") if text.startswith("@") else text
         mend = "write a number or nested lists, [[1, 0], [0, 1]]"
+        if name.strip() in words and WORD.fullmatch(source):
+            found[name.strip()] = source
+            continue
         found[name.strip()] = parse_json(source, f"the value of {name}", mend)
     return found
+
+
+WORD = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 
 
 def read_text(path: str, option: str) -> str:

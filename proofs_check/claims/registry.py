@@ -22,15 +22,18 @@ def all_claims() -> dict[str, Claim]:
         gradient_flow,
         least_squares_hessian,
         merged_heads,
+        nonlinear_targets,
         one_layer,
         pl_inequality,
+        random_covariance,
         relu_attention,
         risk,
     )
 
-    derived = (one_layer, any_start, risk, relu_attention, gradient_flow, conservation_law, pl_inequality, flow_limit)
-    audited = (critical_points, least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
-    found = [claim for module in (*derived, *audited) for claim in module.claims()]
+    laws = (one_layer, any_start, risk, relu_attention, nonlinear_targets, random_covariance)
+    dynamics = (gradient_flow, conservation_law, pl_inequality, flow_limit, critical_points)
+    audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
+    found = [claim for module in (*laws, *dynamics, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 

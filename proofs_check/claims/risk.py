@@ -1,8 +1,9 @@
 r"""The claim test-risk: a layer at the fixed point of one law, run on prompts of another.
 
-Two checks
+Checks
     EnumeratedRisk    the mean squared error over Gauss nodes, exact up to rounding, against the predicted risk
     SampledRisk       the same over fresh prompts
+    on labels of any law: see `label_risk`
 The layer's weights are those of fixed-point at the training law, whatever the formula says: an altered formula predicts
 another risk, and the measurement stays what it is.
 """
@@ -17,13 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.algebra.evaluation import evaluate
-from ...theory.one_layer import formulas, risk
+from ...theory.one_layer import baselines, formulas, risk, target_formulas
 from ...theory.one_layer.fixed_point import balanced_weights, general_second_moment
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run
+from .label_risk import (
+    EnumeratedLabelRisk,
+    LabelRisk,
+    SampledLabelRisk,
+    label_risk_by,
+    laws_at_any_layer,
+    laws_at_trained_layer,
+    predicted_at_any_layer,
+    predicted_at_trained_layer,
+    sampled_label_laws,
+)
 from .loss_checks import (
     GAP_OF_LOSS,
     GAP_OF_LOSS_AT_PROMPTS,
@@ -35,6 +47,7 @@ from .loss_checks import (
 )
 from .one_layer import LAW
 from .one_layer_predictions import letters_of_law, predicted_fixed_point
+from .parameters import UsageError
 from .settings import ROUNDED, Setting, gaussian_setting, rounded
 from .stationarity import ENUMERATED, SAMPLED, described
 
@@ -179,11 +192,24 @@ def sampled_shifts(seed: int) -> list[Shift]:
 
 
 def predict_risk(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"risk": risk.trained_risk(**parameters)}
+    """The layer's risk; with baselines=all those of least squares (null where infinite) and of Bayes beside it."""
+    law = dict(parameters)
+    wanted = law.pop("baselines")
+    found = {"risk": risk.trained_risk(**law)}
+    if wanted == "none":
+        return found
+    if wanted != "all":
+        raise UsageError(f"baselines needs none or all, got {wanted!r}; write --set baselines=all")
+    least_squares, bayes = baselines.beside_the_layer(**law)
+    return {**found, "least_squares": least_squares if math.isfinite(least_squares) else None, "bayes": bayes}
 
 
-def risk_claim(predicted: Risk = predicted_risk) -> Claim:
-    """`predicted` can be altered, to see the same checks refuse another formula."""
+def risk_claim(
+    predicted: Risk = predicted_risk,
+    any_layer: LabelRisk = predicted_at_any_layer,
+    trained_layer: LabelRisk = predicted_at_trained_layer,
+) -> Claim:
+    """The predictions can be altered, to see the same checks refuse other formulas."""
     return Claim(
         "test-risk",
         risk.derivation,
@@ -192,18 +218,47 @@ def risk_claim(predicted: Risk = predicted_risk) -> Claim:
             Parameter("test_length", "M, a whole number of at least 1; as in training if not given", False),
             Parameter("test_covariance", "Lambda' of test covariates and query; as in training if not given", False),
             Parameter("test_noise_variance", "sigma'^2 of test labels; as in training if not given", False),
+            Parameter(
+                "baselines",
+                "all: also the risks of least squares (null: infinite) and of Bayes on the test law, which has to be "
+                "isotropic; or none",
+                False,
+                "none",
+                word=True,
+            ),
         ),
         predict_risk,
-        (EnumeratedRisk(predicted, enumerated_shifts), SampledRisk(predicted, sampled_shifts)),
+        (
+            EnumeratedRisk(predicted, enumerated_shifts),
+            SampledRisk(predicted, sampled_shifts),
+            EnumeratedLabelRisk(any_layer, laws_at_any_layer, "labels of any law, enumerated"),
+            EnumeratedLabelRisk(trained_layer, laws_at_trained_layer, "labels of any law at the trained layer"),
+            SampledLabelRisk(trained_layer, sampled_label_laws),
+        ),
         "five enumerated and two sampled pairs of random laws for training and test, independent of each other "
         "(Lambda, Psi, sigma^2; condition numbers up to 3), d = 1, 2, training lengths 2 to 20, test lengths 1 to 3; "
-        "labels of any law are derived and certified, not measured",
+        "labels of any law are derived and certified, and measured for a.x + x^T B x + eps (three laws at random A, "
+        "three at a trained layer, one sampled; d <= 2, M <= 3)",
         (
             Alterable(
                 formulas.trained_risk,
                 formulas.two_law_points,
                 lambda seed: [shift.letters() for shift in (*enumerated_shifts(seed), *sampled_shifts(seed))],
                 lambda formula: risk_claim(risk_by(formula)),
+            ),
+            Alterable(
+                target_formulas.labels_risk,
+                target_formulas.label_points,
+                lambda seed: [law.letters() for law in laws_at_any_layer(seed)],
+                lambda formula: risk_claim(any_layer=label_risk_by(formula)),
+                most=60,
+            ),
+            Alterable(
+                target_formulas.trained_labels_risk,
+                target_formulas.label_points,
+                lambda seed: [law.letters() for law in laws_at_trained_layer(seed)],
+                lambda formula: risk_claim(trained_layer=label_risk_by(formula)),
+                most=60,
             ),
         ),
     )

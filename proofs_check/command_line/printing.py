@@ -40,7 +40,9 @@ def quantity_text(value: Any) -> str:
     <BLANKLINE>
       0.5
     """
-    if isinstance(value, bool | str) or value is None:
+    if value is None:
+        return " null"  # a quantity without a number, as in JSON
+    if isinstance(value, bool | str):
         return f" {value}"
     if isinstance(value, dict):
         return "\n".join(f"  {name}:{quantity_text(part)}" for name, part in value.items())

@@ -42,6 +42,11 @@ def level_as_plain(level: Level) -> dict[str, Any]:
     return {"derivation": level.word, "engines": list(level.engines)}
 
 
+def written_default(default: Any) -> str:
+    """A number or a word."""
+    return default if isinstance(default, str) else f"{default:g}"
+
+
 def show(identifier: str, as_json: bool) -> int:
     plain = described(find(identifier))
     if as_json:
@@ -64,7 +69,8 @@ def show(identifier: str, as_json: bool) -> int:
     print(f"\nDomain of the checks\n{paragraph(plain['domain'])}")
     print("\nParameters of predict")
     for one in plain["parameters"]:
-        note = "" if one["required"] else f" (default {default_text(one)})"
+        default = "" if one["required"] else default_text(one)
+        note = f" (default {default})" if default else ""
         print(paragraph(f"{one['name']}: {one['description']}{note}"))
     return 0
 
@@ -84,9 +90,10 @@ def audit_lines(claim: Claim) -> list[str]:
 
 
 def default_text(parameter: dict[str, Any]) -> str:
+    """The default in words; empty where the description says what is taken."""
     if parameter["default"] is None:
-        return "the identity" if parameter["name"].endswith("covariance") else "none"
-    return f"{parameter['default']:g}"
+        return "the identity" if parameter["name"] == "task_covariance" else ""
+    return written_default(parameter["default"])
 
 
 def described(claim: Claim) -> dict[str, Any]:
@@ -161,7 +168,8 @@ def checked_in_words(derivation: Derivation, failures: Sequence[str]) -> list[st
 
 def predict(identifier: str, settings: Sequence[str], parameters: str | None, as_json: bool) -> int:
     claim = find(identifier)
-    given = complete(identifier, claim.parameters, read_settings(settings, parameters))
+    words = [parameter.name for parameter in claim.parameters if parameter.word]
+    given = complete(identifier, claim.parameters, read_settings(settings, parameters, words))
     quantities = finite_quantities(identifier, claim.predict, given)
     if as_json:
         print_json({"claim": identifier, "parameters": given, "quantities": quantities})

@@ -34,6 +34,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
     ),
+    "nonlinear-targets": (
+        {"dimension": 3, "context_length": 5, "link": "sine", "noise_variance": 0.2, "task_law": "sphere"},
+        {"learning_rate": (), "risk": ()},
+    ),
     "population-loss": ({**LAW, **WEIGHTS}, {"loss": ()}),
     "gradient-flow": (
         {**NOISY, **START, "time": 1.5},
@@ -56,6 +60,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"covariance": COVARIANCE, "context_lengths": [2, 5, 9]},
         {"preconditioner": (2, 2)},
     ),
+    "random-covariance": ({"dimension": 3, "context_length": 5, "test_length": 8}, {"gain": (), "risk": ()}),
     "relu-attention": ({"dimension": 2, "context_length": 5}, {"gain": ()}),
     "test-risk": (
         {**NOISY, "test_length": 9, "test_covariance": [[2.0, 0.0], [0.0, 0.5]], "test_noise_variance": 0.0},

@@ -102,6 +102,8 @@ parameters = {
     "gradient-flow-limit": {**law, "value_gain_0": 0.5, "key_query_0": [[0.1]]},
     "conservation-law": {**law, **weights},
     "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
+    "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
+    "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
 }
 assert set(parameters) == set(iclcheck.claims())
 for options in [], ["--json"]:

@@ -22,14 +22,24 @@ from iclcheck.theory.one_layer import (
     fixed_point,
     gradient_step,
     layer,
+    nonlinear_targets,
     population_loss,
     random_context_length,
+    random_covariance,
     uniform_covariates,
 )
 from iclcheck.theory.one_layer.prompt_law import PromptLaw
 from iclcheck.theory.symbols import KAPPA, LAMBDA, PSI, SIGMA2
 
-MODULES = (population_loss, fixed_point, gradient_step, uniform_covariates, random_context_length)
+MODULES = (
+    population_loss,
+    fixed_point,
+    gradient_step,
+    uniform_covariates,
+    random_context_length,
+    nonlinear_targets,
+    random_covariance,
+)
 
 
 def name_of(module: ModuleType) -> str:

@@ -520,7 +520,13 @@ def latex_of(expression: Any) -> str:
     """LaTeX of a SymPy expression, with the library's symbols."""
     import sympy as sp
 
-    names = {"sigma2": r"\sigma^{2}", "lam": r"\lambda", "psi": r"\psi", "m1": r"\mathbb{E}[N^{-1}]"}
+    names = {
+        "sigma2": r"\sigma^{2}",
+        "sigma2'": r"\sigma'^{2}",
+        "lam": r"\lambda",
+        "psi": r"\psi",
+        "m1": r"\mathbb{E}[N^{-1}]",
+    }
     return str(
         sp.latex(expression, symbol_names={s: names[s.name] for s in expression.free_symbols if s.name in names})
     )

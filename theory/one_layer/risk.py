@@ -44,7 +44,7 @@ from ..algebra.trace_polynomials import (
     trace,
     vector,
 )
-from ..symbols import A_STAR, LAMBDA, PSI_SCALE, A, I, N, X
+from ..symbols import A_STAR, EPS, LAMBDA, PSI_SCALE, A, I, N, X
 from .assumptions import (
     check_context_length,
     check_covariance,
@@ -65,6 +65,7 @@ TEST_LAW = PromptLaw(TEST_LAMBDA, TEST_PSI, TEST_SIGMA2)
 # For labels of any law: a = Lambda^-1 E[x y], Sig = Cov(x y), Gamma and K of the layer.
 COEFFICIENTS, SIG = vector("a"), matrix("Sig", symmetric=True)
 GAMMA, K = matrix("Gamma", symmetric=True), matrix("K", symmetric=True)
+QUADRATIC = matrix("B", symmetric=True)  # labels y = a.x + x^T B x + eps
 
 
 def at_test_length(polynomial: TracePolynomial) -> TracePolynomial:
@@ -129,6 +130,21 @@ def mean_excess(preconditioner: TracePolynomial, mean: TracePolynomial) -> Trace
 def excess_of_trained_layer() -> TracePolynomial:
     """The same at A = Gamma^-1, with Lambda a = (Gamma - K/N) a for the mean of s, so that Gamma^-1 Gamma cancels."""
     return mean_excess(inverse_of_monomial(GAMMA), (GAMMA - N**-1 * K) * COEFFICIENTS)
+
+
+@cache
+def quadratic_labels() -> tuple[TracePolynomial, TracePolynomial]:
+    """(Sig, least) for y = a.x + x^T B x + eps, x ~ N(0, Lambda): Cov(x y), and E (x^T B x)^2 of the best w = a.
+
+    The query's own noise is left out: its target is a.x_q + x_q^T B x_q. E x (x^T B x) = 0, so that a is
+    Lambda^-1 E[x y].
+    """
+    covariates, noise = RandomVector("x", LAMBDA), RandomVector("eps", TEST_SIGMA2, space="1")
+    curved = X.T * QUADRATIC * X
+    y = COEFFICIENTS.T * X + curved + EPS
+    second = expectation(y * y * X * X.T, [covariates, noise])
+    mean = LAMBDA * COEFFICIENTS
+    return second - mean * mean.T, expectation(curved * curved, [covariates])
 
 
 # Instances

@@ -1,0 +1,93 @@
+"""Least squares, ridge and Bayes beside the layer: closed forms, Wishart means, and their order at every length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from iclcheck.theory.one_layer import baselines
+from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.one_layer.wishart import mean_over_eigenvalues
+
+SIZES = ((1, 1), (2, 1), (3, 2), (3, 8), (7, 3), (20, 20), (25, 20), (40, 40), (10_000, 5))
+# What the quadrature is said to reach; the largest of these errors is about 1e-13.
+RELATIVE = 1e-11
+
+
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_wishart_means_are_those_of_moments(n: int, d: int) -> None:
+    """E tr W = n d and E tr W^2 = n d (n + d + 1), by Isserlis; E tr W^+ = k/(m - k - 1), by inverse chi-square."""
+    assert mean_over_eigenvalues(n, d, lambda t: t) == pytest.approx(n * d, rel=RELATIVE)
+    assert mean_over_eigenvalues(n, d, lambda t: t * t) == pytest.approx(n * d * (n + d + 1), rel=RELATIVE)
+    if abs(n - d) > 1:
+        inverse = mean_over_eigenvalues(n, d, lambda t: 1 / t)
+        assert inverse == pytest.approx(baselines.mean_trace_of_inverse(n, d), rel=RELATIVE)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("noise", [0.1, 2.0])
+def test_bayes_in_one_dimension_is_an_integral_over_chi_square(n: int, noise: float) -> None:
+    """With t = s^2 the density is s^(n - 1) e^(-s^2/2) up to a constant, smooth for n = 1 too."""
+    norm = 2 ** (n / 2 - 1) * math.gamma(n / 2)
+    value, error = quad(lambda s: s ** (n - 1) * math.exp(-s * s / 2) / norm * noise / (s * s + noise), 0, 40)
+    assert baselines.bayes_risk(1, n, noise) == pytest.approx(value, abs=10 * error + 1e-11)
+
+
+@pytest.mark.parametrize(("d", "n"), [(2, 2), (3, 5), (5, 3)])
+def test_bayes_is_the_mean_trace_of_the_posterior(d: int, n: int) -> None:
+    """4000 draws in [0, d]: by Hoeffding's inequality their mean is off by more than d sqrt(log(2e9)/8000) = 0.052 d
+    with probability at most 1e-9."""
+    draw, noise = np.random.default_rng([d, n]), 0.5
+    X = draw.normal(size=(4000, n, d))
+    posterior = np.linalg.inv(np.swapaxes(X, 1, 2) @ X + noise * np.eye(d))
+    sampled = noise * float(np.trace(posterior, axis1=1, axis2=2).mean())
+    assert abs(baselines.bayes_risk(d, n, noise) - sampled) < 0.052 * d
+
+
+def test_no_predictor_beats_bayes_and_more_samples_help_it() -> None:
+    d, noise = 5, 0.4
+    last = math.inf
+    for n in (1, 3, 4, 5, 6, 8, 20):
+        bayes = baselines.bayes_risk(d, n, noise)
+        others = [baselines.ridge_risk(d, n, noise, r) for r in (0.1, 0.39, 0.41, 3.0)]
+        others += [baselines.least_squares_risk(d, n, noise)]
+        others += [baselines.layer_risk(d, n, noise, trained) for trained in (1, n, 50)]
+        assert all(bayes < other for other in others)
+        assert bayes < last
+        last = bayes
+
+
+def test_least_squares_without_noise_misses_what_the_samples_do_not_span() -> None:
+    assert [baselines.least_squares_risk(4, n) for n in (1, 3, 4, 5, 9)] == [3, 1, 0, 0, 0]
+    assert [baselines.bayes_risk(4, n) for n in (1, 3, 4, 5, 9)] == [3, 1, 0, 0, 0]
+
+
+def test_least_squares_with_noise_is_infinite_next_to_the_dimension() -> None:
+    risks = [baselines.least_squares_risk(4, n, 0.1) for n in (2, 3, 4, 5, 6)]
+    assert [math.isinf(risk) for risk in risks] == [False, True, True, True, False]
+    assert risks[0] == 2 + 0.1 * 2 / 1
+    assert risks[-1] == 0.1 * 4 / 1
+
+
+def test_ridge_tends_to_least_squares_and_to_zero_prediction() -> None:
+    assert baselines.ridge_risk(3, 9, 0.5, 1e-9) == pytest.approx(baselines.least_squares_risk(3, 9, 0.5), rel=1e-6)
+    assert baselines.ridge_risk(3, 9, 0.5, 1e9) == pytest.approx(3, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: baselines.bayes_risk(0, 3), "dimension needs a whole number"),
+        (lambda: baselines.bayes_risk(2, 0), "context_length needs a whole number"),
+        (lambda: baselines.ridge_risk(2, 3, 0.1, -1), "ridge needs a number of at least 0"),
+        (lambda: baselines.bayes_risk(50, 60, 0.1), "up to 40 of them, got 50"),
+        (lambda: baselines.beside_the_layer([[1.0, 0.0], [0.0, 2.0]], 3), "baselines need test_covariance = c I"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(call: Any, message: str) -> None:
+    with pytest.raises(AssumptionError, match=message):
+        call()
