@@ -10,7 +10,9 @@ import pytest
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICK_CHECK = (ROOT / "docs" / "quick_check.md").read_text(encoding="utf-8")
 
 
 def console_blocks() -> list[tuple[str, str]]:
@@ -38,7 +40,14 @@ def test_the_table_of_claims_and_the_table_of_verdicts_name_every_claim_and_chec
     for claim in all_claims().values():
         assert f"| {claim.identifier} |" in README
         for check in claim.checks:
-            assert f"   {check.name} " in README
+            assert f"   {check.name} " in QUICK_CHECK
+
+
+def test_the_rows_of_the_readme_are_rows_of_the_whole_table() -> None:
+    excerpt = README.partition("## What it prints")[2].partition("```\n")[2].partition("```")[0]
+    rows = excerpt.splitlines()
+    assert len(rows) > 10
+    assert set(rows) <= set(QUICK_CHECK.splitlines())
 
 
 def test_every_file_that_the_readme_names_exists() -> None:

@@ -9,8 +9,8 @@ Main statements
                      local minimum, strict up to scale and rotation, where D(d, N) > 0 and a saddle where
                      D(d, N) < 0; D is derived in closed form. For d = 2 it is a local minimum for N <= 4
 So "any start reaches the fixed point" is false from d = 2, N = 1 on: runs that start near the leaking point stay.
-Where it is a saddle, further local minima with all of u12, u, U, u21 different from zero are seen in
-experiments; nothing is derived about them here.
+Where it is a saddle there may be further local minima with all of u12, u, U, u21 different from zero: derived in
+`critical_points`.
 Assumptions
     Those of `PromptLaw`; the kind of the point is derived for the isotropic law without noise.
 References
