@@ -40,8 +40,9 @@ certify-coq: $(INSTALLED)
 	@if command -v coqc >/dev/null; then $(BIN)/iclcheck certify --coq; \
 	else printf 'coqc is not installed; Debian has it: sudo apt-get install coq\n'; fi
 
+# Two processes, a file of tests in one of them each: a file's fixtures are made once.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 # pytest exits 5 when no test is marked slow, which is not a failure.
 test-all: $(INSTALLED)
