@@ -27,7 +27,7 @@ from .gradient_flow import FLOWS, cases, flow_of, parts_of, random_starts
 from .loss_checks import Case, enumerated_verdict
 from .one_layer import CONTEXT_LENGTH, COVARIANCE
 from .one_layer_predictions import letters_of_case
-from .settings import Setting, gaussian_setting, generator
+from .settings import Setting, gaussian_setting, generator, rounded
 from .stationarity import ENUMERATED, described
 
 if TYPE_CHECKING:
@@ -164,9 +164,11 @@ def theorem_flow(name: str, seed: int, dimension: int, length: int, place: int) 
     Lambda = np.array(setting["covariance"])
     gamma = (1 + 1 / length) * Lambda + np.trace(Lambda) / length * np.eye(dimension)
     largest = 2 / (float(np.linalg.norm(gamma, 2)) * math.sqrt(dimension))
-    scale = math.sqrt(largest * float(draw.uniform(0.02, 0.98)))
+    scale = float(f"{math.sqrt(largest * float(draw.uniform(0.02, 0.98))):.11g}")
     found = pl_inequality.pl_constants(Lambda, length, scale, theta)
-    start = pl_inequality.theorem_start(scale, theta)
+    exact = pl_inequality.theorem_start(scale, theta)
+    # Rounded like all weights that are measured; 1e-11 of U moves a constant by far less than the room that is found.
+    start = exact._replace(U=rounded(exact.U))
     return FlowOfStart(setting, start, {"printed": found.printed, "derived": found.derived})
 
 

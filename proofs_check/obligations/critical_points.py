@@ -6,6 +6,7 @@ random numbers. The search of the faces of one law is theory's own exact arithme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -314,10 +315,20 @@ class PositiveFactor:
         (top, bottom), (criterion, below) = (
             parts(quotient, point.values, point.one) for quotient in (self.whole, self.part)
         )
+        if sorted(coefficients_of_primitive(criterion)) != sorted(criterion.to_dict().values()) or below != 1:
+            raise RefutedError("the criterion is not written with whole coefficients without a common divisor")
         factor, rest = divmod(top, criterion)
         tables = (factor.to_dict(), bottom.to_dict(), below.to_dict())
         if rest != 0 or any(value <= 0 for table in tables for value in table.values()):
             raise RefutedError("the slope is not visibly the criterion times a positive factor")
+
+
+def coefficients_of_primitive(polynomial: Any) -> list[Any]:
+    """The coefficients divided by their greatest common divisor."""
+    values = [flint.fmpq(value) for value in polynomial.to_dict().values()]
+    below = math.lcm(*(int(value.q) for value in values))
+    common = math.gcd(*(int(value.p) * (below // int(value.q)) for value in values))
+    return [value * below / common for value in values]
 
 
 ALL = Rational(frozenset({"d", "N", "t"}), most_powers_of_d=8)
@@ -368,7 +379,7 @@ def obligations() -> ClaimObligations:
             Obligation(LARGE, "the quartic at N = c d^2, t = theta d is c^8 d^21 (leading part) + lower powers of d",
                        large_obligation),
             Obligation(DOMINANT, "slope = dF/d(u^2) at the leak, for d = 2, 3, 4, every N and r", dominant_obligation),
-            Obligation(DOMINANT, "slope is criterion times a positive factor", factor_obligation),
+            Obligation(DOMINANT, "slope is criterion (primitive) times a positive factor", factor_obligation),
         ),
         (*TRUSTED, ROTATIONS, CONVEXITY, DEFINITE, FACES),
     )  # fmt: skip

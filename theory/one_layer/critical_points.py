@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -199,7 +200,8 @@ class Landscape:
         """(W_PV, W_KQ) at t, in the coordinates of the covariance, |W_PV| = |W_KQ|."""
         p, K = reduced.weights(t)
         u12, U, u21 = self.basis @ p[:-1], self.basis @ K[:-1] @ self.basis.T, self.basis @ K[-1]
-        scale = float(np.sqrt(np.linalg.norm(K) / np.linalg.norm(p)))
+        # fsum, so that the numbers, and the keys of what is measured at them, do not depend on a linear algebra kernel
+        scale = (math.fsum(K.ravel() ** 2) / math.fsum(p**2)) ** 0.25
         W_PV, W_KQ = np.zeros((len(p), len(p))), np.zeros((len(p), len(p)))
         W_PV[-1, :-1], W_PV[-1, -1] = scale * u12, scale * p[-1]
         W_KQ[:-1, :-1], W_KQ[-1, :-1] = U / scale, u21 / scale
