@@ -326,8 +326,8 @@ def query_steps() -> tuple[Step, ...]:
             r"\mathbb{E}\,(\hat y - w^\top x_q)^2 = \operatorname{tr}\bigl((A^\top\Lambda' - I)\Psi'(\Lambda' A - I)"
             r"Q\bigr) + \tfrac1M\operatorname{tr}(A^\top\Sigma A Q)",
             "the error (A^T s - w).x_q is linear in x_q, which is independent of s and w: its mean square is the trace "
-            "of E (A^T s - w)(A^T s - w)^T with Q, for a fixed x_q too; for Lambda' = Lambda both factors of Q vanish "
-            "as N, M -> oo, so the risk tends to 0 whatever Q (A -> Lambda^-1)",
+            "of E (A^T s - w)(A^T s - w)^T with Q, for a fixed x_q too; for Lambda' = Lambda and invertible Psi both "
+            "factors of Q vanish as N, M -> oo (A -> Lambda^-1), so the risk tends to 0 whatever Q and Psi'",
             query_check,
             forms={"risk": risk_of_query(), "bias": squared_bias(QUERY), "Sigma": covariance_of_products()},
         ),
@@ -338,7 +338,7 @@ def query_steps() -> tuple[Step, ...]:
             r"\text{risk}_Q(A) - \text{risk}_Q(A_M) = \operatorname{tr}\bigl((A - A_M)^\top M_M (A - A_M) Q\bigr)"
             r" \ge 0",
             "the gradient of the risk is 2 (M_M A - C) Q, and M_M A_M = C, where no Q stands: the layer trained at "
-            "queries N(0, Lambda) is the best one without leak for queries of any other law",
+            "length M with queries N(0, Lambda) is the best one without leak for queries of any other law",
             best_for_every_query_check,
             forms={"M": second, "C": cross, "regret": regret_of_length(QUERY)},
         ),
