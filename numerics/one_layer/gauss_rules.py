@@ -94,13 +94,15 @@ class GaussRule:
         example, example_weight = _product_rule(sides)
         query, query_weight = _product_rule([covariate(nodes.query)] * d)
         task, task_weight = _product_rule([_hermite(nodes.task)] * d)
-        root, task_root = symmetric_root(law.covariance), symmetric_root(law.task_covariance)
+        matrices = (law.covariance, law.covariance_of_query, law.task_covariance)
+        root, query_root, task_root = map(symmetric_root, matrices)
         if absolute:
-            example, query, task, root, task_root = map(np.abs, (example, query, task, root, task_root))
+            example, query, task = map(np.abs, (example, query, task))
+            root, query_root, task_root = map(np.abs, (root, query_root, task_root))
         return _Tables(
             covariates=root @ example[:d],
             noise=example[d] * law.noise_variance**0.5 if law.noise_variance else None,
-            queries=root @ query,
+            queries=query_root @ query,
             tasks=task_root @ task,
             example_weight=example_weight,
             query_weight=query_weight,

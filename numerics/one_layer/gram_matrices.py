@@ -70,6 +70,11 @@ class LawMaps:
 
 def check_linear_image(law: PromptDistribution) -> None:
     """Refuse a law whose prompts are not a linear image of one array of Gaussian draws."""
+    if law.query_covariance is not None:
+        raise ValueError(
+            "need a query with the covariance of the other covariates for draws that several laws share, got a "
+            "query_covariance; leave it out, or train on prompts of the law's own"
+        )
     if law.covariates != "gaussian" or len(law.context_lengths) != 1 or not law.labels.is_linear():
         raise ValueError(
             "need Gaussian covariates, a single context length and labels w.x for draws that several laws share, got "

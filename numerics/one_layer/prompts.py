@@ -5,7 +5,8 @@ A prompt is the matrix E = [[x_1 .. x_N, x_q], [y_1 .. y_N, 0]] of shape (d + 1,
               (-sqrt 3, sqrt 3)^d,
     w ~ N(0, Psi),   y_i = g(x_i) + eps_i,   eps_i ~ N(0, sigma^2),
 and the target is g(x_q), without noise. g(x) = w.x unless the law has `labels` of its own (`label_laws`). The
-context length N may be random: `context_lengths` are equally likely.
+context length N may be random: `context_lengths` are equally likely. With a `query_covariance` Q the query has the
+covariance Q in the place of Lambda, positive semidefinite; it stays independent of all else.
 
 Many prompts stand in one array, padded with zeros: the labels are always in the last row, the query always
 in the last column, and a column of zeros adds nothing to E E^T. The arrays have the shape (prompts, d + 1,
@@ -39,8 +40,9 @@ class PromptDistribution:
     context_lengths: equally likely values of N; each prompt is normalised by its own.
     noise_variance: sigma^2. covariates: "gaussian" or "uniform".
     labels: a `LabelLaw`, or its plain parameters; g(x) = w.x if not given.
+    query_covariance: (d, d), Q; that of the other covariates if None.
 
-    Raises ValueError where these name no law: Lambda not positive definite, Psi not positive semidefinite, a
+    Raises ValueError where these name no law: Lambda not positive definite, Psi or Q not positive semidefinite, a
     length below 1, a negative noise variance.
 
     >>> PromptDistribution([[1.0]], (4,), [[1.0]]).dimension
@@ -53,6 +55,7 @@ class PromptDistribution:
     noise_variance: float = 0.0
     covariates: str = "gaussian"
     labels: LabelLaw = LINEAR
+    query_covariance: NDArray[np.float64] | None = None
 
     if TYPE_CHECKING:  # the fields hold arrays, the constructor takes what numpy.asarray reads
 
@@ -64,6 +67,7 @@ class PromptDistribution:
             noise_variance: float = 0.0,
             covariates: str = "gaussian",
             labels: LabelLaw | Mapping[str, Any] = LINEAR,
+            query_covariance: ArrayLike | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -73,16 +77,28 @@ class PromptDistribution:
         set_field(self, "task_covariance", _covariance("task_covariance", self.task_covariance))
         set_field(self, "noise_variance", _noise_variance(self.noise_variance))
         _check_positive("covariance", self.covariance, strictly=True)
-        _check_positive("task_covariance", self.task_covariance, strictly=False)
-        if self.task_covariance.shape != self.covariance.shape:
-            raise ValueError(
-                f"need a task_covariance of the covariance's shape {self.covariance.shape}, got "
-                f"{self.task_covariance.shape}; give both for the same dimension"
-            )
+        self._check_beside("task_covariance", self.task_covariance)
+        if self.query_covariance is not None:
+            set_field(self, "query_covariance", _covariance("query_covariance", self.query_covariance))
+            self._check_beside("query_covariance", self.query_covariance)
         set_field(self, "labels", self.labels if isinstance(self.labels, LabelLaw) else LabelLaw(**self.labels))
         self.labels.check_dimension(self.dimension)
         if self.covariates not in COVARIATE_LAWS:
             raise ValueError(f"need covariates out of {COVARIATE_LAWS}, got {self.covariates!r}")
+
+    def _check_beside(self, name: str, matrix: NDArray[np.float64]) -> None:
+        """Refuse a matrix that is no covariance of the covariates' dimension."""
+        _check_positive(name, matrix, strictly=False)
+        if matrix.shape != self.covariance.shape:
+            raise ValueError(
+                f"need a {name} of the covariance's shape {self.covariance.shape}, got "
+                f"{matrix.shape}; give both for the same dimension"
+            )
+
+    @property
+    def covariance_of_query(self) -> NDArray[np.float64]:
+        """The covariance of x_q, (d, d): Q, or Lambda where no other is given."""
+        return self.covariance if self.query_covariance is None else self.query_covariance
 
     @property
     def dimension(self) -> int:
@@ -97,9 +113,11 @@ class PromptDistribution:
     def to_plain(self) -> dict[str, Any]:
         """Lists, floats and strings that `from_plain` turns back into this distribution.
 
-        Linear labels are left out: random streams are named by this text, and keep the names that they had.
+        Linear labels and a query like the covariates are left out: random streams are named by this text, and keep the
+        names that they had.
         """
         labels = {} if self.labels == LINEAR else {"labels": self.labels.to_plain()}
+        query = {} if self.query_covariance is None else {"query_covariance": self.query_covariance.tolist()}
         return {
             "covariance": self.covariance.tolist(),
             "context_lengths": list(self.context_lengths),
@@ -107,6 +125,7 @@ class PromptDistribution:
             "noise_variance": self.noise_variance,
             "covariates": self.covariates,
             **labels,
+            **query,
         }
 
     @classmethod
@@ -152,6 +171,7 @@ class PromptSampler:
         self.distribution = distribution
         self.dtype = dtype
         self.root = torch.from_numpy(symmetric_root(distribution.covariance)).to(device, dtype)
+        self.query_root = torch.from_numpy(symmetric_root(distribution.covariance_of_query)).to(device, dtype)
         self.task_root = torch.from_numpy(symmetric_root(distribution.task_covariance)).to(device, dtype)
         self.lengths = torch.tensor(distribution.context_lengths, dtype=dtype, device=device)
 
@@ -161,16 +181,17 @@ class PromptSampler:
         return Prompts(rows.permute(2, 0, 1), target, context_length)
 
     def over_queries(self, count: int, generator: torch.Generator) -> Iterator[Prompts]:
-        """`count` independent contexts and tasks, each with the d queries sqrt(d) Lambda^(1/2) e_j in turn.
+        """`count` independent contexts and tasks, each with the d queries sqrt(d) Q^(1/2) e_j in turn.
 
-        Over these queries the mean of x_q x_q^T is Lambda, as it is over the law of the query: so is the mean of
-        every quadratic form in the query. The d batches share memory: use each before the next.
+        Over these queries the mean of x_q x_q^T is Q (Lambda where no other is given), as it is over the law of the
+        query: so is the mean of every quadratic form in the query. The d batches share memory: use each before the
+        next.
         Raises ValueError for labels that are not linear: their target is no linear form in the query.
         """
         if not self.distribution.labels.is_linear():
             raise ValueError("need labels w.x to average over the query by its second moments; sample the query")
         rows, task, _, context_length = self._draw(count, generator)
-        for node in math.sqrt(self.distribution.dimension) * self.root:  # the root is symmetric
+        for node in math.sqrt(self.distribution.dimension) * self.query_root:  # the root is symmetric
             rows[:-1, -1] = node[:, None]
             yield Prompts(rows.permute(2, 0, 1), node @ task, context_length)
 
@@ -185,6 +206,8 @@ class PromptSampler:
         covariates = self._covariates((d, tokens * count), generator)
         rows = torch.empty(d + 1, tokens, count, dtype=self.dtype, device=generator.device)
         torch.mm(self.root, covariates, out=rows[:-1].view(d, -1))
+        if self.distribution.query_covariance is not None:
+            rows[:-1, -1] = self.query_root @ covariates[:, -count:]  # the query is the last token
         if len(self.lengths) > 1:
             present = _present(context_length, tokens - 1)
             rows[:-1, :-1] *= present

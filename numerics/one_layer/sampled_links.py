@@ -3,7 +3,7 @@ r"""The layer's loss on prompts with labels that no Gauss rule integrates: bound
 Main statement
     For |g| <= 1, u12 = u21 = 0 and A = u U the loss l = (yhat - g)^2/2 has
         E l^2 = E (yhat - g)^4/4 <= ((1 + 3^(1/4) sigma) F^(1/4) + 1)^4/4,
-        F = E (x^T A x_q)^4 = 3 (tr(B)^2 + 2 tr(B^2)),   B = Lambda^(1/2) A^T Lambda A Lambda^(1/2).
+        F = E (x^T A x_q)^4 = 3 (tr(B)^2 + 2 tr(B^2)),   B = Q^(1/2) A^T Lambda A Q^(1/2), x_q ~ N(0, Q).
 Proof. With |z|_4 = (E z^4)^(1/4), Minkowski's inequality gives |yhat - g|_4 <= |yhat|_4 + 1. yhat is the mean of
     y_i x_i^T A x_q over i, so E yhat^4 <= E y^4 (x^T A x_q)^4 by convexity; eps is independent of the score
     x^T A x_q and E eps^4 = 3 sigma^4, so |(g + eps) score|_4 <= |score|_4 + |eps|_4 |score|_4 = (1 + 3^(1/4) sigma)
@@ -33,7 +33,7 @@ def second_moment_bound(law: PromptDistribution, W_PV: ArrayLike, W_KQ: ArrayLik
     if np.any(value[-1, :-1]) or np.any(key_query[-1]):
         raise ValueError("need u12 = u21 = 0 for this bound, got weights that leak; set both to 0")
     A = value[-1, -1] * key_query[:-1, :-1]
-    root = symmetric_root(law.covariance)
+    root = symmetric_root(law.covariance_of_query)
     B = root @ A.T @ law.covariance @ A @ root
     scores = 3 * (np.trace(B) ** 2 + 2 * np.trace(B @ B))
     of_labels = 1 + (3 * law.noise_variance**2) ** 0.25

@@ -3,7 +3,7 @@ r"""The claim test-risk: a layer at the fixed point of one law, run on prompts o
 Checks
     EnumeratedRisk    the mean squared error over Gauss nodes, exact up to rounding, against the predicted risk
     SampledRisk       the same over fresh prompts
-    on labels of any law: see `label_risk`
+    the first also where the query has a law of its own; on labels of any law: see `label_risk`
 The layer's weights are those of fixed-point at the training law, whatever the formula says: an altered formula predicts
 another risk, and the measurement stays what it is.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,7 @@ from .loss_checks import (
 from .one_layer import LAW
 from .one_layer_predictions import letters_of_law, predicted_fixed_point
 from .parameters import UsageError
-from .settings import ROUNDED, Setting, gaussian_setting, rounded
+from .settings import ROUNDED, FloatArray, Setting, gaussian_setting, generator, random_covariance, rounded
 from .stationarity import ENUMERATED, SAMPLED, described
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class Shift:
     test: Setting
 
     def letters(self) -> dict[str, Any]:
-        """Values of the letters of both laws."""
+        """Values of the letters of both laws, and Q of the query."""
         tested = letters_of_law(self.test)
-        return {**letters_of_law(self.training), **formulas.with_primes(tested)}
+        query = np.array(self.test.get("query_covariance", self.test["covariance"]))
+        return {**letters_of_law(self.training), **formulas.with_primes(tested), "Q": query}
 
     def parameters(self) -> dict[str, Any]:
         """What is measured: the layer of the training law on prompts of the test law."""
@@ -77,20 +78,21 @@ class Shift:
     def rounding(self) -> float:
         """How far the risk at the weights that are measured may be from that at A, and its own rounding.
 
-        The weights carry A up to delta = ROUNDED |A|_F (`settings`). The risk is tr(Lambda' Psi') - 2 tr(A C) +
-        tr(A Lambda' A^T M) with C = Lambda' Psi' Lambda', so that it moves by at most 2 delta |C| + (2 delta |A| +
-        delta^2) |Lambda'| |M|; floating point adds ROUNDINGS of the three terms' sizes.
+        The weights carry A up to delta = ROUNDED |A|_F (`settings`). The risk is tr(Psi' Q) - 2 tr(A^T C) +
+        tr(A Q A^T M) with C = Lambda' Psi' Q and M = E s s^T, so that it moves by at most 2 delta |C| + (2 delta |A| +
+        delta^2) |Q| |M|; floating point adds ROUNDINGS of the three terms' sizes.
         """
         values = self.letters()
         A, Lambda, Psi = predicted_fixed_point(self.training), values["Lambda'"], values["Psi'"]
         law = {"Lambda": Lambda, "Psi": Psi, "sigma2": values["sigma2'"], "N": values["M"]}
         M = np.asarray(evaluate(general_second_moment(), law), dtype=float)
-        constant, linear, square = terms_of_risk(A, Lambda, Psi, M, Lambda @ Psi)
+        constant, linear, square = terms_of_risk(A, values["Q"], Psi, M, Lambda @ Psi)
         moved = ROUNDED * linear + (2 * ROUNDED + ROUNDED**2) * square
         return float(moved + ROUNDINGS * (constant + linear + square))
 
     def described(self) -> str:
-        return f"trained: {described(self.training)}; tested: {described(self.test)}"
+        query = ", queries of another law" if "query_covariance" in self.test else ""
+        return f"trained: {described(self.training)}; tested: {described(self.test)}{query}"
 
 
 Shifts = Callable[[int], list[Shift]]
@@ -104,6 +106,10 @@ def risk_by(formula: Formula) -> Risk:
 
 def predicted_risk(shift: Shift) -> float:
     return risk_by(formulas.trained_risk())(shift)
+
+
+def predicted_query_risk(shift: Shift) -> float:
+    return risk_by(formulas.query_risk())(shift)
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,21 @@ def sampled_shifts(seed: int) -> list[Shift]:
     return [shift_at("risk/sampled", seed, d, lengths) for d, lengths in ((1, (6, 3)), (2, (8, 2)))]
 
 
+def query_shifts(seed: int) -> list[Shift]:
+    """Queries with a covariance of their own; in the last setting all of them lie on one line, as a fixed one does."""
+    name = "risk/query"
+    found = [shift_at(name, seed, d, lengths) for d, lengths in ((1, (4, 3)), (2, (5, 1)), (2, (20, 2)), (2, (3, 2)))]
+    draw = generator(f"{name}/covariances", seed)
+    queries = [random_covariance(draw, len(shift.test["covariance"]), 3.0) for shift in found[:-1]]
+    line = draw.uniform(-1.0, 1.0, size=(2, 1))
+    return [with_query(shift, query) for shift, query in zip(found, [*queries, line @ line.T], strict=True)]
+
+
+def with_query(shift: Shift, covariance: FloatArray) -> Shift:
+    """The shift with queries of this covariance."""
+    return replace(shift, test={**shift.test, "query_covariance": covariance.tolist()})
+
+
 def predict_risk(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The layer's risk; with baselines=all those of least squares (null where infinite) and of Bayes beside it."""
     law = dict(parameters)
@@ -208,6 +229,7 @@ def risk_claim(
     predicted: Risk = predicted_risk,
     any_layer: LabelRisk = predicted_at_any_layer,
     trained_layer: LabelRisk = predicted_at_trained_layer,
+    at_query: Risk = predicted_query_risk,
 ) -> Claim:
     """The predictions can be altered, to see the same checks refuse other formulas."""
     return Claim(
@@ -216,8 +238,15 @@ def risk_claim(
         (
             *LAW,
             Parameter("test_length", "M, a whole number of at least 1; as in training if not given", False),
-            Parameter("test_covariance", "Lambda' of test covariates and query; as in training if not given", False),
+            Parameter("test_covariance", "Lambda' of test covariates; as in training if not given", False),
             Parameter("test_noise_variance", "sigma'^2 of test labels; as in training if not given", False),
+            Parameter("test_task_covariance", "Psi' of test tasks; as in training if not given", False),
+            Parameter(
+                "test_query_covariance",
+                "E x_q x_q^T of test queries independent of the context (c c^T: one fixed query c); that of test "
+                "covariates if not given",
+                False,
+            ),
             Parameter(
                 "baselines",
                 "all: also the risks of least squares (null: infinite) and of Bayes on the test law, which has to be "
@@ -231,12 +260,14 @@ def risk_claim(
         (
             EnumeratedRisk(predicted, enumerated_shifts),
             SampledRisk(predicted, sampled_shifts),
+            EnumeratedRisk(at_query, query_shifts, name="query shift, enumerated"),
             EnumeratedLabelRisk(any_layer, laws_at_any_layer, "labels of any law, enumerated"),
             EnumeratedLabelRisk(trained_layer, laws_at_trained_layer, "labels of any law at the trained layer"),
             SampledLabelRisk(trained_layer, sampled_label_laws),
         ),
         "five enumerated and two sampled pairs of random laws for training and test, independent of each other "
         "(Lambda, Psi, sigma^2; condition numbers up to 3), d = 1, 2, training lengths 2 to 20, test lengths 1 to 3; "
+        "four more with queries of a random covariance of their own, enumerated; "
         "labels of any law are derived and certified, and measured for a.x + x^T B x + eps (three laws at random A, "
         "three at a trained layer, one sampled; d <= 2, M <= 3)",
         (
@@ -245,6 +276,13 @@ def risk_claim(
                 formulas.two_law_points,
                 lambda seed: [shift.letters() for shift in (*enumerated_shifts(seed), *sampled_shifts(seed))],
                 lambda formula: risk_claim(risk_by(formula)),
+            ),
+            Alterable(
+                formulas.query_risk,
+                formulas.query_points,
+                lambda seed: [shift.letters() for shift in query_shifts(seed)],
+                lambda formula: risk_claim(at_query=risk_by(formula)),
+                most=60,
             ),
             Alterable(
                 target_formulas.labels_risk,

@@ -1,7 +1,8 @@
-"""Obligations of test-risk: the risk from the layer, its parts, the regret, and labels of any law."""
+"""Obligations of test-risk: the risk from the layer, its parts, queries of another law, regrets, labels of any law."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..engines.identities import Identity
 from ..engines.layer import (
     DEGREE,
     LAW,
+    covariance_of_forms,
     dot,
     half_mean_square,
     mean_of_forms,
@@ -29,6 +31,7 @@ from .population_loss import ASSUMPTIONS, TRUSTED
 RISK, PARTS = "risk on the test law", "bias and variance"
 LENGTH, REGRET = "test length", "regret of training at N and testing at M"
 ISOTROPIC = "regret for Psi = psi I"
+QUERY, BEST = "query shift", "the best layer does not depend on the query"
 LABELS = "labels of any law"
 TRAINED = "labels of any law, at the trained layer (Psi = I, sigma = 0)"
 TEST_NAMES = {"Lambda": "Lambda'", "Psi": "Psi'", "sigma2": "sigma2'", "1/N": "1/M"}
@@ -51,10 +54,10 @@ def risk_obligation(forms: Forms) -> Identity:
     )
 
 
-def parts(point: Point, bias: Expression, sigma: Expression) -> Any:
-    """bias + (1/M) tr(A^T Sigma A Lambda')."""
+def parts(point: Point, bias: Expression, sigma: Expression, query: str = "Lambda") -> Any:
+    """bias + (1/M) tr(A^T Sigma A query)."""
     here, A = tested(point), point["A"]
-    return value(bias, here) + (A.T @ value(sigma, here) @ A @ point["Lambda"]).trace() * point["1/N"]
+    return value(bias, here) + (A.T @ value(sigma, here) @ A @ point.matrix(query)).trace() * point["1/N"]
 
 
 def parts_obligation(forms: Forms) -> Identity:
@@ -74,6 +77,46 @@ def bias_obligation(forms: Forms) -> Identity:
         return over_task_and_query(point, error * error) - value(bias, tested(point))
 
     return of_forms(difference, (bias,), {**LAW, "A": "matrix"}, 0)
+
+
+QUERY_LAW: dict[str, Kind] = {**LAW, "Q": "symmetric", "A": "matrix"}
+
+
+def risk_of_query(point: Point, A: Matrix) -> Any:
+    """E (s^T A x_q - w.x_q)^2 where x_q has a covariance of its own: w ~ N(0, Psi), then x_q ~ N(0, Q)."""
+    forms = reading(point, A)
+    error = mean_of_forms(point, forms) - dot(point["w"], point["x_q"])
+    square = error * error + covariance_of_forms(point, forms, forms)
+    over_task = gaussian_mean(square, point.numbers["w"], point["Psi"])
+    return gaussian_mean(over_task, point.numbers["x_q"], point["Q"])
+
+
+def query_obligation(forms: Forms) -> Identity:
+    form = forms.expression(QUERY, "risk")
+    return of_forms(lambda point: risk_of_query(point, point["A"]) - value(form, tested(point)), (form,), QUERY_LAW, 0)
+
+
+def query_parts_obligation(forms: Forms) -> Identity:
+    bias, sigma = forms.expression(QUERY, "bias"), forms.expression(QUERY, "Sigma")
+    return of_forms(
+        lambda point: risk_of_query(point, point["A"]) - parts(point, bias, sigma, "Q"), (bias, sigma), QUERY_LAW, 3
+    )
+
+
+def gradient_of_query_obligation(forms: Forms) -> Identity:
+    """The slope along V, half a difference of two values of a quadratic."""
+    M, C = forms.expression(BEST, "M"), forms.expression(BEST, "C")
+
+    def difference(point: Point) -> Any:
+        here, A, V = tested(point), point["A"], point["V"]
+        slope = (risk_of_query(point, A + V) - risk_of_query(point, A - V)) * flint.fmpq(1, 2)
+        return slope - (V.T @ (value(M, here) @ A - value(C, here)) @ point["Q"]).trace() * 2
+
+    return of_forms(difference, (M, C), {**QUERY_LAW, "V": "matrix"}, 3)
+
+
+def best_obligation(forms: Forms) -> Identity:
+    return regret_from(forms.expression(BEST, "regret"), risk_of_query, QUERY_LAW)
 
 
 def positive_obligation(forms: Forms) -> SumOfSquares:
@@ -97,15 +140,19 @@ def renamed(form: Expression) -> Expression:
 
 def regret_obligation(forms: Forms) -> Identity:
     """For B with M_M B = C, read off the gradient: risk(A) - risk(B) = regret(A, B) + its pull at B, which is zero."""
-    regret = forms.expression(REGRET, "regret")
+    return regret_from(forms.expression(REGRET, "regret"), risk_of, {**LAW, "A": "matrix"})
+
+
+def regret_from(regret: Expression, risk: Callable[[Point, Matrix], Any], letters: dict[str, Kind]) -> Identity:
+    """The excess of a risk at A over that at B, less its slope at B along A - B, is the regret."""
 
     def difference(point: Point) -> Any:
         A, B = point["A"], point["B"]
         here = tested(point)
-        slope = (risk_of(point, B + (A - B)) - risk_of(point, B - (A - B))) * flint.fmpq(1, 2)
-        return risk_of(point, A) - risk_of(point, B) - slope - value(regret, here, **{"A_*": B})
+        slope = (risk(point, B + (A - B)) - risk(point, B - (A - B))) * flint.fmpq(1, 2)
+        return risk(point, A) - risk(point, B) - slope - value(regret, here, **{"A_*": B})
 
-    return of_forms(difference, (regret,), {**LAW, "A": "matrix", "B": "matrix"}, 0)
+    return of_forms(difference, (regret,), {**letters, "B": "matrix"}, 0)
 
 
 def isotropic_obligation(forms: Forms) -> Identity:
@@ -202,18 +249,34 @@ COMMUTE = (
     "That K = Lambda + tr(Lambda) I, Gamma and Lambda commute for the layer trained at Psi = I, sigma = 0, which gives "
     "the three terms of ZFB Theorem 4.2."
 )
-MINIMUM = "The slope at B vanishes where M_M B = C (fixed-point at length M), which is the step from B to A_M."
+MINIMUM = (
+    "The slope at B vanishes where M_M B = C (fixed-point at length M), which is the step from B to A_M; M_M >= 0."
+)
+QUERY_MOMENTS = (
+    "Query shift: the mean over x_q ~ N(0, Q) is that over any law with E x_q x_q^T = Q, for the square of an error "
+    "that is linear in x_q is a quadratic form in it."
+)
 OWN_QUERY = "Labels of any law: the query is independent of the context and has E[x_q y_q] = Lambda a."
 
 
 def obligations() -> ClaimObligations:
-    """The seven steps."""
+    """The nine steps."""
     return ClaimObligations(
         "test-risk",
         (*ASSUMPTIONS, "the same letters with a prime for the test law, 1/M in the place of 1/N; u12 = u21 = 0"),
         {
             RISK: {"right": tested_law("A")},
             PARTS: {"bias": tested_law("A"), "Sigma": replace(tested_law(), rows="d", cols="d")},
+            QUERY: {
+                "risk": tested_law("A", "Q"),
+                "bias": tested_law("A", "Q"),
+                "Sigma": replace(tested_law(), rows="d", cols="d"),
+            },
+            BEST: {
+                "M": of_law(powers={"M": (-1,), "sigma2": (1,)}),
+                "C": of_law(powers={"M": (-1,), "sigma2": (1,)}),
+                "regret": of_law("A", "A_*", "Q", square=False, powers={"M": (-1,), "sigma2": (1,)}),
+            },
             LENGTH: {},
             REGRET: {"regret": of_law("A", "A_*", square=False, powers={"M": (-1,), "sigma2": (1,)})},
             ISOTROPIC: {
@@ -230,6 +293,10 @@ def obligations() -> ClaimObligations:
             Obligation(RISK, "E (s^T A x_q - w.x_q)^2 = right", risk_obligation),
             Obligation(PARTS, "E (s^T A x_q - w.x_q)^2 = bias + (1/M) tr(A^T Sigma A Lambda')", parts_obligation),
             Obligation(PARTS, "E (E[yhat | w, x_q] - w.x_q)^2 = bias", bias_obligation),
+            Obligation(QUERY, "E (s^T A x_q - w.x_q)^2 = risk for x_q ~ N(0, Q)", query_obligation),
+            Obligation(QUERY, "the same = bias + (1/M) tr(A^T Sigma A Q)", query_parts_obligation),
+            Obligation(BEST, "slope of the risk along V = 2 tr(V^T (M A - C) Q)", gradient_of_query_obligation),
+            Obligation(BEST, "risk(A) - risk(B) = (slope of the risk at B along A - B) + regret", best_obligation),
             Obligation(LENGTH, "Sigma is a sum of squares", positive_obligation),
             Obligation(REGRET, "risk(A) - risk(B) = (slope of the risk at B along A - B) + regret", regret_obligation),
             Obligation(
@@ -238,5 +305,5 @@ def obligations() -> ClaimObligations:
             Obligation(LABELS, "E (A^T s - a)^T Lambda (A^T s - a) = right", labels_obligation),
             Obligation(TRAINED, "the same at A = Gamma^-1, K = N (Gamma - Lambda)", trained_obligation),
         ),
-        (*TRUSTED, COMMUTE, MINIMUM, OWN_QUERY),
+        (*TRUSTED, COMMUTE, MINIMUM, QUERY_MOMENTS, OWN_QUERY),
     )  # fmt: skip

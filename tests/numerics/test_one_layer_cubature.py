@@ -42,6 +42,26 @@ def test_loss_in_one_dimension_is_the_one_computed_by_hand(covariates: Any, four
     assert got.rounding[0] < 1e-11
 
 
+def test_a_query_of_another_law_scales_the_loss_in_one_dimension() -> None:
+    """Without leak the error is linear in the query, so the loss is in proportion to E x_q^2."""
+    law = PromptDistribution([[1.7]], (3,), [[0.6]], 0.4, query_covariance=[[0.2]])
+    got = cubature.population_loss(law, *tight([[0.3]]))
+    expected = one_dimensional_loss(1.7, 0.6, 0.4, 3, 0.3, 3.0) * 0.2 / 1.7
+    assert abs(got.value[0] - expected) <= got.rounding[0] + 20 * 10 * 2.3e-16  # as above
+
+
+def test_the_loss_at_one_fixed_query_is_the_one_computed_by_hand() -> None:
+    """Lambda = 1.7 I, x_q = +-e_2: only w_2 matters to the target, and yhat = a s_2 for A = a I has N = 1 moments."""
+    lam, psi, a, other = 1.7, 0.6, 0.3, 2.5
+    law = PromptDistribution(
+        lam * np.eye(2), (1,), np.diag([other, psi]), 0.4, query_covariance=[[0.0, 0.0], [0.0, 1.0]]
+    )
+    got = cubature.population_loss(law, *tight(a * np.eye(2)))
+    # s_2 = x_2 (w_1 x_1 + w_2 x_2 + eps): the first and third terms are noise of variance other lam + 0.4 for x_2
+    expected = one_dimensional_loss(lam, psi, other * lam + 0.4, 1, a, 3.0) / lam
+    assert abs(got.value[0] - expected) <= got.rounding[0] + 20 * 10 * 2.3e-16  # as above
+
+
 def test_leaking_loss_in_one_dimension_is_the_one_computed_by_hand() -> None:
     # only u and u21: yhat = u u21 r x_q, r = mean y^2; E[y^2 | w] = w^2 lam + noise, and E r w = 0
     lam, psi, noise, N, gain = 1.7, 0.6, 0.4, 3, 0.8

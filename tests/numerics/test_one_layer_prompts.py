@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.one_layer.prompts import PromptDistribution, sample_prompts
+from iclcheck.numerics.one_layer.gram_matrices import check_linear_image
+from iclcheck.numerics.one_layer.prompts import PromptDistribution, PromptSampler, sample_prompts
 from iclcheck.numerics.training.random_streams import stream
 
 LAMBDA, PSI = [[2.0, 0.5], [0.5, 1.0]], [[1.0, -0.3], [-0.3, 0.5]]
+LAMBDA9 = [[18.0, 4.5], [4.5, 9.0]]
 COUNT = 100_000
 # Chebyshev: a mean of n draws is farther than sqrt(variance * 1000 / n) from its expectation with probability
 # at most 1e-3, for any law. The seeds are fixed; the rate is that of an unlucky choice of seed.
@@ -72,6 +74,40 @@ def test_random_lengths_are_equally_likely_and_leave_empty_columns() -> None:
     assert prompts.embedding[~short][:, :, :4].all()
 
 
+def test_a_query_covariance_changes_the_query_and_nothing_else() -> None:
+    """Q = 9 Lambda has the root 3 Lambda^(1/2): the same draws give thrice the query and thrice the target."""
+    plain, shifted = (PromptDistribution(LAMBDA, (1, 4), PSI, 0.5, query_covariance=Q) for Q in (None, LAMBDA9))
+    ours, theirs = (sample_prompts(law, 50, stream("query")) for law in (plain, shifted))
+    assert torch.equal(ours.embedding[..., :-1], theirs.embedding[..., :-1])
+    torch.testing.assert_close(theirs.embedding[..., -1], 3 * ours.embedding[..., -1])  # two roots by eigenvectors
+    torch.testing.assert_close(theirs.target, 3 * ours.target)
+
+
+def test_averages_over_the_query_use_its_own_second_moments() -> None:
+    Q = [[1.0, -2.0], [-2.0, 4.0]]
+    draw = PromptSampler(PromptDistribution(LAMBDA, (2,), PSI, query_covariance=Q))
+    queries = [batch.embedding[0, :2, -1].clone() for batch in draw.over_queries(1, stream("queries"))]
+    mean = sum(torch.outer(x, x) for x in queries) / 2
+    torch.testing.assert_close(mean, torch.tensor(Q, dtype=torch.float64))
+
+
+def test_draws_that_laws_share_are_refused_for_a_query_of_another_law() -> None:
+    with pytest.raises(ValueError, match="got a query_covariance"):
+        check_linear_image(PromptDistribution(LAMBDA, (2,), PSI, query_covariance=LAMBDA))
+
+
+def test_a_law_without_query_covariance_has_the_plain_data_that_it_had() -> None:
+    """Random streams are named by this text."""
+    law = PromptDistribution([[2.0]], (3,), [[1.0]], 0.5)
+    assert json.dumps(law.to_plain()) == (
+        '{"covariance": [[2.0]], "context_lengths": [3], "task_covariance": [[1.0]], "noise_variance": 0.5, '
+        '"covariates": "gaussian"}'
+    )
+    shifted = PromptDistribution([[2.0]], (3,), [[1.0]], 0.5, query_covariance=[[4.0]])
+    assert shifted.to_plain() == {**law.to_plain(), "query_covariance": [[4.0]]}
+    assert PromptDistribution.from_plain(shifted.to_plain()) == shifted != law
+
+
 def test_plain_data_survives_json() -> None:
     law = PromptDistribution(LAMBDA, (2, 5), PSI, 0.1, "uniform")
     again = PromptDistribution.from_plain(json.loads(json.dumps(law.to_plain())))
@@ -91,6 +127,9 @@ def test_plain_data_survives_json() -> None:
         ({"covariance": [["a"]]}, "array of numbers"),
         ({"task_covariance": [[1.0]]}, "task_covariance of the covariance's shape"),
         ({"task_covariance": [[1.0, 0.0], [0.0, -1.0]]}, "semidefinite task_covariance"),
+        ({"query_covariance": [[1.0]]}, "query_covariance of the covariance's shape"),
+        ({"query_covariance": [[1.0, 0.0], [0.0, -1.0]]}, "semidefinite query_covariance"),
+        ({"query_covariance": [[1.0, 0.5], [0.0, 1.0]]}, "symmetric query_covariance"),
         ({"context_lengths": ()}, "at least one"),
         ({"context_lengths": (0,)}, "at least 1"),
         ({"context_lengths": (2.5,)}, "at least 1"),

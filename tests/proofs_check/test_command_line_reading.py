@@ -63,7 +63,14 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
     "random-covariance": ({"dimension": 3, "context_length": 5, "test_length": 8}, {"gain": (), "risk": ()}),
     "relu-attention": ({"dimension": 2, "context_length": 5}, {"gain": ()}),
     "test-risk": (
-        {**NOISY, "test_length": 9, "test_covariance": [[2.0, 0.0], [0.0, 0.5]], "test_noise_variance": 0.0},
+        {
+            **NOISY,
+            "test_length": 9,
+            "test_covariance": [[2.0, 0.0], [0.0, 0.5]],
+            "test_noise_variance": 0.0,
+            "test_task_covariance": [[1.0, 0.0], [0.0, 0.0]],
+            "test_query_covariance": [[1.0, -2.0], [-2.0, 4.0]],
+        },
         {"risk": ()},
     ),
     "uniform-covariates": (

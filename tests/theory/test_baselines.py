@@ -78,6 +78,13 @@ def test_ridge_tends_to_least_squares_and_to_zero_prediction() -> None:
     assert baselines.ridge_risk(3, 9, 0.5, 1e9) == pytest.approx(3, rel=1e-6)
 
 
+def test_shifts_of_task_and_query_rescale_the_baselines() -> None:
+    """Labels in units of c psi = 6 have the noise 1; the error of w, in units of psi = 3, counts q = 5 times."""
+    at_one = 3 * 5 * baselines.least_squares_risk(2, 6, 1.0), 3 * 5 * baselines.bayes_risk(2, 6, 1.0)
+    found = baselines.beside_the_layer(np.eye(2), 6, None, 6.0, None, 2 * np.eye(2), None, 3 * np.eye(2), 5 * np.eye(2))
+    assert found == pytest.approx(at_one, rel=1e-12)  # a handful of products
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -86,6 +93,14 @@ def test_ridge_tends_to_least_squares_and_to_zero_prediction() -> None:
         (lambda: baselines.ridge_risk(2, 3, 0.1, -1), "ridge needs a number of at least 0"),
         (lambda: baselines.bayes_risk(50, 60, 0.1), "up to 40 of them, got 50"),
         (lambda: baselines.beside_the_layer([[1.0, 0.0], [0.0, 2.0]], 3), "baselines need test_covariance = c I"),
+        (
+            lambda: baselines.beside_the_layer([[1.0, 0.0], [0.0, 1.0]], 3, test_query_covariance=[[1, 0], [0, 0]]),
+            "baselines need test_query_covariance = c I",
+        ),
+        (
+            lambda: baselines.beside_the_layer([[1.0]], 3, test_task_covariance=[[0.0]]),
+            "baselines need test_task_covariance = c I",
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(call: Any, message: str) -> None:

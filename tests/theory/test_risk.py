@@ -27,8 +27,9 @@ def random_covariance(draw: np.random.Generator, d: int) -> Array:
     return root @ root.T + 0.3 * np.eye(d)
 
 
-def enumerated_risk(A: Array, Lambda: Array, Psi: Array, noise: float, m: int) -> float:
-    """E (s^T A x_q - w.x_q)^2 by Isserlis' fourth moments, a double sum over the M samples."""
+def enumerated_risk(A: Array, Lambda: Array, Psi: Array, noise: float, m: int, query: Array = None) -> float:
+    """E (s^T A x_q - w.x_q)^2 by Isserlis' fourth moments, a double sum over the M samples; query: E x_q x_q^T."""
+    Q = Lambda if query is None else query
     same = (
         np.einsum("ab,cd->abcd", Lambda, Lambda)
         + np.einsum("ac,bd->abcd", Lambda, Lambda)
@@ -39,8 +40,8 @@ def enumerated_risk(A: Array, Lambda: Array, Psi: Array, noise: float, m: int) -
         moments = same if i == j else np.einsum("ab,cd->abcd", Lambda, Lambda)
         second += np.einsum("abcd,bc->ad", moments, Psi) + (noise * Lambda if i == j else 0)
     cross = Lambda @ Psi
-    quadratic = np.trace(A.T @ (second / m**2) @ A @ Lambda)
-    return float(quadratic - 2 * np.trace(A.T @ cross @ Lambda) + np.trace(Psi @ Lambda))
+    quadratic = np.trace(A.T @ (second / m**2) @ A @ Q)
+    return float(quadratic - 2 * np.trace(A.T @ cross @ Q) + np.trace(Psi @ Q))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -52,6 +53,45 @@ def test_the_risk_is_that_of_the_enumerated_moments(d: int, n: int, m: int, seed
     A = fixed_point.fixed_point(Lambda, n, Psi, noise).preconditioner
     found = risk.trained_risk(Lambda, n, Psi, noise, m, tested, other)
     assert found == pytest.approx(enumerated_risk(A, tested, Psi, other, m), rel=RELATIVE)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(d=st.integers(1, 6), n=st.integers(1, 30), m=st.integers(1, 12), seed=st.integers(0, 10**6))
+def test_shifts_of_task_and_query_enter_as_in_the_enumerated_moments(d: int, n: int, m: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    Lambda, Psi, tested, other, query = (random_covariance(draw, d) for _ in range(5))
+    A = fixed_point.fixed_point(Lambda, n, Psi, 0.2).preconditioner
+    fixed = draw.normal(size=(d, 1))
+    for Q in (query, fixed @ fixed.T):
+        found = risk.trained_risk(
+            Lambda, n, Psi, 0.2, m, tested, 0.4, test_task_covariance=other, test_query_covariance=Q
+        )
+        expected = enumerated_risk(A, tested, other, 0.4, m, Q)
+        size = np.linalg.norm(A) * np.linalg.norm(tested)
+        # One query may lie where the bias is small: the rounding is that of terms of the size of E (s^T A x_q)^2.
+        assert abs(found - expected) <= 1e-12 * (1 + size) ** 2 * (1 + d) * np.trace(other) * np.trace(Q) + 1e-9 * found
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(d=st.integers(1, 5), n=st.integers(1, 20), m=st.integers(1, 20), seed=st.integers(0, 10**6))
+def test_training_at_the_length_of_the_prompt_is_best_for_every_query(d: int, n: int, m: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    Lambda, x_q = random_covariance(draw, d), draw.normal(size=(d, 1))
+    at_query = {"test_length": m, "test_query_covariance": x_q @ x_q.T}
+    assert risk.trained_risk(Lambda, m, **at_query) <= risk.trained_risk(Lambda, n, **at_query) * (1 + RELATIVE)
+
+
+def test_long_contexts_tolerate_a_shift_of_task_and_query_but_not_of_the_covariates() -> None:
+    """A = Lambda^-1 up to terms of order 1/N: the risk is below a constant over N where Lambda' = Lambda."""
+    long = {"test_task_covariance": [[1.0, 0.0], [0.0, 0.0]], "test_query_covariance": [[1.0, -2.0], [-2.0, 4.0]]}
+    Lambda = [[1.0, 0.0], [0.0, 2.0]]
+    risks = [risk.trained_risk(Lambda, n, **long) for n in (10**3, 10**4, 10**5)]
+    # Each is c/N + O(1/N^2), and the second term is at most some hundred over N of the first.
+    assert risks[1] == pytest.approx(risks[0] / 10, rel=0.1)
+    assert risks[2] == pytest.approx(risks[1] / 10, rel=0.01)
+    # by hand: with A = Lambda^-1, Lambda' = 2 Lambda the error is w.x_q, of mean square e_1^T Q e_1 = 1
+    twice = {**long, "test_covariance": [[2.0, 0.0], [0.0, 4.0]]}
+    assert risk.trained_risk(Lambda, 10**6, **twice) == pytest.approx(1, rel=1e-4)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -103,6 +143,11 @@ def test_zfb_theorem_4_2_as_printed_is_the_derived_excess(d: int, n: int, m: int
         ({"test_covariance": [[1.0, 0.0], [0.0, 1.0]]}, "test_covariance needs shape"),
         ({"test_covariance": [[-1.0]]}, "test_covariance has eigenvalue"),
         ({"test_noise_variance": -0.1}, "test_noise_variance needs a number of at least 0"),
+        ({"test_task_covariance": [[-1.0]]}, "test_task_covariance has eigenvalue"),
+        ({"test_task_covariance": [[1.0, 0.0], [0.0, 1.0]]}, "test_task_covariance needs shape"),
+        ({"test_query_covariance": [[-1.0]]}, "test_query_covariance has eigenvalue"),
+        ({"test_query_covariance": [[1.0, 0.0], [0.0, 1.0]]}, "test_query_covariance needs shape"),
+        ({"test_query_covariance": [1.0]}, "test_query_covariance needs a square matrix"),
     ],
 )
 def test_bad_test_laws_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:

@@ -90,14 +90,20 @@ def check_task_covariance(value: Any, dimension: int) -> FloatArray:
     """Psi: positive semi-definite, of the dimension of the covariates; None stands for the identity."""
     if value is None:
         return np.eye(dimension)
-    array = check_covariance(value, "task_covariance", definite=False)
-    if array.shape[0] != dimension:
-        raise AssumptionError(
-            f"task_covariance needs shape ({dimension}, {dimension}) like the covariance, got {array.shape}; "
-            "give both for the same dimension"
-        )
+    array = check_semidefinite(value, dimension, "task_covariance")
     if not array.any():
         raise AssumptionError("task_covariance is zero, so there is nothing to predict; give a non-zero one")
+    return array
+
+
+def check_semidefinite(value: Any, dimension: int, name: str) -> FloatArray:
+    """A positive semi-definite matrix of the dimension of the covariates."""
+    array = check_covariance(value, name, definite=False)
+    if array.shape[0] != dimension:
+        raise AssumptionError(
+            f"{name} needs shape ({dimension}, {dimension}) like the covariance, got {array.shape}; "
+            "give both for the same dimension"
+        )
     return array
 
 

@@ -38,6 +38,7 @@ from .assumptions import (
     check_covariance,
     check_dimension,
     check_non_negative,
+    check_semidefinite,
     check_task_covariance,
 )
 from .fixed_point import exact_value
@@ -136,10 +137,13 @@ def beside_the_layer(
     test_length: Any = None,
     test_covariance: Any = None,
     test_noise_variance: Any = None,
+    test_task_covariance: Any = None,
+    test_query_covariance: Any = None,
 ) -> tuple[float, float]:
-    """(least squares, Bayes) on the test law of `risk.trained_risk`; Lambda' = c I, Psi = psi I.
+    """(least squares, Bayes) on the test law of `risk.trained_risk`; Lambda' = c I, Psi' = psi I, Q = q I.
 
-    In units of c psi the law is that of this module with the noise sigma'^2/(c psi). Raises AssumptionError.
+    In units of c psi the labels are those of this module with the noise sigma'^2/(c psi); in units of psi so are the
+    squared errors of w, which queries of covariance q I multiply by q. Raises AssumptionError.
 
     >>> least_squares, bayes = beside_the_layer([[2.0]], 3, [[3.0]], 6.0)
     >>> least_squares, round(bayes / bayes_risk(1, 3, 1.0), 9)  # in units of 6, the noise is 1
@@ -147,16 +151,24 @@ def beside_the_layer(
     """
     Lambda = check_covariance(covariance if test_covariance is None else test_covariance, "test_covariance")
     d = len(Lambda)
-    c, psi = scale(Lambda, "test_covariance"), scale(check_task_covariance(task_covariance, d), "task_covariance")
+    c = scale(Lambda, "test_covariance")
+    if test_task_covariance is None:
+        psi = scale(check_task_covariance(task_covariance, d), "task_covariance")
+    else:
+        psi = scale(check_semidefinite(test_task_covariance, d, "test_task_covariance"), "test_task_covariance")
+    query = Lambda if test_query_covariance is None else test_query_covariance
+    q = scale(check_semidefinite(query, d, "test_query_covariance"), "test_query_covariance")
     n = check_context_length(context_length if test_length is None else test_length, "test_length")
     given = noise_variance if test_noise_variance is None else test_noise_variance
     noise = check_non_negative(given, "test_noise_variance") / (c * psi)
-    return c * psi * least_squares_risk(d, n, noise), c * psi * bayes_risk(d, n, noise)
+    return q * psi * least_squares_risk(d, n, noise), q * psi * bayes_risk(d, n, noise)
 
 
 def scale(matrix: FloatArray, name: str) -> float:
-    """c of c I."""
+    """c of c I, c > 0."""
     c = float(matrix[0, 0])
-    if not np.array_equal(matrix, c * np.eye(len(matrix))):
-        raise AssumptionError(f"baselines need {name} = c I, for which their risks are known; give a multiple of I")
+    if c == 0 or not np.array_equal(matrix, c * np.eye(len(matrix))):
+        raise AssumptionError(
+            f"baselines need {name} = c I, for which their risks are known; give a positive multiple of I"
+        )
     return c

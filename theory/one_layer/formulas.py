@@ -6,7 +6,7 @@ Formulas (each read off its derivation, none typed in)
     uniform            the same for independent components of kurtosis kappa, Psi = I, no noise
     gradient_step      the prediction x_q^T (0 - (u U)^T grad R(0)) as a polynomial in the prompt
     population_loss    L on all parameters for Psi = I without noise;  general_loss: for any Psi, sigma^2
-    trained_risk       the risk of the trained layer on another law
+    trained_risk       the risk of the trained layer on another law;  query_risk: with queries of a law of their own
     relu_fixed_point, relu_risk      A* and the risk at any A of ReLU attention
     gradient_flow      (u', U') without leak;  squared_gradient: |dL/dU|_F^2 and L without leak
     conserved, drift   what gradient flow conserves, and what a step does to it
@@ -147,6 +147,16 @@ def trained_risk() -> Formula:
     )
     parts = {"left": system.left, "right": system.right, "risk": risk.risk()}
     return Formula(parts, risk_of_trained_layer, vocabulary)
+
+
+@cache
+def query_risk() -> Formula:
+    """The same for queries with the second moments Q, mistaken for the covariance of the context."""
+    system, known = stationary_system(PromptLaw()), trained_risk().vocabulary
+    context, query = Letter("Lambda'", symmetric=True), Letter("Q", symmetric=True)
+    letters = {**known.letters, "Lambda'": (query, *known.letters["Lambda'"]), "Q": (context,)}
+    parts = {"left": system.left, "right": system.right, "risk": risk.risk_of_query()}
+    return Formula(parts, risk_of_trained_layer, Vocabulary(known.symbols, letters))
 
 
 @cache
@@ -316,6 +326,15 @@ def two_law_points(name: str) -> list[dict[str, Any]]:
         training, tested = point(random.Random(f"{name}/{k}"), d), point(random.Random(f"{name}/test/{k}"), d)
         points.append({**training, **with_primes(tested)})
     return points
+
+
+def query_points(name: str) -> list[dict[str, Any]]:
+    """The same with second moments Q of the query."""
+    points = two_law_points(name)
+    return [
+        {**one, "Q": positive_definite(random.Random(f"{name}/query/{k}"), len(one["Lambda"]))}
+        for k, one in enumerate(points)
+    ]
 
 
 def with_primes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Statements
     Lambda, w ~ (0, Psi), eps ~ (0, sigma^2), all independent, centred and symmetric.
 Assumptions that can be exchanged
     Psi = I; no noise; independent components with given cumulants in place of Gaussian covariates;
-    a random context length, each prompt normalised by its own N.
+    a random context length, each prompt normalised by its own N; a query with a covariance of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class PromptLaw:
 
     covariate_cumulants     pairs (order, cumulant of the standardised components); None: Gaussian covariates
     random_length           the context length is random: N^-k becomes the symbol m_k = E[N^-k]
+    query_covariance        that of x_q; None: as the other covariates
     """
 
     covariance: TracePolynomial = LAMBDA
@@ -31,6 +32,7 @@ class PromptLaw:
     noise_variance: TracePolynomial = SIGMA2
     covariate_cumulants: tuple[tuple[int, Fraction | TracePolynomial], ...] | None = None
     random_length: bool = False
+    query_covariance: TracePolynomial | None = None
 
     @property
     def has_noise(self) -> bool:
@@ -39,10 +41,11 @@ class PromptLaw:
     def vectors(self) -> list[RandomVector]:
         """The independent random vectors of a prompt."""
         cumulants = None if self.covariate_cumulants is None else dict(self.covariate_cumulants)
+        query = self.covariance if self.query_covariance is None else self.query_covariance
         noise = [RandomVector("eps", self.noise_variance, space="1")] if self.has_noise else []
         return [
             RandomVector("x", self.covariance, cumulants=cumulants),
-            RandomVector("x_q", self.covariance, cumulants=cumulants),
+            RandomVector("x_q", query, cumulants=cumulants),
             RandomVector("w", self.task_covariance),
             *noise,
         ]

@@ -5,6 +5,9 @@ Main statements
                      covariates N(0, Lambda'), tasks N(0, Psi'), noise sigma'^2: a trace polynomial in A and 1/M
     bias, variance   risk = tr((A^T Lambda' - I) Psi' (Lambda' A - I) Lambda') + (1/M) tr(A^T Sigma A Lambda'), where
                      Sigma = Cov(x y) = Lambda' Psi' Lambda' + (tr(Lambda' Psi') + sigma'^2) Lambda'
+    query shift      the query has second moments Q = E x_q x_q^T of its own, and is independent of all else:
+                     Q stands in the place of the last Lambda' of either term, whatever the law of x_q, a fixed x_q
+                     included; no term is new. On the law of training at M = N the same A* is best for every Q
     length           affine in 1/M with a slope that is not negative: a longer test prompt is never worse
     regret           trained at N and tested at M on the same law: the risk exceeds that of training at M by
                      tr((A_N - A_M)^T M_M (A_N - A_M) Lambda), zero for M = N; the completed square of fixed-point at M
@@ -28,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ..algebra.component_moments import constant
 from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.gaussian_moments import RandomVector, expectation
@@ -49,10 +53,11 @@ from .assumptions import (
     check_context_length,
     check_covariance,
     check_non_negative,
+    check_semidefinite,
     check_shape,
     check_task_covariance,
 )
-from .enumeration import InstanceKey, context_mean, prompt
+from .enumeration import Instance, InstanceKey, context_mean, layer_prediction, prompt
 from .fixed_point import enumerated_loss, exact_fixed_point, fixed_point, instance_of, stationary_system
 from .layer import label
 from .population_loss import enumerated, reduced_loss
@@ -61,6 +66,7 @@ from .prompt_law import PromptLaw
 TEST_LAMBDA, TEST_PSI = matrix("Lambda'", symmetric=True), matrix("Psi'", symmetric=True)
 TEST_SIGMA2, M = scalar("sigma2'"), scalar("M")
 TEST_LAW = PromptLaw(TEST_LAMBDA, TEST_PSI, TEST_SIGMA2)
+QUERY = matrix("Q", symmetric=True)  # E x_q x_q^T
 
 # For labels of any law: a = Lambda^-1 E[x y], Sig = Cov(x y), Gamma and K of the layer.
 COEFFICIENTS, SIG = vector("a"), matrix("Sig", symmetric=True)
@@ -79,6 +85,12 @@ def risk() -> TracePolynomial:
     return at_test_length(2 * reduced_loss(TEST_LAW))
 
 
+@cache
+def risk_of_query() -> TracePolynomial:
+    """The same for a query with second moments Q: it enters twice, so no other moment of its law does."""
+    return at_test_length(2 * reduced_loss(replace(TEST_LAW, query_covariance=QUERY)))
+
+
 def bias() -> TracePolynomial:
     """The risk at M = oo: its terms without 1/M."""
     return select(risk(), lambda monomial: degree(monomial, "M") == 0)
@@ -92,21 +104,21 @@ def covariance_of_products() -> TracePolynomial:
     return at_one - TEST_LAMBDA * TEST_PSI * TEST_LAMBDA
 
 
-def variance() -> TracePolynomial:
-    """(1/M) tr(A^T Sigma A Lambda')."""
-    return M**-1 * trace(A.T * covariance_of_products() * A * TEST_LAMBDA)
+def variance(query: TracePolynomial = TEST_LAMBDA) -> TracePolynomial:
+    """(1/M) tr(A^T Sigma A query), the second moments of x_q being `query`."""
+    return M**-1 * trace(A.T * covariance_of_products() * A * query)
 
 
-def squared_bias() -> TracePolynomial:
-    """tr((A^T Lambda' - I) Psi' (Lambda' A - I) Lambda')."""
+def squared_bias(query: TracePolynomial = TEST_LAMBDA) -> TracePolynomial:
+    """tr((A^T Lambda' - I) Psi' (Lambda' A - I) query)."""
     pull = A.T * TEST_LAMBDA - I
-    return trace(pull * TEST_PSI * pull.T * TEST_LAMBDA)
+    return trace(pull * TEST_PSI * pull.T * query)
 
 
-def regret_of_length() -> TracePolynomial:
-    """tr((A - A_M)^T M_M (A - A_M) Lambda) for A_M in the letter A_*, with M_M = E[s s^T] at length M."""
+def regret_of_length(query: TracePolynomial = LAMBDA) -> TracePolynomial:
+    """tr((A - A_M)^T M_M (A - A_M) query) for A_M in the letter A_*, with M_M = E[s s^T] at length M."""
     gap = A - A_STAR
-    return trace(gap.T * at_test_length(stationary_system(PromptLaw()).second_moment) * gap * LAMBDA)
+    return trace(gap.T * at_test_length(stationary_system(PromptLaw()).second_moment) * gap * query)
 
 
 def isotropic_curvature() -> TracePolynomial:
@@ -167,6 +179,47 @@ def enumerated_risk(key: InstanceKey) -> Any:
     return 2 * enumerated(key)["odd loss"]
 
 
+def query_root(instance: Instance) -> Array:
+    """A root of Q: columns of U, one less than U has for d = 2, so that Q is singular there."""
+    return instance.U[:, : max(1, instance.dimension - 1)]
+
+
+def risk_at_query(instance: Instance, preconditioner: Array) -> Any:
+    """E (f(E)[d, M] - w.x_q)^2 of the layer with this A, x_q being each column of sqrt(k) R equally often.
+
+    R (d, k) is a root of Q, so that E x_q x_q^T = R R^T = Q; k times the mean over columns of R is a sum over them.
+    """
+    nothing, d = 0 * instance.u12, instance.dimension
+    layer = replace(instance, u=1, U=preconditioner, u12=nothing, u21=nothing)
+    drawn, total = prompt(layer), Fraction(0)
+    for fixed in query_root(instance).T:
+        E = drawn.embedding.copy()
+        E[:d, -1] = [constant(x) for x in fixed]
+        error = layer_prediction(layer, E) - drawn.task @ fixed
+        total += layer.mean(error * error)
+    return total
+
+
+def values_at_query(key: InstanceKey) -> dict[str, Any]:
+    """The numbers of `values_at_test`, and Q."""
+    root = query_root(instance_of(key))
+    return {**values_at_test(key), "Q": root @ root.T}
+
+
+def query_check(key: InstanceKey) -> tuple[Any, Any]:
+    """The risk at queries of a law that is not Gaussian, enumerated, and its two terms."""
+    values = values_at_query(key)
+    return risk_at_query(instance_of(key), values["A"]), evaluate(squared_bias(QUERY) + variance(QUERY), values)
+
+
+def best_for_every_query_check(key: InstanceKey) -> tuple[Any, Any]:
+    """Risk of any A at M minus that of A_M, at queries of another law, by enumeration, and the square."""
+    instance, values = instance_of(key), values_at_query(key)
+    best = exact_fixed_point(stationary_system(PromptLaw()), instance)
+    found = risk_at_query(instance, values["A"]) - risk_at_query(instance, best)
+    return found, evaluate(regret_of_length(QUERY), {**values, "A_*": best})
+
+
 def regret_check(key: InstanceKey) -> tuple[Any, Any]:
     """Risk of A_N at length M minus that of A_M, by enumeration, and the square; training had N = M + 3."""
     instance = instance_of(key)
@@ -225,8 +278,13 @@ def two_point_excess(key: InstanceKey, *, trained: bool) -> Any:
 @cache
 def derivation() -> Derivation:
     """From the reduced loss under the test law to bias and variance, the length, and labels of any law."""
-    steps = (*risk_steps(), *length_steps(), *label_steps())
-    results = {"risk": risk(), "variance": variance(), "excess": excess_of_trained_layer()}
+    steps = (*risk_steps(), *query_steps(), *length_steps(), *label_steps())
+    results = {
+        "risk": risk(),
+        "risk of a query": risk_of_query(),
+        "variance": variance(),
+        "excess": excess_of_trained_layer(),
+    }
     return Derivation(replace(STATEMENT, latex=steps[0].latex), steps, results, lambda seed: (seed, False))
 
 
@@ -252,6 +310,37 @@ def risk_steps() -> tuple[Step, ...]:
             "given w the mean of s is Lambda' w, and its covariance that of one product x y, divided by M",
             lambda key: (enumerated_risk(key), exact(squared_bias() + variance(), key)),
             forms={"bias": squared_bias(), "Sigma": sigma},
+        ),
+    )
+
+
+def query_steps() -> tuple[Step, ...]:
+    """A query of another law than the covariates of its context, as in ZFB 4.2."""
+    system = stationary_system(PromptLaw())
+    second, cross = at_test_length(system.second_moment), at_test_length(system.cross_moment)
+    return (
+        Step(
+            "query shift",
+            "E (yhat - w.x_q)^2 for E x_q x_q^T = Q",
+            "tr((A^T Lambda' - I) Psi' (Lambda' A - I) Q) + (1/M) tr(A^T Sigma A Q)",
+            r"\mathbb{E}\,(\hat y - w^\top x_q)^2 = \operatorname{tr}\bigl((A^\top\Lambda' - I)\Psi'(\Lambda' A - I)"
+            r"Q\bigr) + \tfrac1M\operatorname{tr}(A^\top\Sigma A Q)",
+            "the error (A^T s - w).x_q is linear in x_q, which is independent of s and w: its mean square is the trace "
+            "of E (A^T s - w)(A^T s - w)^T with Q, for a fixed x_q too; for Lambda' = Lambda and invertible Psi both "
+            "factors of Q vanish as N, M -> oo (A -> Lambda^-1), so the risk tends to 0 whatever Q and Psi'",
+            query_check,
+            forms={"risk": risk_of_query(), "bias": squared_bias(QUERY), "Sigma": covariance_of_products()},
+        ),
+        Step(
+            "the best layer does not depend on the query",
+            "risk_Q(A) - risk_Q(A_M), same law but for x_q, any A",
+            "tr((A - A_M)^T M_M (A - A_M) Q) >= 0",
+            r"\text{risk}_Q(A) - \text{risk}_Q(A_M) = \operatorname{tr}\bigl((A - A_M)^\top M_M (A - A_M) Q\bigr)"
+            r" \ge 0",
+            "the gradient of the risk is 2 (M_M A - C) Q, and M_M A_M = C, where no Q stands: the layer trained at "
+            "length M with queries N(0, Lambda) is the best one without leak for queries of any other law",
+            best_for_every_query_check,
+            forms={"M": second, "C": cross, "regret": regret_of_length(QUERY)},
         ),
     )
 
@@ -330,19 +419,22 @@ STATEMENT = Statement(
     text=(
         "A layer without leak, trained on one law, has on prompts of another law and length M a risk that is a trace "
         "polynomial in its A and 1/M: bias plus variance/M. A longer test prompt is never worse; on the law of "
-        "training, M = N is the one length at which no other layer is better."
+        "training, M = N is the one length at which no other layer is better. Queries of another law than the "
+        "context's bring no new term: the risk is linear in their second moments, and the same layer is best for all."
     ),
     assumptions=(
         "the layer is the fixed point of its training law, u12 = u21 = 0",
         "test prompts: x_i, x_q ~ N(0, Lambda'), w ~ N(0, Psi'), eps_i ~ N(0, sigma'^2), all independent; noiseless "
         "target w.x_q; M >= 1 samples, normalised by 1/M",
+        "query shift: x_q of any law with finite E x_q x_q^T = Q, or fixed, independent of context, task and noise",
         "labels of any law: x_i, x_q ~ N(0, Lambda), (x_i, y_i), (x_q, y_q) independent and alike, E y^2 |x|^2 finite",
     ),
     conventions="as fixed-point; risk = E(yhat - w.x_q)^2 without the half of L; at test time 1/M over the context",
     sources=(
         Source("zhang2024trained", "Theorem 4.2 (test covariance that of training, labels of any law)"),
         Source("wu2024pretraining", "regret at Psi = psi^2 I (G for A, H for Lambda)"),
-        Source("ours", "any test law and length"),
+        Source("zhang2024trained", "Section 4.2: shifts of task, covariates and query, for long contexts"),
+        Source("ours", "any test law, query and length"),
     ),
     uses=("population-loss", "fixed-point"),
 )
@@ -356,10 +448,13 @@ def trained_risk(
     test_length: Any = None,
     test_covariance: Any = None,
     test_noise_variance: Any = None,
+    test_task_covariance: Any = None,
+    test_query_covariance: Any = None,
 ) -> float:
-    """E (yhat - w.x_q)^2 of the layer trained on the first four, tested on the last three (None: as in training).
+    """E (yhat - w.x_q)^2 of the layer trained on the first four, tested on the others (None: as in training).
 
-    covariance, task_covariance, test_covariance (d, d); the task covariance is the same. Raises AssumptionError.
+    All covariances (d, d). test_query_covariance: E x_q x_q^T, test_covariance if None; x_q x_q^T for one fixed query.
+    Raises AssumptionError.
 
     >>> round(trained_risk([[1.0]], 1), 12)  # twice the minimal loss 1/3
     0.666666666667
@@ -369,13 +464,17 @@ def trained_risk(
     d = len(Lambda)
     noise = check_non_negative(noise_variance, "noise_variance")
     tested = Lambda if test_covariance is None else check_covariance(test_covariance, "test_covariance")
+    query = tested if test_query_covariance is None else test_query_covariance
     values = {
         "A": best.preconditioner,
         "Lambda'": check_shape(tested, (d, d), "test_covariance"),
-        "Psi'": check_task_covariance(task_covariance, d),
+        "Psi'": check_task_covariance(task_covariance, d)
+        if test_task_covariance is None
+        else check_semidefinite(test_task_covariance, d, "test_task_covariance"),
         "sigma2'": noise
         if test_noise_variance is None
         else check_non_negative(test_noise_variance, "test_noise_variance"),
         "M": check_context_length(context_length if test_length is None else test_length, "test_length"),
+        "Q": check_semidefinite(query, d, "test_query_covariance"),
     }
-    return float(evaluate(squared_bias() + variance(), values))  # as a sum of two terms that are not negative
+    return float(evaluate(squared_bias(QUERY) + variance(QUERY), values))  # as a sum of two terms that are not negative
