@@ -7,12 +7,13 @@ random numbers. The search of the faces of one law is theory's own exact arithme
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import flint
 
+from ..engines.balls import PRECISION, OnlyZero
 from ..engines.expressions import Quotient, evaluate
 from ..engines.identities import Identity
 from ..engines.inertia import Inertia, inertia
@@ -28,7 +29,9 @@ from .small_instances import determinant, hessian, number
 MINIMISER, NO_VALUE = "one minimiser for each (u12, u)", "points with u12 = 0, u = 0"
 EDGE, PART = "the loss of a leak, isotropic law", "points that leak in part"
 LONG, LARGE, DOMINANT = "long contexts", "threshold for large d", "a dominant eigenvalue"
+EXAMPLE = "a wrong minimum, Lambda = diag(1, 2), N = 20"
 UNKNOWNS = ("a", "z", "c")
+PLACES = ("u12", "U_along", "U_across", "u21")  # u12 = (0, u12), U = diag(across, along), u21 = (0, u21)
 
 
 def parts(quotient: Quotient, values: Mapping[str, Any], one: Any) -> tuple[Any, Any]:
@@ -323,6 +326,55 @@ class PositiveFactor:
             raise RefutedError("the slope is not visibly the criterion times a positive factor")
 
 
+# One law
+
+
+@dataclass(frozen=True)
+class StrictMinimum(OnlyZero):
+    """And the second derivatives are positive definite in the small box: every pivot of elimination is."""
+
+    def evidence(self) -> dict[str, Any]:
+        return {**super().evidence(), "positive_pivots": len(self.unknowns)}
+
+    def check(self, seed: str) -> None:
+        super().check(seed)
+        before, flint.ctx.prec = flint.ctx.prec, PRECISION
+        try:
+            box = [flint.arb(value) + flint.arb(0, flint.arb(self.distance)) for value in self.point]
+            rows = [[self.at(slope.derivative(k), box) for k in self.unknowns] for slope in self.system]
+            if not all(pivot > 0 for pivot in pivots(rows)):
+                raise RefutedError("the second derivatives are not positive definite there")
+        finally:
+            flint.ctx.prec = before
+
+
+def pivots(rows: list[list[Any]]) -> Iterator[Any]:
+    """Of Gaussian elimination in balls."""
+    for k, row in enumerate(rows):
+        yield row[k]
+        for other in rows[k + 1 :]:
+            share = other[k] / row[k]
+            for j in range(k, len(row)):
+                other[j] = other[j] - share * row[j]
+
+
+def example_obligation(forms: Forms) -> StrictMinimum:
+    """u = 1 fixes the scale; the derivative by u then vanishes with the others."""
+    letters: dict[str, Kind] = {"u12": "vector", "U": "matrix", "u21": "vector"}
+    point = make_point(letters, 2, None, PROMPT)
+    here = isotropic(point.with_values({"N": point.one * 20}))
+    Lambda = Matrix.build(2, 2, lambda i, j: point.one * (i + 1) * int(i == j))
+    loss = population_loss(
+        here.with_values({"Lambda": Lambda, "u": point.one, **{name: point[name] for name in letters}})
+    )
+    unknowns = [k for name in letters for k in point.numbers[name]]
+    quotients = [parts(forms.quotient(EXAMPLE, name), point.values, point.one) for name in PLACES]
+    leak, along, across, attended = (number(top) / number(bottom) for top, bottom in quotients)
+    zero = flint.fmpq(0)
+    values = [zero, leak, across, zero, zero, along, zero, attended]  # none of the four is 0: forms are not
+    return StrictMinimum([loss.derivative(k) for k in unknowns], unknowns, values, letters, radius="1e-7", distance="1e-13")
+
+
 def coefficients_of_primitive(polynomial: Any) -> list[Any]:
     """The coefficients divided by their greatest common divisor."""
     values = [flint.fmpq(value) for value in polynomial.to_dict().values()]
@@ -350,7 +402,7 @@ FACES = (
 
 
 def obligations() -> ClaimObligations:
-    """The seven steps."""
+    """The eight steps."""
     return ClaimObligations(
         "critical-points",
         (*ASSUMPTIONS, "Psi = I, sigma2 = 0; from the third step on Lambda = I, in the last diag(r, 1, .., 1)"),
@@ -364,6 +416,7 @@ def obligations() -> ClaimObligations:
             LONG: {"limit": Rational(frozenset({"d", "k"}))},
             LARGE: {"leading part": Rational(frozenset({"c", "theta"}))},
             DOMINANT: {"slope": OF_DOMINANT, "criterion": OF_DOMINANT},
+            EXAMPLE: dict.fromkeys(PLACES, Rational(frozenset())),
         },
         (
             Obligation(MINIMISER, "L is strictly convex in K at random laws and three (u12, u)", minimiser_obligation),
@@ -380,6 +433,7 @@ def obligations() -> ClaimObligations:
                        large_obligation),
             Obligation(DOMINANT, "slope = dF/d(u^2) at the leak, for d = 2, 3, 4, every N and r", dominant_obligation),
             Obligation(DOMINANT, "slope is criterion (primitive) times a positive factor", factor_obligation),
+            Obligation(EXAMPLE, "one zero of grad L with u = 1 in the box, a strict local minimum", example_obligation),
         ),
         (*TRUSTED, ROTATIONS, CONVEXITY, DEFINITE, FACES),
     )  # fmt: skip

@@ -23,11 +23,13 @@ import numpy as np
 from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from .any_start import enumerated_loss
+from .critical_points import Landscape
 from .enumeration import Instance
 from .fixed_point import exact_value, latex_of
 from .isotropic_landscape import edge_system, isotropic_quotient, leading_part, long_contexts, quartic
 from .leak_stability import criterion, slope_at_the_leak
 from .population_loss import noiseless_loss
+from .reduced_landscape import Eigenspaces
 
 Point = tuple[Array, Array]  # p (d+1,) and K (d+1, d), rationals
 SIZES = ((2, 1), (2, 2), (2, 3))
@@ -245,7 +247,7 @@ def loss_of_diagonal(p: Array, K: Array, r: Fraction, N: int) -> Fraction:
 @cache
 def derivation() -> Derivation:
     """From the loss on all parameters to its critical points."""
-    steps = (*reduction_steps(), *isotropic_steps(), dominant_step())
+    steps = (*reduction_steps(), *isotropic_steps(), dominant_step(), example_step())
     results = {"quartic": quartic(), "long contexts": long_contexts(), "criterion": criterion()}
     latex = r"\nabla L(u_{12}, u, U, u_{21}) = 0"
     return Derivation(replace(STATEMENT, latex=latex), steps, results, lambda seed: seed)
@@ -338,6 +340,40 @@ def dominant_step() -> Step:
         "2 r^4 N^4 - m r^2 N^5 for N and r large: stable up to N ~ 2 r^2/m",
         dominant_check,
         forms={"slope": slope_at_the_leak(), "criterion": criterion()},
+    )
+
+
+EXAMPLE = (Eigenspaces((Fraction(1), Fraction(2)), (1, 1)), 20)
+
+
+def wrong_minimum_of_the_example() -> dict[str, Fraction]:
+    """u12, U and u21 (u = 1) of the local minimum that leaks in part along the eigenvector of 2, to float64.
+
+    U is diagonal; u12 and u21 are along that eigenvector.
+    """
+    landscape = Landscape(*EXAMPLE, np.eye(2))
+    found = [landscape.inner_point((1,), zero.vertices) for zero in landscape.zeros((1,))]
+    (point,) = (one for one in found if one.kind == "local-minimum")
+    u = float(point.value_weights[-1, -1])
+    p, K = point.value_weights[-1] / u, u * point.key_query_weights[:, :-1]
+    entries = {"u12": p[1], "U_along": K[1, 1], "U_across": K[0, 0], "u21": K[2, 1]}
+    return {name: Fraction(float(x)) for name, x in entries.items()}
+
+
+def example_step() -> Step:
+    """A wrong minimum with all blocks different from zero, at one law."""
+    import sympy as sp
+
+    found = wrong_minimum_of_the_example()
+    shown = ", ".join(f"{name} = {float(x):.6g}" for name, x in found.items())
+    return Step(
+        "a wrong minimum, Lambda = diag(1, 2), N = 20",
+        "grad L at u = 1 and these u12, U, u21, to 15 digits",
+        f"0, at a local minimum strict up to scale: {shown}",
+        r"\nabla L = 0,\ \nabla^2 L \succ 0 \text{ across the scale, at } \Lambda = \operatorname{diag}(1, 2),\ N = 20",
+        "the zero of dF/dt on the edge of the eigenvector of 2 with t largest, and the minimiser K there",
+        proof="found by `simplex_zeros`; that a zero lies there, alone, and is a minimum, is for the certificate",
+        forms={name: sp.Rational(x.numerator, x.denominator) for name, x in found.items()},
     )
 
 
