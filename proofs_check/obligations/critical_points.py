@@ -372,7 +372,8 @@ def example_obligation(forms: Forms) -> StrictMinimum:
     leak, along, across, attended = (number(top) / number(bottom) for top, bottom in quotients)
     zero = flint.fmpq(0)
     values = [zero, leak, across, zero, zero, along, zero, attended]  # none of the four is 0: forms are not
-    return StrictMinimum([loss.derivative(k) for k in unknowns], unknowns, values, letters, radius="1e-7", distance="1e-13")
+    slopes = [loss.derivative(k) for k in unknowns]
+    return StrictMinimum(slopes, unknowns, values, letters, radius="1e-7", distance="1e-13")
 
 
 def coefficients_of_primitive(polynomial: Any) -> list[Any]:
