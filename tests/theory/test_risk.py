@@ -153,3 +153,22 @@ def test_zfb_theorem_4_2_as_printed_is_the_derived_excess(d: int, n: int, m: int
 def test_bad_test_laws_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(AssumptionError, match=message):
         risk.trained_risk([[1.0]], 3, **arguments)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(d=st.integers(1, 6), n=st.integers(1, 30), m=st.integers(1, 30), seed=st.integers(0, 10**6))
+def test_for_linear_labels_the_excess_is_at_most_of_order_1_over_m_and_1_over_n_squared(
+    d: int, n: int, m: int, seed: int
+) -> None:
+    """The bound of docs/other_laws.md, with Sig = Lambda a a^T Lambda + (a.Lambda a + sigma^2) Lambda."""
+    draw = np.random.default_rng(seed)
+    Lambda, a, noise = random_covariance(draw, d), draw.normal(size=(d, 1)), draw.uniform(0, 2)
+    total = np.trace(Lambda)
+    size, inverse = float((a.T @ Lambda @ a)[0, 0]), float((a.T @ np.linalg.solve(Lambda, a))[0, 0])
+    K = Lambda + total * np.eye(d)
+    values = {
+        "Lambda": Lambda, "a": a, "K": K, "Gamma": Lambda + K / n, "N": float(n), "M": float(m),
+        "Sig": Lambda @ a @ a.T @ Lambda + (size + noise) * Lambda,
+    }  # fmt: skip
+    excess = float(evaluate(risk.excess_of_trained_layer(), values))
+    assert excess <= (1 + RELATIVE) * (((d + 1) * size + d * noise) / m + 4 * total**2 * inverse / n**2)
