@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 
 from iclcheck.theory.one_layer import any_start, feature_moments, isotropic_landscape, leak_stability
-from iclcheck.theory.one_layer.critical_points import critical_points
+from iclcheck.theory.one_layer.critical_points import critical_points, signs_of_eigenvalues
 from iclcheck.theory.one_layer.fixed_point import exact_value, fixed_point
 from iclcheck.theory.one_layer.population_loss import noiseless_loss
 
@@ -171,6 +171,21 @@ def test_the_list_does_not_depend_on_the_unit_of_the_covariates() -> None:
     small, large = (critical_points((scale * np.array(ROTATED)).tolist(), 4) for scale in (1.0, 16.0))
     assert [p.kind for p in small.points] == [p.kind for p in large.points]
     np.testing.assert_allclose([16 * p.loss for p in small.points], [p.loss for p in large.points], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "matrix", [[[2, 1], [1, 3]], [[-2, 1], [1, -3]], [[1, 2], [2, 1]], [[-1, 2], [2, 3]], [[-3, 2], [2, -1]]]
+)
+def test_signs_of_eigenvalues_are_those_of_numpy(matrix: Any) -> None:
+    exact = [[(Fraction(entry), Fraction(entry)) for entry in row] for row in matrix]
+    assert sorted(signs_of_eigenvalues(exact)) == sorted(np.sign(np.linalg.eigvalsh(np.array(matrix))).astype(int))
+
+
+def test_signs_that_an_interval_leaves_open_are_not_guessed() -> None:
+    wide = (Fraction(-1), Fraction(1))
+    one = (Fraction(1), Fraction(1))
+    assert signs_of_eigenvalues([[wide]]) == [0]
+    assert 0 in signs_of_eigenvalues([[one, wide], [wide, one]])
 
 
 def test_the_quartic_as_a_formula_has_the_values_of_its_coefficients() -> None:

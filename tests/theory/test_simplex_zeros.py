@@ -15,6 +15,7 @@ from iclcheck.theory.algebra.simplex_zeros import (
     as_integers,
     bernstein,
     common_zeros,
+    holds_a_zero,
     multinomial,
     range_on,
     value,
@@ -97,6 +98,18 @@ def test_the_zeros_on_an_edge_are_found_each_once() -> None:
     found = [zero.centre[0] / zero.centre[1] for zero in common_zeros(on_an_edge(*roots), 1)]
     assert len(found) == 3
     assert all(abs(a - b) < Fraction(1, 2**50) for a, b in zip(found, sorted(roots)[1:], strict=True))
+
+
+def test_a_simplex_beside_the_zero_does_not_pass_the_test_for_existence() -> None:
+    polynomials = on_an_edge(3)  # zero at (3/4, 1/4)
+    width = Fraction(1, 1000)
+
+    def about(middle: Fraction) -> Any:
+        return tuple((middle + side * width, 1 - middle - side * width) for side in (-1, 1))
+
+    assert holds_a_zero(polynomials, [1], about(Fraction(3, 4)), 1)
+    assert not holds_a_zero(polynomials, [1], about(Fraction(3, 4) + 3 * width), 1)
+    assert not holds_a_zero(polynomials, [1], about(Fraction(3, 4) - 3 * width), 1)
 
 
 def test_a_double_zero_is_not_taken_for_one_or_none() -> None:

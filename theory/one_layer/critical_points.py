@@ -159,12 +159,7 @@ class Landscape:
         The slopes are Q^2 dF/dt_i, so at a zero their derivatives are Q^2 times the second derivatives of F.
         """
         k, slopes = len(leaking), self.face(leaking).slopes
-        H = [[range_on(partial(slopes[i], j), vertices) for j in range(k)] for i in range(k)]
-        first = sign(H[0][0])
-        if k == 1:
-            return [first]
-        determinant = sign(minus(times(H[0][0], H[1][1]), times(H[0][1], H[1][0])))
-        return [first, first * determinant]
+        return signs_of_eigenvalues([[range_on(partial(slopes[i], j), vertices) for j in range(k)] for i in range(k)])
 
     def sign_across(self, leaking: tuple[int, ...], j: int, vertices: tuple[Vertex, ...]) -> int:
         """The sign of dF/dt_j at t_j = 0; not decided for faces with two leaks."""
@@ -206,6 +201,22 @@ class Landscape:
         W_PV[-1, :-1], W_PV[-1, -1] = scale * u12, scale * p[-1]
         W_KQ[:-1, :-1], W_KQ[-1, :-1] = U / scale, u21 / scale
         return W_PV, W_KQ
+
+
+def signs_of_eigenvalues(H: list[list[Interval]]) -> list[int]:
+    """Of a symmetric matrix with one or two rows, each entry within its interval; 0 where they do not decide.
+
+    >>> one, two = (Fraction(1),) * 2, (Fraction(2),) * 2
+    >>> signs_of_eigenvalues([[one, two], [two, one]])
+    [1, -1]
+    """
+    first = sign(H[0][0])
+    if len(H) == 1:
+        return [first]
+    determinant = sign(minus(times(H[0][0], H[1][1]), times(H[0][1], H[1][0])))
+    if determinant < 0:
+        return [1, -1]
+    return [first, first * determinant]
 
 
 @lru_cache(maxsize=64)
