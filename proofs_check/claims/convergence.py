@@ -12,7 +12,7 @@ What it would miss: see `replica_verdict`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,27 +55,14 @@ class Convergence:
 
     def configurations(self, budget: Budget) -> list[dict[str, Any]]:
         """One training configuration per replica."""
-        common = {**self.training, "steps": budget.training_steps, "seed": budget.seed}
-        return [
-            {**common, "distribution": self.setting(budget.seed, replica), "replica": replica}
-            for replica in range(budget.replicas)
-        ]
+        return replicas_of({**self.training, "steps": budget.training_steps}, self.setting, budget)
 
     def expected_gap(self, budget: Budget) -> float:
         """The margin, and the largest error that a hit had in trainings of other lengths, scaled."""
         return budget.margin + LARGEST_HIT * math.sqrt(LARGEST_HIT_AT_STEPS / budget.training_steps)
 
     def tasks(self, budget: Budget) -> list[Task]:
-        wanted = self.configurations(budget)
-        return [
-            Task(
-                TRAINED_WEIGHTS,
-                {"configurations": part},
-                budget.device,
-                cost=TRAINING_SECONDS * sum(one["steps"] * one["batch_size"] for one in part),
-            )
-            for part in in_parts(wanted)
-        ]
+        return training_tasks(self.configurations(budget), budget)
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))
@@ -100,6 +87,29 @@ class Convergence:
         off = float(np.linalg.norm(effective_preconditioner(W_PV, W_KQ) - predicted))
         leaks = leaking_products(blocks(W_PV, W_KQ)) if dimension_of(setting) > 1 else (0.0,)
         return max(off, *leaks) / float(np.linalg.norm(predicted))
+
+
+def replicas_of(
+    training: Mapping[str, Any], setting: Callable[[int, int], Setting], budget: Budget
+) -> list[dict[str, Any]]:
+    """One training configuration per replica, each with a law of its own."""
+    return [
+        {**training, "distribution": setting(budget.seed, replica), "seed": budget.seed, "replica": replica}
+        for replica in range(budget.replicas)
+    ]
+
+
+def training_tasks(configurations: list[dict[str, Any]], budget: Budget) -> list[Task]:
+    """The trainings, REPLICAS_PER_TASK in a task."""
+    return [
+        Task(
+            TRAINED_WEIGHTS,
+            {"configurations": part},
+            budget.device,
+            cost=TRAINING_SECONDS * sum(one["steps"] * one["batch_size"] for one in part),
+        )
+        for part in in_parts(configurations)
+    ]
 
 
 def in_parts(configurations: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

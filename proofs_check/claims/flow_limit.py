@@ -25,7 +25,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Run, Values
-from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
+from .convergence import replicas_of, training_tasks
 from .gradient_flow import FLOWS, START, ended, flow_of, measured_row, random_starts, row_of
 from .loss_checks import enumerated_verdict
 from .one_layer import NOISE_VARIANCE, TASK_COVARIANCE
@@ -149,19 +149,14 @@ class TrainedLimit:
     name: str = "limit of descent"
 
     def configurations(self, budget: Budget) -> list[dict[str, Any]]:
-        return [
-            {**self.training, "distribution": self.setting(budget.seed, k), "seed": budget.seed, "replica": k}
-            for k in range(budget.replicas)
-        ]
+        return replicas_of(self.training, self.setting, budget)
 
     def expected_gap(self, budget: Budget) -> float | None:
         """Known after the run: the margin, and how far runs on fresh prompts stray."""
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        cost = TRAINING_SECONDS * REPLICAS_PER_TASK * self.training["steps"] * self.training["batch_size"]
-        parts = in_parts(self.configurations(budget))
-        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=cost) for part in parts]
+        return training_tasks(self.configurations(budget), budget)
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))

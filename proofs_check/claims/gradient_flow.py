@@ -30,8 +30,8 @@ from ..verdicts.heavy_tails import MeanComparison, compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
-from .loss_checks import GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS, Case, enumerated_verdict, weights_of
+from .convergence import replicas_of, training_tasks
+from .loss_checks import Case, enumerated_verdict, gap_of_sampled_loss, weights_of
 from .one_layer import CONTEXT_LENGTH, COVARIANCE, NOISE_VARIANCE, TASK_COVARIANCE
 from .one_layer_predictions import letters_of_case, letters_of_law
 from .replica_verdict import replica_verdict
@@ -158,7 +158,7 @@ class SampledVelocity:
 
     def expected_gap(self, budget: Budget) -> float:
         """Scaled from that of a sampled loss: the second moments are derived, the spread is of the same kind."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         case = self.case(budget.seed)
@@ -303,19 +303,14 @@ class DescentFollowsFlow:
     name: str = "descent with small steps follows the flow"
 
     def configurations(self, budget: Budget) -> list[dict[str, Any]]:
-        return [
-            {**self.training, "distribution": self.setting(budget.seed, k), "seed": budget.seed, "replica": k}
-            for k in range(budget.replicas)
-        ]
+        return replicas_of(self.training, self.setting, budget)
 
     def expected_gap(self, budget: Budget) -> float | None:
         """Known after the run: the margin, and how far paths on fresh prompts stray."""
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        cost = TRAINING_SECONDS * REPLICAS_PER_TASK * self.training["steps"] * self.training["batch_size"]
-        parts = in_parts(self.configurations(budget))
-        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=cost) for part in parts]
+        return training_tasks(self.configurations(budget), budget)
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))

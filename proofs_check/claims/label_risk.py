@@ -9,7 +9,6 @@ The noise of the query's own label is left out on both sides: it adds sigma^2 to
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,10 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .claim import AlterationCost, Budget, Run
 from .loss_checks import (
-    GAP_OF_LOSS,
-    GAP_OF_LOSS_AT_PROMPTS,
     ROUNDINGS,
     compared_with_sampled,
     enumerated_verdict,
+    gap_of_sampled_loss,
     sampled_verdict,
 )
 from .settings import ROUNDED, generator, random_covariance, rounded
@@ -159,7 +157,7 @@ class SampledLabelRisk:
 
     def expected_gap(self, budget: Budget) -> float:
         """That of a sampled loss (`SampledLoss`): the second moment is part of the measurement."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(law, budget) for law in self.laws(budget.seed)]

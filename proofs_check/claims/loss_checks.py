@@ -22,7 +22,7 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
 from ..verdicts.verdict import Verdict, decide
 from .claim import AlterationCost, Budget, Run, Values
-from .convergence import REPLICAS_PER_TASK, TRAINED_WEIGHTS, TRAINING_SECONDS, in_parts
+from .convergence import REPLICAS_PER_TASK, replicas_of, training_tasks
 from .replica_verdict import replica_verdict
 from .settings import FloatArray, Setting, dimension_of, gaussian_setting, generator
 from .stationarity import ENUMERATED, SAMPLED, described
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 Loss = Callable[[], "LossOnWeights"]
 GAP_OF_LOSS, GAP_OF_LOSS_AT_PROMPTS = 0.027, 8_000_000  # measured (evidence/quick-cpu.json), not derived
+
+
+def gap_of_sampled_loss(budget: Budget) -> float:
+    """The gap that a sampled loss or risk will state, scaled from one that was measured."""
+    return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class SampledLoss:
 
     def expected_gap(self, budget: Budget) -> float:
         """Scaled from a gap that was measured: the second moment of a loss is part of the measurement."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(case, budget) for case in self.cases(budget.seed)]
@@ -239,19 +244,14 @@ class DescentPath:
     name: str = "path of gradient descent"
 
     def configurations(self, budget: Budget) -> list[dict[str, Any]]:
-        return [
-            {**self.training, "distribution": self.setting(budget.seed, k), "seed": budget.seed, "replica": k}
-            for k in range(budget.replicas)
-        ]
+        return replicas_of(self.training, self.setting, budget)
 
     def expected_gap(self, budget: Budget) -> float | None:
         """Known after the run: the margin, and how far paths on fresh prompts stray."""
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        cost = TRAINING_SECONDS * REPLICAS_PER_TASK * self.training["steps"] * self.training["batch_size"]
-        parts = in_parts(self.configurations(budget))
-        return [Task(TRAINED_WEIGHTS, {"configurations": part}, budget.device, cost=cost) for part in parts]
+        return training_tasks(self.configurations(budget), budget)
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))

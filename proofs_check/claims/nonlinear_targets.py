@@ -9,7 +9,6 @@ Three kinds of checks
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,10 @@ from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from .loss_checks import (
-    GAP_OF_LOSS,
-    GAP_OF_LOSS_AT_PROMPTS,
     ROUNDINGS,
     compared_with_sampled,
     enumerated_verdict,
+    gap_of_sampled_loss,
     sampled_verdict,
 )
 from .one_layer_predictions import letters_of_law
@@ -239,7 +237,7 @@ class SampledTargetRisk:
 
     def expected_gap(self, budget: Budget) -> float:
         """That of a sampled loss (`SampledLoss`): the second moment is part of the measurement."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(setting, budget) for setting in self.settings(budget.seed)]

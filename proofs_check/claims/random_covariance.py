@@ -26,11 +26,10 @@ from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from .loss_checks import (
-    GAP_OF_LOSS,
-    GAP_OF_LOSS_AT_PROMPTS,
     ROUNDINGS,
     compared_with_sampled,
     enumerated_verdict,
+    gap_of_sampled_loss,
     sampled_verdict,
 )
 from .settings import ROUNDED, FloatArray, generator, rounded
@@ -275,7 +274,7 @@ class SampledExponentialRisk:
 
     def expected_gap(self, budget: Budget) -> float:
         """That of a sampled loss (`SampledLoss`): the second moment is part of the measurement."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(law, budget) for law in self.laws(budget.seed)]

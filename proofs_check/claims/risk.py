@@ -37,11 +37,10 @@ from .label_risk import (
     sampled_label_laws,
 )
 from .loss_checks import (
-    GAP_OF_LOSS,
-    GAP_OF_LOSS_AT_PROMPTS,
     ROUNDINGS,
     compared_with_sampled,
     enumerated_verdict,
+    gap_of_sampled_loss,
     sampled_verdict,
     terms_of_risk,
 )
@@ -167,7 +166,7 @@ class SampledRisk:
 
     def expected_gap(self, budget: Budget) -> float:
         """That of a sampled loss (`SampledLoss`): the second moment is part of the measurement."""
-        return GAP_OF_LOSS * math.sqrt(GAP_OF_LOSS_AT_PROMPTS / budget.prompts)
+        return gap_of_sampled_loss(budget)
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [self.task(shift, budget) for shift in self.shifts(budget.seed)]
