@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from types import ModuleType
 
 from .claim import Claim
 from .parameters import UsageError, guess
@@ -33,7 +34,8 @@ def all_claims() -> dict[str, Claim]:
     laws = (one_layer, any_start, risk, relu_attention, nonlinear_targets, random_covariance)
     dynamics = (gradient_flow, conservation_law, pl_inequality, flow_limit, critical_points)
     audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
-    found = [claim for module in (*laws, *dynamics, *audited) for claim in module.claims()]
+    mesa: tuple[ModuleType, ...] = ()
+    found = [claim for module in (*laws, *dynamics, *mesa, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 

@@ -1,0 +1,1 @@
+"""Claims on mesa-optimization: statement, prediction, measurements and decision rule, one object each."""

@@ -1,0 +1,1 @@
+"""Mesa-optimization: what causal attention computes on sequences that follow a linear law."""
