@@ -19,8 +19,9 @@ Main statements
     feature_moments      G = E F^T F, c = E F^T s_{t+1}, y = E |s_{t+1}|^2, averaged over t = 1 .. T - 1: the loss of
                          any coefficients x is (y - 2 c.x + x^T G x)/2
     best_coefficients    least squares on some of the features
-    best_one_head        the best x_abc = p_a k_bc: one head whose blocks are multiples of the identity
+    one_head_minima      of the loss over x_abc = p_a k_bc: one head whose blocks are multiples of the identity
     invariant_part       the coefficients of a trained layer, and how much of it they leave out
+    growth               a bound on any layer's predictions, from its weights
 
 What symmetry says of the optimum. Under W -> -W a feature turns sign with (-1)^(a + b + c + t), the target s_{t+1} with
 (-1)^(t + 1): the coefficients with an even a + b + c are 0, and so is a multiple of the identity as the start Phi_0 of
@@ -53,24 +54,25 @@ NAMES = (
     *("T_000", "T_001", "T_010", "T_011", "T_110", "T_111"),
 )
 GRADIENT_STEP = ("V_010",)
+TWO_BLOCKS = ("V_010", "V_001")  # the odd ones that one head has with the value s_t' alone
 ODD = tuple(name for name in NAMES if name.count("1") % 2)
 BATCH = 2048
 ROUNDING = 1e-12  # of singular values beside the largest: those of exact zeros are some 14 eps
 SWEEPS, STARTS = 2000, 8
 
 
-def features(states: torch.Tensor) -> torch.Tensor:
-    """The 14 features at every t, (B, T, n, 14) in the order of NAMES, from states (B, T, n)."""
+def features(states: torch.Tensor, names: Sequence[str] = NAMES) -> torch.Tensor:
+    """The named features at every t, (B, T, n, len(names)), from states (B, T, n)."""
     tokens = [states, shifted(states, 1)]
-    moments = {(a, b): _running_moment(tokens[a], tokens[b]) for a, b in ((0, 0), (0, 1), (1, 1))}
-    moments[1, 0] = moments[0, 1].mT
+    pairs = {_legs(name)[1][:2] for name in names}
+    moments = {(a, b): _running_moment(tokens[a], tokens[b]) for a, b in pairs}
     found = []
-    for kind, (a, b, c) in map(_legs, NAMES):
+    for kind, (a, b, c) in map(_legs, names):
         if kind == "V":
             found.append(apply(moments[a, b], tokens[c]))
         else:
             found.append(moments[a, b].diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) * tokens[c])
-    return torch.stack(found, -1)
+    return torch.stack(found, -1) if found else states.new_zeros(*states.shape, 0)
 
 
 def _legs(name: str) -> tuple[str, tuple[int, int, int]]:
@@ -156,25 +158,28 @@ def best_coefficients(moments: FeatureMoments, names: Sequence[str] = NAMES) -> 
 
 def _solved(G: Array, c: Array) -> Array:
     """The x of least norm with G x = c in the sense of least squares."""
-    x: Array = np.linalg.lstsq(G, c, rcond=ROUNDING)[0]
-    return x
+    return np.asarray(np.linalg.lstsq(G, c, rcond=ROUNDING)[0], dtype=np.float64)
 
 
-def best_one_head(moments: FeatureMoments, seed: int = 0) -> Array:
-    """x_abc = p_a k_bc (8 coefficients of V_abc) with the least loss found by alternating least squares.
+def one_head_minima(moments: FeatureMoments, seed: int = 0) -> list[Array]:
+    """Local minima x_abc = p_a k_bc (8 coefficients of V_abc) found by alternating least squares, the best first.
 
-    The loss is quadratic in p and in k, but not in both: the best of STARTS random starts is a candidate, not a proof.
+    The loss is quadratic in p and in k, but not in both. There are several minima, of nearly the same loss: one on
+    V_010 and V_001 alone, and pairs on all eight that W -> -W takes to each other. The list has the ends of p = (1, 0)
+    and of STARTS random starts, each once; nothing says that it is complete.
     """
     G, c = moments.restricted(NAMES[:8])
-    G4, c2 = G.reshape(2, 4, 2, 4), c.reshape(2, 4)
-    draws = np.random.default_rng(seed).normal(size=(STARTS, 2))
-    found = [_alternated(G4, c2, p) for p in draws]
-    return min(found, key=lambda x: float(x @ G @ x - 2 * c @ x))
+    starts = [np.array([1.0, 0.0]), *np.random.default_rng(seed).normal(size=(STARTS, 2))]
+    found: list[Array] = []
+    for end in (_alternated(G.reshape(2, 4, 2, 4), c.reshape(2, 4), start) for start in starts):
+        if all(np.abs(end - other).max() > 1e-4 * np.abs(end).max() for other in found):
+            found.append(end)
+    return sorted(found, key=lambda x: float(x @ G @ x - 2 * c @ x))
 
 
-def _alternated(G: Array, c: Array, p: Array) -> Array:
+def _alternated(G: Array, c: Array, start: Array) -> Array:
+    p, k = start, start
     for _ in range(SWEEPS):
-        p = np.asarray(p / np.linalg.norm(p), dtype=np.float64)
         k = _solved(np.einsum("a,aibj,b->ij", p, G, p), p @ c)
         p = _solved(np.einsum("i,aibj,j->ab", k, G, k), c @ k)
     return np.outer(p, k).ravel()
@@ -194,16 +199,45 @@ class InvariantPart:
     identity_shares: Array
 
 
+def layer_tensor(W_PV: Array, W_KQ: Array, n: int) -> Array:
+    """X (2, 2, 2, n, n, n, n) of a one-layer model with merged weights (H, 3n, 3n): it predicts
+    sum_abc sum_jkl X_abc[i, j, k, l] sum_{t' <= t} (s_{t'-a})_j (s_{t'-b})_k (s_{t-c})_l."""
+    values = W_PV.reshape(-1, 3, n, 3, n)[:, 0, :, 1:]  # head, i, a, j
+    scores = W_KQ.reshape(-1, 3, n, 3, n)[:, 1:, :, 1:]  # head, b, k, c, l
+    tensor: Array = np.einsum("hiaj,hbkcl->abcijkl", values, scores)
+    return tensor
+
+
+def feature_tensor(x: Array, n: int) -> Array:
+    """The same tensor for 14 coefficients."""
+    tensor = np.zeros((2, 2, 2, n, n, n, n))
+    eye = np.eye(n)
+    for name, coefficient in zip(NAMES, x, strict=True):
+        kind, legs = _legs(name)
+        tensor[legs] += coefficient * np.einsum("ij,kl->ijkl" if kind == "V" else "il,jk->ijkl", eye, eye)
+    return tensor
+
+
+def growth(tensor: Array) -> float:
+    """A k with |prediction at t| <= t k for unit sequences: of each block the least operator norm of its unfoldings.
+
+    |sum X_ijkl w_i x_j y_k z_l| is at most the norm of X as a matrix from any two of the legs to the other two.
+    """
+    n = tensor.shape[-1]
+    norms = [
+        np.linalg.norm(tensor.transpose(0, 1, 2, *order).reshape(8, n * n, n * n), 2, axis=(-2, -1))
+        for order in ((3, 4, 5, 6), (3, 5, 4, 6), (3, 6, 4, 5))
+    ]
+    return float(np.min(norms, axis=0).sum())
+
+
 def invariant_part(W_PV: Array, W_KQ: Array, n: int) -> InvariantPart:
     """Projects a one-layer model, given by its merged weights (H, 3n, 3n), on the features.
 
     What never reaches a prediction is left out: rows of W_PV below the first block, and all that reads the first block
-    of a token.
+    of a token (`layer_tensor`).
     """
-    heads = len(W_PV)
-    values = W_PV.reshape(heads, 3, n, 3, n)[:, 0, :, 1:]  # head, i, a, j
-    scores = W_KQ.reshape(heads, 3, n, 3, n)[:, 1:, :, 1:]  # head, b, k, c, l
-    tensor = np.einsum("hiaj,hbkcl->abcijkl", values, scores)
+    tensor = layer_tensor(W_PV, W_KQ, n)
     pairings = [np.einsum(f"abc{legs}->abc", tensor) for legs in ("iikk", "ijij", "ijji")]
     gram = n * np.ones((3, 3)) + n * (n - 1) * np.eye(3)  # two pairings share n^2 entries if equal, else n
     found = _solved(gram, np.reshape(pairings, (3, 8)))

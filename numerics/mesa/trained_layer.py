@@ -1,21 +1,23 @@
 r"""A trained layer of linear attention beside the gradient step and beside the best layer there is.
 
 Main statements
-    reference_losses     of least squares on the features: the gradient step V_010, the best one head of scalar blocks,
-                         each feature added to the gradient step, each dropped from all, and all (the best layer)
+    reference_losses     of least squares on the features: the gradient step V_010, the two blocks V_010 and V_001, all
+                         (the best layer), each added to the gradient step, each dropped from all, and the minima of
+                         one head of scalar blocks
     trained_layers       trains, and gives for each run the paired differences of its loss from those references on
                          fresh sequences, the coefficients of its features, and shares of its weights' norm
 
 A layer without layers before it is homogeneous of degree 3 in the first state, so that with f its prediction for the
 unit sequence u the loss averaged over the radius is (E r^2 - 2 E r^4 f.u_{t+1} + E r^6 |f|^2)/2: a bounded quantity,
-whatever the tails of r. Its mean over t is one draw; |f(t)| <= t k, where k is a sum of operator norms of the layer's
-blocks, bounds it. Sums over a first part of the draws (the pilot) and over the rest come apart, so that the first can
-bound the second moment of the others (`iclcheck.proofs_check` judges).
+whatever the tails of r. Its mean over t is one draw, bounded through norms of the weights (`growth`). Sums over a first
+part of the draws (the pilot) and over the rest come apart, so that the first can bound the second moment of the others
+(`iclcheck.proofs_check.verdicts.bounded_means`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +33,16 @@ from .bilinear_features import (
     BATCH,
     GRADIENT_STEP,
     NAMES,
+    TWO_BLOCKS,
     FeatureMoments,
     best_coefficients,
-    best_one_head,
     feature_moments,
+    feature_tensor,
     features,
+    growth,
     invariant_part,
+    layer_tensor,
+    one_head_minima,
     radial_moments,
     unit_sequences,
 )
@@ -44,16 +50,22 @@ from .sequences import SequenceTask
 
 Array = NDArray[np.float64]
 Plain = Mapping[str, Any]
-REFERENCES = ("gradient step", "best one head", "best layer")
+REFERENCES = ("gradient step", "two blocks", "best layer")
 PILOT_SHARE = 0.25
 
 
 def reference_coefficients(moments: FeatureMoments) -> dict[str, Array]:
-    """The 14 coefficients of the three references."""
-    step, head = np.zeros(14), np.zeros(14)
-    step[NAMES.index(*GRADIENT_STEP)] = best_coefficients(moments, GRADIENT_STEP)[0]
-    head[:8] = best_one_head(moments)
-    return dict(zip(REFERENCES, (step, head, best_coefficients(moments)), strict=True))
+    """The 14 coefficients of the references: V_010; V_010 and V_001; all."""
+    return {
+        name: _placed(best_coefficients(moments, names), names)
+        for name, names in zip(REFERENCES, (GRADIENT_STEP, TWO_BLOCKS, NAMES), strict=True)
+    }
+
+
+def _placed(x: Array, names: Sequence[str]) -> Array:
+    all_ = np.zeros(14)
+    all_[[NAMES.index(name) for name in names]] = x
+    return all_
 
 
 def reference_losses(task: Plain, count: int, stream_key: str, device: str) -> dict[str, Any]:
@@ -72,6 +84,7 @@ def reference_losses(task: Plain, count: int, stream_key: str, device: str) -> d
         "zero_loss": moments.y / 2,
         "added": {name: _least(moments, [*GRADIENT_STEP, name]) for name in NAMES if name not in GRADIENT_STEP},
         "dropped": {name: _least(moments, [other for other in NAMES if other != name]) for name in NAMES},
+        "one_head": [[moments.loss(x, NAMES[:8]), x.tolist()] for x in one_head_minima(moments)],
         "rank": rank(moments),
         "learning_rate": float(found["gradient step"][place]),
         "numerator": _entry(moments.c[place], moments.c_squares[place], count),
@@ -104,10 +117,10 @@ def rank(moments: FeatureMoments) -> int:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predictions (B, T, n) for unit sequences, and k with |prediction at t| <= t k."""
+    """Predictions (B, T, n) for unit sequences, and the tensor that they come from (`bilinear_features`)."""
 
-    predict: Any
-    growth: float
+    predict: Callable[[torch.Tensor], torch.Tensor]
+    tensor: Array
 
 
 def model_predictor(model: AutoregressiveModel) -> Predictor:
@@ -116,15 +129,11 @@ def model_predictor(model: AutoregressiveModel) -> Predictor:
     Raises ValueError for other models: their predictions are not homogeneous of degree 3, or not so bounded.
     """
     shape = model.shape
-    if (shape.layers, shape.kind, shape.normalisation, shape.tokens, shape.observations, shape.readout) != (
-        *(1, "linear", "none", "constructed", 1, "first"),
-    ):
+    needed = (1, "linear", "none", "constructed", 1, "first")
+    if (shape.layers, shape.kind, shape.normalisation, shape.tokens, shape.observations, shape.readout) != needed:
         raise ValueError(f"need one linear layer without normalisation on constructed tokens, got {shape}")
-    exact = model.double()
-    W_PV, W_KQ = merged(exact)
-    return Predictor(
-        exact, float(sum(_norms(PV[:1, 1:]) * _norms(KQ[1:, 1:]) for PV, KQ in _split(W_PV, W_KQ, shape.size)))
-    )
+    exact = copy.deepcopy(model).double()
+    return Predictor(exact, layer_tensor(*merged(exact), shape.size))
 
 
 def merged(model: AutoregressiveModel) -> tuple[Array, Array]:
@@ -135,21 +144,11 @@ def merged(model: AutoregressiveModel) -> tuple[Array, Array]:
     return W_PV, W_KQ
 
 
-def _split(W_PV: Array, W_KQ: Array, n: int) -> list[tuple[Array, Array]]:
-    """Of each head the blocks (3, 3, n, n)."""
-    shape = (len(W_PV), 3, n, 3, n)
-    return list(zip(W_PV.reshape(shape).swapaxes(2, 3), W_KQ.reshape(shape).swapaxes(2, 3), strict=True))
-
-
-def _norms(blocks: Array) -> float:
-    """The sum of the operator norms of blocks (.., .., n, n)."""
-    return float(np.linalg.norm(blocks, 2, axis=(-2, -1)).sum())
-
-
-def feature_predictor(x: Array, device: str) -> Predictor:
-    """Of 14 coefficients: every feature of a unit sequence has at t a norm of at most t."""
-    coefficients = torch.from_numpy(x).to(device)
-    return Predictor(lambda states: features(states) @ coefficients, float(np.abs(x).sum()))
+def feature_predictor(x: Array, n: int, device: str) -> Predictor:
+    """Of 14 coefficients; only those features that have one are computed."""
+    used = [name for name, entry in zip(NAMES, x, strict=True) if entry]
+    coefficients = torch.tensor([entry for entry in x if entry], dtype=torch.float64, device=device)
+    return Predictor(lambda states: features(states, used) @ coefficients, feature_tensor(x, n))
 
 
 def averaged_losses(predictions: torch.Tensor, states: torch.Tensor, task: SequenceTask) -> torch.Tensor:
@@ -160,11 +159,12 @@ def averaged_losses(predictions: torch.Tensor, states: torch.Tensor, task: Seque
 
 
 def largest_difference(first: Predictor, second: Predictor, task: SequenceTask) -> float:
-    """A bound on the difference of their averaged losses, sequence by sequence: of its terms in f and in |f|^2."""
+    """A bound on the difference of their averaged losses for every sequence: with D = f - g it is
+    -E r^4 D.u + E r^6 D.(f + g)/2 at t, where |D| <= t growth(X_f - X_g) and |f + g| <= t growth(X_f + X_g)."""
     _, r4, r6 = radial_moments(task)
     t = np.arange(1, task.length)
-    growth = (first.growth + second.growth, max(first.growth, second.growth) ** 2)
-    return float((r4 * growth[0] * t + r6 / 2 * growth[1] * t**2).mean())
+    difference, total = growth(first.tensor - second.tensor), growth(first.tensor + second.tensor)
+    return float((r4 * difference * t + r6 / 2 * difference * total * t**2).mean())
 
 
 @one_thread()
@@ -204,8 +204,8 @@ def trained_layers(
         raise ValueError("need runs of one task, whose references they share, got several; measure each task alone")
     task = trainings[0].task
     references = reference_losses(task.to_plain(), reference_count, stream_key + "/reference", device)
-    others = {name: feature_predictor(np.array(x), device) for name, x in references["coefficients"].items()}
-    others["zero"] = feature_predictor(np.zeros(14), device)
+    others = {name: feature_predictor(np.array(x), task.size, device) for name, x in references["coefficients"].items()}
+    others["zero"] = feature_predictor(np.zeros(14), task.size, device)
     return {
         "references": references,
         "runs": [_one(run, others, test_count, f"{stream_key}/test/{run.key}", device) for run in trainings],
