@@ -78,7 +78,8 @@ def mean_over_signs(letters: Sequence[str], count: int) -> TracePolynomial:
         for place, sign in zip(places, (1, *signs), strict=True):
             index[place] += sign
         total = total + scalar(symbol_of(tuple(index)))
-    return total / 2 ** (len(places) - 1)
+    mean: TracePolynomial = total / 2 ** (len(places) - 1)
+    return mean
 
 
 @cache
@@ -86,7 +87,7 @@ def in_power_traces(count: int) -> TracePolynomial:
     """E[c_i c_j (c_k) | W] as a polynomial in the p.
 
     >>> in_power_traces(2)
-    p[i-j] + p[i+j] + p[i] p[j]
+    p[i+j] + p[i-j] + p[i] p[j]
     """
     total = 0 * identity("1")
     for monomial, value in given_transition(count).terms.items():

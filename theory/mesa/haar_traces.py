@@ -7,14 +7,15 @@ Main statements
                  sin^2(theta), 1 - cos(theta), 1 + cos(theta) or 1, so the kernel projects on the span of
                      cos(nu theta) or sin(nu theta), nu = 0, 1, 2, .. or 1/2, 3/2, ..        [mehta2004random]
     cumulants    for linear statistics sum_a f(theta_a) of a determinantal process with projection P
+                 [soshnikov2000central]
                      kappa(f) = tr P f,  kappa(f, g) = tr P f g - tr P f P g,
-                     kappa(f, g, h) = tr P f g h - sum_3 tr P f g P h + tr P f P g P h + tr P f P h P g  [soshnikov2000]
+                     kappa(f, g, h) = tr P f g h - sum_3 tr P f g P h + tr P f P g P h + tr P f P h P g
     whole numbers   2 cos(k theta) maps a basis function to the sum of the two that are k away, folded at 0, so every
                  trace above is a whole number, and so is every joint moment
 The module knows no limit of large n: where the sizes of the indices pass n, the traces are not Gaussian.
 References
-    [mehta2004random] for the integration formulas, [soshnikov2000] for the cumulants; [diaconis1994eigenvalues] has
-    the moments for small indices.
+    [mehta2004random] for the integration formulas, [soshnikov2000central] for the cumulants; [diaconis1994eigenvalues]
+    has the moments for small indices.
 """
 
 from __future__ import annotations

@@ -201,45 +201,44 @@ def simpson(f: Callable[[Fraction], Fraction], end: Fraction, knots: tuple[Fract
     return sum(((b - a) / 6 * (f(a) + 4 * f((a + b) / 2) + f(b)) for a, b in pairwise(inside)), Fraction(0))
 
 
-# Tables, as forms of the steps
+# Tables, as forms of the steps: generating polynomials, so that a table is one expression
 
 
-def table(entry: Any) -> sp.Matrix:
-    """Numbers for n = 1 .. 6 (rows) and T = 3 .. 8 (columns)."""
+def generating(entries: Mapping[tuple[int, int], Any]) -> sp.Expr:
+    """sum of entry x^i y^j."""
     import sympy as sp
 
-    return sp.Matrix([[sp.Rational(*entry(n, length).as_integer_ratio()) for length in LENGTHS] for n in SIZES])
+    x, y = sp.symbols("x y")
+    rational = {key: Fraction(entry) for key, entry in entries.items()}
+    return sp.Add(*[sp.Rational(q.numerator, q.denominator) * x**i * y**j for (i, j), q in rational.items()])
 
 
-def square_table(entry: Any) -> sp.Matrix:
-    """Numbers for powers 1 .. 6 in rows and columns."""
-    import sympy as sp
-
-    return sp.Matrix([[entry(i, j) for j in POWERS] for i in POWERS])
+def table(entry: Callable[[int, int], Any]) -> sp.Expr:
+    """Numbers for n = 1 .. 6 (powers of x) and T = 3 .. 8 (powers of y)."""
+    return generating({(n, length): entry(n, length) for n in SIZES for length in LENGTHS})
 
 
-def haar_forms() -> dict[str, sp.Matrix]:
-    """E p_i p_j and E p_i p_j p_(i+j) for each n."""
+def haar_forms() -> dict[str, sp.Expr]:
+    """E p_i p_j and E p_i p_j p_(i+j) for each n and i, j = 1 .. 6."""
     found = {}
     for n in SIZES:
-        moment = haar_traces(n).moment
-        found[f"pairs, n = {n}"] = square_table(lambda i, j, m=moment: m(i, j))
-        found[f"triples, n = {n}"] = square_table(lambda i, j, m=moment: m(i, j, i + j))
+        moment, places = haar_traces(n).moment, [(i, j) for i in POWERS for j in POWERS]
+        found[f"pairs, n = {n}"] = generating({(i, j): moment(i, j) for i, j in places})
+        found[f"triples, n = {n}"] = generating({(i, j): moment(i, j, i + j) for i, j in places})
     return found
 
 
-def optimum_forms() -> dict[str, sp.Matrix]:
-    """The least losses, and for each n the coefficients: rows T, columns features."""
-    import sympy as sp
-
+def optimum_forms() -> dict[str, sp.Expr]:
+    """The least losses, and for each n the coefficients: powers of x for T, powers of y for the features in order."""
     found = {"loss": table(lambda n, length: derived_optimum(n, length).loss)}
     for n in SIZES:
-        rows = []
-        for length in LENGTHS:
-            coefficients = derived_optimum(n, length).coefficients
-            values = [coefficients.get(feature, Fraction(0)) for feature in features_of_optimum()]
-            rows.append([sp.Rational(*value.as_integer_ratio()) for value in values])
-        found[f"coefficients, n = {n}"] = sp.Matrix(rows)
+        found[f"coefficients, n = {n}"] = generating(
+            {
+                (length, place): derived_optimum(n, length).coefficients.get(feature, Fraction(0))
+                for length in LENGTHS
+                for place, feature in enumerate(features_of_optimum(), start=1)
+            }
+        )
     return found
 
 
@@ -303,6 +302,14 @@ def check_whole(value: Any, name: str, least: int, most: int) -> int:
     if isinstance(value, bool) or value != int(value) or not least <= value <= most:
         raise AssumptionError(f"need {name} as a whole number from {least} to {most}, got {value!r}")
     return int(value)
+
+
+def from_one(rate: sp.Expr, share: sp.Expr) -> dict[str, sp.Expr]:
+    """The limits for tau = 1 + e, e >= 0, where their denominators have no negative coefficient."""
+    import sympy as sp
+
+    shift = {sp.Symbol("tau"): 1 + sp.Symbol("e")}
+    return {"later rate": sp.cancel(rate.subs(shift)), "later share": sp.cancel(share.subs(shift))}
 
 
 @cache
@@ -373,7 +380,7 @@ def derivation() -> Derivation:
             "E c_k^2 = n + min(k, n) + O(1) and, for k > l, E c_k c_l c_(k-l) = 2n + 2 min(l, n) + 2 min(k-l, n) + "
             "O(1) but for k = 2 l: B/n^3 and D/n^4 are Riemann sums",
             limit_of_loss,
-            forms={"rate": rate, "share": share, "later rate": later_rate, "later share": later_share},
+            forms={"rate": rate, "share": share, **from_one(later_rate, later_share)},
         ),
     )
     results = {"rate": rate, "share": share, "later rate": later_rate, "later share": later_share}
