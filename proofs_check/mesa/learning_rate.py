@@ -21,7 +21,7 @@ from ..claims.loss_checks import enumerated_verdict, sampled_verdict
 from ..claims.settings import ROUNDED
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
-from ..verdicts.bounded_means import compare_bounded_mean
+from ..verdicts.empirical_bernstein import compare_mean_in_interval
 from ..verdicts.verdict import Verdict
 from .layer_of_features import merged_weights
 
@@ -209,7 +209,7 @@ class SampledStep:
         for size, values in zip(self.sizes, found, strict=True):
             scale = 1 / self.predicted(size)[1]
             compared.append(
-                compare_bounded_mean(
+                compare_mean_in_interval(
                     values["count"], scale * values["sum"], scale**2 * values["sum_of_squares"],
                     scale * values["largest"], predicted=1.0, false_alarm=self.false_alarm / len(self.sizes),
                     miss=self.miss,

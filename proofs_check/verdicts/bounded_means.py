@@ -1,65 +1,62 @@
-r"""Comparing a mean with a prediction when the draws lie in a known interval and their variance is not known.
+r"""Means of bounded draws whose second moment is not known.
 
-Main statement (an empirical Bernstein bound, after [audibert2009exploration]; the proof is short and given here)
-    Let Z_1..Z_n be independent copies of Z in [0, R] with mean mu, and V = mean (Z_i - mean Z)^2. For L < n/2, with
-    probability at least 1 - 3 exp(-L)
-        |mean Z - mu| <= ( sqrt(2 V L/n) + (7/3) R L/n ) / (1 - sqrt(2 L/n)).
+Main statement
+    Let Z_1 .. Z_n be independent copies of Z with |Z| <= b. But for probability exp(-L)
+        E Z^2 <= (g + sqrt(g^2 + m))^2,    m = mean of Z_i^2,    g^2 = b^2 L/(2 n).
 Proof
-    Let s^2 = E (Z - mu)^2, delta = |mean Z - mu|. Bernstein's inequality, to both sides: but for probability
-    2 exp(-L), delta <= s sqrt(2 L/n) + R L/(3 n). For the variables Y = (Z - mu)^2 in [0, R^2], E Y = s^2 and
-    E Y^2 <= R^2 s^2; as exp(-x) <= 1 - x + x^2/2 for x >= 0, Markov's inequality for exp(-lambda sum Y_i) gives, but
-    for probability exp(-L), s^2 - mean Y <= R s sqrt(2 L/n). Hence s <= sqrt(mean Y) + R sqrt(2 L/n), and
-    mean Y = V + delta^2 gives s <= sqrt(V) + delta + R sqrt(2 L/n). Put this into the first bound.  QED
+    X = Z^2 lies in [0, b^2], so E X^2 <= b^2 E X. For x >= 0, exp(-x) <= 1 - x + x^2/2, hence for lambda > 0
+        E exp(-lambda X) <= 1 - lambda E X + lambda^2 b^2 E X/2 <= exp(-lambda E X + lambda^2 b^2 E X/2),
+    and by Markov P(E X - mean X >= L/(n lambda) + lambda b^2 E X/2) <= exp(-L). If E X > 0, then
+    lambda = sqrt(2 L/(n b^2 E X)) makes the right side sqrt(2 b^2 L E X/n) = 2 g sqrt(E X). So but for exp(-L),
+    E X - 2 g sqrt(E X) < m: sqrt(E X) is below the larger root g + sqrt(g^2 + m) of that quadratic.  QED
 Use
-    For statistics that are bounded by construction (a state of given length, turned by orthogonal matrices) the
-    variance need not be known, whatever the law. The price against a known variance is the term in R.
+    A pilot of draws bounds the second moment, and with it the rest is compared as draws of known second moment
+    (`heavy_tails`), because the pilot is independent of the rest. Half of the rate goes to either.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from .heavy_tails import MeanComparison
+from .heavy_tails import MeanComparison, compare_mean
+
+
+def second_moment_bound(count: int, total_of_squares: float, bound: float, rate: float) -> float:
+    """An upper bound on E Z^2 that fails with probability at most `rate`; never above bound^2.
+
+    >>> round(second_moment_bound(10_000, 100.0, 1.0, 1e-6), 4)
+    0.0168
+    """
+    if count < 1 or not 0 < rate < 1 or not 0 < bound < math.inf:
+        raise ValueError(
+            f"need at least 1 draw, a rate in (0, 1) and a positive finite bound, got {count}, {rate}, {bound}"
+        )
+    g_squared = bound**2 * math.log(1 / rate) / (2 * count)
+    return min(bound**2, (math.sqrt(g_squared) + math.sqrt(g_squared + total_of_squares / count)) ** 2)
 
 
 def compare_bounded_mean(
-    count: int,
-    total: float,
-    total_of_squares: float,
-    largest: float,
+    pilot: Sequence[float],
+    main: Sequence[float],
+    bound: float,
     *,
-    predicted: float,
+    predicted: float = 0.0,
     false_alarm: float = 1e-6,
     miss: float = 1e-3,
 ) -> MeanComparison:
-    """Compare the mean of `count` draws from [0, largest] with `predicted`.
+    """Compare the mean of draws with |Z| <= bound with `predicted`.
 
-    total, total_of_squares    sums of Z_i and Z_i^2
-    Infinite intervals where the sample is too small for its rate. Raises ValueError for an empty sample, a bound that
-    is not positive, a mean outside [0, largest], or rates outside (0, 1).
+    pilot, main   count, sum and sum of squares of independent draws; the pilot only bounds the second moment
+    What bounds E (Z - predicted)^2 is (sqrt(E Z^2) + |predicted|)^2, whatever the mean is. The comparison and the pilot
+    have half of the false-alarm rate each; for `detectable` the rate `miss` leaves the other half to the pilot, so it
+    has to be at least `false_alarm`.
     """
-    if count < 1 or not (math.isfinite(largest) and largest > 0):
-        raise ValueError(f"need draws and a positive bound on them, got {count} draws and the bound {largest}")
-    if not (0 < false_alarm < 1 and 0 < miss < 1):
-        raise ValueError(f"need rates between 0 and 1, got false_alarm={false_alarm}, miss={miss}")
-    mean = total / count
-    if not 0 <= mean <= largest:
-        raise ValueError(f"need draws between 0 and {largest}, got the mean {mean}")
-    variance = max(0.0, total_of_squares / count - mean**2)
-    allowed = deviation(count, variance, largest, false_alarm)
-    return MeanComparison(
-        mean, predicted, allowed, allowed + deviation(count, variance, largest, miss), false_alarm, miss, count
+    half = false_alarm / 2
+    root = math.sqrt(second_moment_bound(int(pilot[0]), pilot[2], bound, half)) + abs(predicted)
+    found = compare_mean(
+        int(main[0]), main[1], main[2], max(root, 1e-300) ** 2, predicted=predicted, false_alarm=half, miss=miss / 2
     )
-
-
-def deviation(count: int, variance: float, largest: float, rate: float) -> float:
-    """The bound of the main statement at 3 exp(-L) = rate; infinite for L >= n/2.
-
-    >>> round(deviation(10**6, 1.0, 10.0, 1e-6), 5)
-    0.00584
-    """
-    L = math.log(3 / rate)
-    share = math.sqrt(2 * L / count)
-    if share >= 1:
-        return math.inf
-    return (math.sqrt(variance) * share + 7 / 3 * largest * L / count) / (1 - share)
+    return MeanComparison(
+        found.measured, predicted, found.allowed, found.detectable, false_alarm, miss, int(pilot[0] + main[0])
+    )

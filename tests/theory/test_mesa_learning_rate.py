@@ -180,7 +180,7 @@ def test_moments_grow_as_the_limit_says() -> None:
 
 @pytest.mark.parametrize("ratio", [Fraction(1, 2), Fraction(1), Fraction(2)])
 def test_the_rate_and_the_share_tend_to_their_limits_like_one_over_n(ratio: Fraction) -> None:
-    """f = limit + a/n + b/n^2 + .. at n = T/tau: without the first two terms what is left is below the second correction."""
+    """f = limit + a/n + b/n^2 + .. at n = T/tau: without two terms, less is left than the second took."""
     for place, limit in enumerate(limits_at(ratio)):
         at = []
         for length in (20, 40, 80):
