@@ -1,16 +1,18 @@
 r"""The mesa layer at full speed: the chunks of `whitened_chunks` in blocks, with gradients, at a stated precision.
 
-Main statement
+Main statements
     outputs_by_chunks    Phi_t q_t, equal to `outputs_by_direct_solve` up to rounding, in parallel over the steps
+    condition_bounds     an upper bound on the condition number of H_t for each sequence, at every C steps
 
 Precision. The work is in float32 for float32, float16 and bfloat16, and in float64 for float64. Rounding costs about
-eps times the condition number of H_t, and in half precision a Gram matrix is not even positive definite. So the condition
-number at the chunks' starts is bounded from above as the work goes on: where eps times the bound exceeds `tolerance`, the
-sequences concerned are computed again in float64, which costs time and no meaning; and where float64 does not hold it
-either, the call is refused. Where the factorisation inside a chunk loses more than four digits, chunks are halved.
+eps times the condition number of H_t, and in half precision a Gram matrix is not even positive definite. So the
+condition number at the chunks' starts is bounded from above as the work goes on: where eps times the bound exceeds
+`tolerance`, the sequences concerned are computed again in float64, which takes longer and means the same; and what
+float64 does not hold either is refused. Where the factorisation inside a chunk loses more than four digits, chunks are
+halved.
 
-Memory. Forward keeps its inputs, and H and G once per block; backward repeats the forward work of one block at a time. A
-block has about NUMBERS_AT_ONCE numbers, whatever T is.
+Memory. Forward keeps its inputs, and H and G once per block; backward repeats the forward work of one block at a time.
+A block has about NUMBERS_AT_ONCE numbers an array, whatever T is.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from .decayed_sums import Decays, in_chunks, states_at_starts
 from .least_squares_gradients import StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors, per_sequence
-from .whitened_chunks import Whitened, chunk_outputs, solved_queries, transposed_outputs, whitened
+from .whitened_chunks import Whitened, inverse_factors, whitened
 
 LOST_IN_CHUNKS = 1e4  # digits that the factor inside a chunk may lose, as a ratio
 NUMBERS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}  # so that a block stays in a core's cache, or fills a GPU
@@ -42,21 +44,58 @@ def outputs_by_chunks(
 
     regulariser: lambda > 0, a number or one for each leading index. chunk: C, chosen from d where 0. tolerance: the
     relative error that rounding may cause, eps times the condition number at most; decides on float64 and on refusal.
-    Differentiable once in all tensors. Raises ValueError for shapes and signs, ArithmeticError where float64 is not enough.
+    Differentiable once in all tensors. Raises ValueError for shapes and signs, ArithmeticError beyond float64.
 
     >>> ones = torch.ones(3, 1)
     >>> outputs_by_chunks(ones, ones, ones, 1.0).flatten()
     tensor([0.5000, 0.6667, 0.7500])
     """
     check_shapes(keys, values, queries, forget)
+    check_numbers(regulariser, forget)
     T, d, m = *keys.shape[-2:], values.shape[-1]
     if d == 0 or m == 0 or keys.numel() == 0:
         return keys.new_zeros(*keys.shape[:-1], m)
     start = initial_states(keys, m, regulariser)
     factors = None if forget is None else forget_factors(keys, forget).reshape(-1, T)
     flat = keys.reshape(-1, T, d), values.to(keys.dtype).reshape(-1, T, m), queries.to(keys.dtype).reshape(-1, T, d)
-    found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, chunk or default_chunk(d, T), tolerance)
+    C = chunk or default_chunk(d, T)
+    found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, C, tolerance)  # type: ignore[no-untyped-call]
     return found.reshape(*keys.shape[:-1], m)
+
+
+def condition_bounds(
+    keys: torch.Tensor, regulariser: float | torch.Tensor, forget: torch.Tensor | None = None, *, chunk: int = 0
+) -> torch.Tensor:
+    """An upper bound (...) on the condition number of H_t, t = 0, C, 2 C, ... and T, for keys (..., T, d); in float64.
+
+    At most d^{3/2} times too large; infinite where H_t is not positive definite even in float64.
+    """
+    check_shapes(keys, keys, None, forget)
+    check_numbers(regulariser, forget)
+    T, d = keys.shape[-2:]
+    plan = _Plan(torch.float64, chunk or default_chunk(d, T))
+    factors = None if forget is None else forget_factors(keys, forget).reshape(-1, T)
+    flat = keys.reshape(-1, T, d)
+    whole = _Sequences(flat, flat[..., :0], flat, factors, initial_states(keys.double(), 0, regulariser))
+    state, bounds, steps = whole.start, keys.new_ones(len(flat), dtype=torch.float64), whole.steps_at_once(plan)
+    for first in range(0, T, steps):
+        states = whole.block(first, steps, plan).states(state)
+        state = states[:, -1]
+        bounds = torch.maximum(bounds, inverse_factors(states)[1].amax(1))
+    return bounds.reshape(keys.shape[:-2])
+
+
+def check_numbers(regulariser: float | torch.Tensor, forget: torch.Tensor | None) -> None:
+    """Raise ValueError unless lambda > 0 and the forget factors are in (0, 1]."""
+    if not bool((torch.as_tensor(regulariser) > 0).all()):
+        raise ValueError(
+            f"need a regulariser lambda > 0, got {regulariser}; H_0 = I / lambda has to be positive definite"
+        )
+    if forget is not None and not bool(((forget > 0) & (forget <= 1)).all()):
+        raise ValueError(
+            f"need forget factors in (0, 1], got some between {forget.min():g} and {forget.max():g}; "
+            "with a factor 0 nothing is left of H_t but one key"
+        )
 
 
 def initial_states(keys: torch.Tensor, m: int, regulariser: float | torch.Tensor) -> torch.Tensor:
@@ -84,25 +123,9 @@ class _Plan(NamedTuple):
     dtype: torch.dtype
     C: int
 
-    def revised(self, found: list[Whitened], tolerance: float) -> _Plan | None:
-        """The next finer plan if this one lost too much, None if it did not; ArithmeticError where there is none."""
-        lost, condition = torch.stack([torch.stack([one.lost, one.condition]) for one in found]).amax(0).tolist()
-        eps = torch.finfo(self.dtype).eps
-        if eps * condition <= tolerance:
-            if lost <= min(LOST_IN_CHUNKS, tolerance / eps):
-                return None
-            if self.C > 1:
-                return _Plan(self.dtype, self.C // 2)
-        if self.dtype != torch.float64:
-            return _Plan(torch.float64, self.C)
-        raise ArithmeticError(
-            f"need keys whose H_t has a condition number below {tolerance / eps:.1e} (tolerance {tolerance:g} in float64), "
-            f"got about {condition:.1e}; lower the regulariser lambda, forget less, or normalise the keys"
-        )
-
 
 class _Block(NamedTuple):
-    """Some steps of some sequences in chunks: keys (N, n, C, d), values, queries, forget (N, n, C), and their number."""
+    """Some steps of some sequences in chunks: keys (N, n, C, d), values, queries, forget (N, n, C); how many."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -111,14 +134,16 @@ class _Block(NamedTuple):
     forget: torch.Tensor | None
     steps: int
 
-    def solved(self, start: torch.Tensor) -> tuple[torch.Tensor, Whitened]:
-        """The states (N, n + 1, d + m, d) from the one at the start, and the factors."""
-        d = self.keys.shape[-1]
+    def states(self, start: torch.Tensor) -> torch.Tensor:
+        """(H; G) at the chunks' starts and after the last, (N, n + 1, d + m, d), from the first."""
         added = torch.cat([self.keys, self.values], -1)
         weighted = added if self.forget is None else added * self.decays.to_end
-        states = states_at_starts(weighted.mT @ self.keys, self.decays, start)
-        H, G = states[:, :-1, :d], states[:, :-1, d:]
-        return states, whitened(self.keys, self.values, H, G, self.decays)
+        return states_at_starts(weighted.mT @ self.keys, self.decays, start)
+
+    def solved(self, start: torch.Tensor) -> tuple[torch.Tensor, Whitened]:
+        """The states, and z and w."""
+        d, states = self.keys.shape[-1], self.states(start)
+        return states, whitened(self.keys, self.values, states[:, :-1, :d], states[:, :-1, d:], self.decays)
 
 
 class _Sequences(NamedTuple):
@@ -131,7 +156,8 @@ class _Sequences(NamedTuple):
     start: torch.Tensor
 
     def some(self, rows: slice) -> _Sequences:
-        return _Sequences(*(None if one is None else one[rows] for one in self))
+        forget = None if self.forget is None else self.forget[rows]
+        return _Sequences(self.keys[rows], self.values[rows], self.queries[rows], forget, self.start[rows])
 
     def block(self, first: int, steps: int, plan: _Plan) -> _Block:
         """The steps from the first, fewer at the end."""
@@ -180,10 +206,8 @@ class _Chunkwise(torch.autograd.Function):
         return (*found, None, None)
 
 
-def _solve(
-    part: _Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor
-) -> tuple[_Plan, list[torch.Tensor]]:
-    """Write the outputs (N, T, m); returns the plan that lost little enough and the state at the start of each block."""
+def _solve(part: _Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor) -> tuple[_Plan, list[torch.Tensor]]:
+    """Write the outputs (N, T, m); returns the plan that lost little enough, and the state where each block starts."""
     while True:
         starts, factors, state = [], [], part.start.to(plan.dtype)
         steps = part.steps_at_once(plan)
@@ -193,11 +217,31 @@ def _solve(
             states, found = block.solved(state)
             state = states[:, -1]
             factors.append(found)
-            outputs[:, first : first + steps] = _rows(chunk_outputs(block.queries, found), block.steps)
-        revised = plan.revised(factors, tolerance)
+            outputs[:, first : first + steps] = _rows(found.outputs(block.queries), block.steps)
+        revised = _revised(plan, factors, tolerance, part.keys)
         if revised is None:
             return plan, starts
         plan = revised
+
+
+def _revised(plan: _Plan, found: list[Whitened], tolerance: float, keys: torch.Tensor) -> _Plan | None:
+    """The next finer plan if this one lost too much, None if it did not; ArithmeticError where there is none."""
+    extremes = [torch.stack([one.lost.max(), one.condition.max()]) for one in found]
+    lost, condition = torch.stack(extremes).amax(0).tolist()
+    eps = torch.finfo(plan.dtype).eps
+    if eps * condition <= tolerance:
+        if lost <= min(LOST_IN_CHUNKS, tolerance / eps):
+            return None
+        if plan.C > 1:
+            return _Plan(plan.dtype, plan.C // 2)
+    if not bool(torch.isfinite(keys).all()):
+        raise ValueError("need finite keys, got some that are infinite or not a number; look for their origin")
+    if plan.dtype != torch.float64:
+        return _Plan(torch.float64, plan.C)
+    raise ArithmeticError(
+        f"need keys whose H_t has a condition number below {tolerance / eps:.1e} (tolerance {tolerance:g} in float64), "
+        f"got up to {condition:.1e}; lower the regulariser lambda, forget less, or normalise the keys"
+    )
 
 
 def _differentiate(
@@ -229,8 +273,7 @@ def _block_gradients(
 ) -> tuple[torch.Tensor, StateGradients]:
     """The gradient u for the queries (N, n, C, d), and all others."""
     states, found = block.solved(start)
-    u = transposed_outputs(gradients, found)
-    x = solved_queries(block.queries, found, block.decays)
+    x, u = found.solved(block.queries, gradients)
     before = None if block.forget is None else states[:, :-1]
     pulls = torch.cat([-u, gradients], -1)
     return u, state_gradients(block.keys, block.values, x, pulls, block.decays, before, end)

@@ -70,10 +70,8 @@ def states_at_starts(sums: torch.Tensor, decays: Decays, start: torch.Tensor) ->
     A chunk's sum is sum_s zeta_Cs a_s k_s^T; start (N, r, d) is S before the first.
     """
     states = torch.cat([start.unsqueeze(1), sums], 1)
-    if decays.within is None:
-        return states.cumsum_(1)
-    for c in range(sums.shape[1]):
-        states[:, c + 1].addcmul_(states[:, c], decays.total[:, c])
+    for c in range(sums.shape[1]):  # torch.cumsum over such an axis takes several times as long
+        states[:, c + 1].addcmul_(states[:, c], decays.total[:, c % decays.total.shape[1]])
     return states
 
 
@@ -83,8 +81,6 @@ def gradients_at_ends(sums: torch.Tensor, decays: Decays, end: torch.Tensor) -> 
     sums (N, n, r, d) holds what a chunk's own outputs give to the S at its start; end (N, r, d) comes from later.
     """
     gradients = torch.cat([sums, end.unsqueeze(1)], 1)
-    if decays.within is None:
-        return gradients.flip(1).cumsum_(1).flip(1)
     for c in reversed(range(sums.shape[1])):
-        gradients[:, c].addcmul_(gradients[:, c + 1], decays.total[:, c])
+        gradients[:, c].addcmul_(gradients[:, c + 1], decays.total[:, c % decays.total.shape[1]])
     return gradients

@@ -7,13 +7,13 @@ gradient g_t of the loss for o_t, x_t = A_t^{-1} q_t and u_t = A_t^{-1} G_t^T g_
 
 so S_t has the gradient p_t x_t^T with p_t = (-u_t; g_t) from its own output, and from all later ones
 
-    B_s = sum_{t >= s} zeta_ts p_t x_t^T,    dL/da_s = b_s B_s k_s,    dL/dk_s = b_s B_s^T a_s on top of its part in a_s.
+    B_s = sum_{t >= s} zeta_ts p_t x_t^T,   dL/da_s = b_s B_s k_s,   dL/dk_s = b_s B_s^T a_s on top of its part in a_s.
 
 Two solutions a step and sums backwards in time are all; no solver is differentiated, and nothing of it is kept.
 
-Forgetting. f_r dL/df_r = <S_{r-1}, dL/dS_{r-1}>. From r to r + 1 this inner product gains what step r adds, a_r . dL/da_r,
-and loses what its output takes, g_r^T G_r x_r - u_r^T H_r x_r, which is 0 where A_t = H_t. So it is a running sum,
-started afresh from the states in each chunk lest rounding pile up.
+Forgetting. f_r dL/df_r = <S_{r-1}, dL/dS_{r-1}>. From r to r + 1 this inner product gains what step r adds,
+a_r . dL/da_r, and loses what its output takes, g_r^T G_r x_r - u_r^T H_r x_r, which is 0 where A_t = H_t. So it is a
+running sum, started afresh from the states in each chunk lest rounding pile up.
 
 Main statement
     state_gradients    all of these from x, u and g, in chunks
