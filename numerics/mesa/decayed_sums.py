@@ -61,7 +61,7 @@ def in_chunks(rows: torch.Tensor, C: int, fill: float = 0.0) -> torch.Tensor:
     missing = -T % C
     if missing:
         rows = torch.cat([rows, rows.new_full((N, missing, *rows.shape[2:]), fill)], 1)
-    return rows.reshape(N, -1, C, *rows.shape[2:])
+    return rows.reshape(N, (T + missing) // C, C, *rows.shape[2:])
 
 
 def states_at_starts(sums: torch.Tensor, decays: Decays, start: torch.Tensor) -> torch.Tensor:
