@@ -45,6 +45,7 @@ MODULES = {
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
     "mesa-learning-rate": "mesa_learning_rate",
+    "mesa-trained-layer": "mesa_trained_layer",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
