@@ -17,10 +17,10 @@ def test_every_step_holds_at_random_instances() -> None:
     assert derivation().failures(range(3)) == []
 
 
-def test_in_one_dimension_both_features_are_the_same_but_for_a_sign_and_the_first_state() -> None:
-    """n = 1: s_t = e^(t-1) s, e = W = +-1, so that G_010 = (t - 1) e^t s^3 and G_001 = t e^t s^3 for t >= 2 and both 0 at
-    t = 1; target e^t s. Two values of t, T = 4: x (t - 1) + y t = E s^4/E s^6 = 1/5 at t = 2, 3: exact fit x = 1/5 - ..,
-    so x + 2 y = 2 x + 3 y = 1/5: x = -1/5, y = 1/5."""
+def test_in_one_dimension_both_features_fit_two_positions_exactly() -> None:
+    """n = 1: with e = W = +-1, G_010 = (t - 1) e^t s^3 and G_001 = t e^t s^3 for t >= 2, both 0 at t = 1; the target is
+    e^t s, whose best multiple of e^t s^3 is E s^4/E s^6 = 1/5. T = 4: x + 2 y = 1/5 at t = 2 and 2 x + 3 y = 1/5 at
+    t = 3."""
     found = derived_two_blocks(1, 4)
     assert found.coefficients == {GRADIENT_STEP: Fraction(-1, 5), SECOND: Fraction(1, 5)}
     # 1/2 (E s^2 - (E s^4)^2/E s^6) = 1/2 (1 - 9/15) = 1/5 at t = 2, 3 and 1/2 at t = 1
@@ -36,15 +36,14 @@ def test_two_blocks_are_between_the_step_and_the_best_layer(n: int, length: int)
 
 
 def test_the_numbers_are_those_of_sampled_sequences() -> None:
-    """n = 2 by angles: the mean over 400 rotations and mirror images is exact for polynomials of degree below 400, and
-    the radius has E r^4 = 8, E r^6 = 48. The normal equations then have the derived solution to 1e-10."""
+    """n = 2 by angles: the mean over 400 rotations and 400 mirror images is exact for polynomials of degree below 400,
+    so that the direction of s_1 needs no mean; the radius has E r^4 = 8 and E r^6 = 48. Sums of some 10^4 products of
+    order 1 have errors of order 1e-12, at a condition number below 100."""
     T, rows, targets = 5, [], []
     angles = 2 * np.pi * np.arange(400) / 400
     turns = [np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in angles]
     for W in [*turns, *(turn @ np.diag([1.0, -1.0]) for turn in turns)]:
-        for first in (
-            np.eye(2) if np.linalg.det(W) > 0 else np.array([[np.cos(0.1 * k), np.sin(0.1 * k)] for k in (0, 1)])
-        ):
+        for first in np.eye(2):
             states = [first]
             for _ in range(T - 1):
                 states.append(W @ states[-1])
