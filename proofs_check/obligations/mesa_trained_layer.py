@@ -17,7 +17,14 @@ from ..engines.relations import Relation, Relations
 from .mesa_learning_rate import ALL, TRUSTED, Name, Table, distance, feature, gram, numbers, pull, vanishing
 from .obligation import ClaimObligations, FormKind, Forms, Obligation, Rational
 
-START, SECOND, MINIMUM, SADDLE, ORDER = "no start", "second block", "minimum", "saddle in the plane", "order"
+HEAD, START, SECOND, MINIMUM, SADDLE, ORDER = (
+    "one head",
+    "no start",
+    "second block",
+    "minimum",
+    "saddle in the plane",
+    "order",
+)
 COUNTEREXAMPLE = "counterexample"
 SIZES, LENGTHS = range(2, 7), range(4, 9)
 VECTORS: tuple[Name, ...] = tuple((a, b, c, "G") for a, b, c in product((0, 1), repeat=3))
@@ -167,13 +174,13 @@ ASSUMED = ("s_1 ~ N(0, I_n), W ~ Haar(O(n)), s_(t+1) = W s_t; one head whose blo
 
 
 def obligations() -> ClaimObligations:
-    """The five steps."""
+    """The six steps; the first is the definition of the features, checked at rational instances."""
     table: FormKind = Rational(frozenset({"x", "y"}))
     return ClaimObligations(
         "mesa-trained-layer",
         ASSUMED,
         {
-            START: {}, SECOND: {"first block": table, "second block": table, "loss": table},
+            HEAD: {}, START: {}, SECOND: {"first block": table, "second block": table, "loss": table},
             MINIMUM: {}, SADDLE: {}, ORDER: {},
         },
         (

@@ -39,7 +39,9 @@ from ..algebra.evaluation import Array
 from ..algebra.formulas import Formula
 from ..algebra.trace_polynomials import TracePolynomial
 from ..one_layer.assumptions import AssumptionError
+from . import learning_rate
 from .autocorrelations import INITIALS, Autocorrelations, autocorrelations, in_power_traces
+from .exact_layer import head_prediction, rational_sequence, vector_value
 from .haar_traces import haar_traces
 from .learning_rate import LARGEST_SIZE, LONGEST, check_whole, generating
 from .one_layer_optimum import (
@@ -155,6 +157,19 @@ def instance(seed: int) -> Instance:
     return Instance(3 + seed % 4, 4 + (seed // 2) % 4)
 
 
+def head_and_features(given: Instance) -> tuple[list[Any], list[Any]]:
+    """The prediction of a head at every t, by the layer's own sum and by the features."""
+    at = learning_rate.instance(given.n)
+    states = rational_sequence(at.W, (at.ratio, Fraction(1), Fraction(-2, 3)), 5)
+    p, k = at.forms["A"][0], at.forms["B"]
+    layer, features = [], []
+    for t in range(1, len(states) + 1):
+        parts = [p[a] * k[b, c] * vector_value(Feature("G", a, b, c), states, t) for a, b, c in BLOCKS]
+        layer.append(head_prediction(states, t, p, k))
+        features.append(sum(parts, 0 * states[0]))
+    return layer, features
+
+
 def odd_in_the_start(given: Instance) -> tuple[list[Any], list[Any]]:
     """What is odd in phi: E s_t.s_(t+1), E s_t.G(0,1,0), E G(1,1,0).s_(t+1) and E G(1,1,0).G(0,1,0), all summed over t.
 
@@ -263,8 +278,16 @@ def prediction(dimension: Any, length: Any, initial: Any = "gaussian") -> HeadPr
 
 @cache
 def derivation() -> Derivation:
-    """The five steps."""
+    """The six steps."""
     steps = (
+        Step(
+            "one head",
+            "the first block of sum_{t' <= t} W_PV e_t' (e_t'^T W_KQ e_t)",
+            "sum_{a,b,c} p_a k_bc G(a, b, c)",
+            r"\sum_{t' \le t} W_{PV} e_{t'}\, e_{t'}^\top W_{KQ} e_t = \sum_{a,b,c} p_a k_{bc}\, G_{abc}",
+            "blocks of W_PV and W_KQ that are multiples of the identity; tokens (0, s_t, s_(t-1))",
+            head_and_features,
+        ),
         Step(
             "no start",
             "what the loss of a step from Phi_0 = phi I has of odd powers of phi",
@@ -352,7 +375,7 @@ def refutation() -> Derivation:
 
     step, head = losses_at_counterexample()
     steps = (
-        derivation().steps[0],
+        derivation().steps[1],
         Step(
             "counterexample",
             "the least loss of a gradient step and the loss of the head at n = 3, T = 4",
