@@ -105,6 +105,13 @@ SHAPES |= {
     "merged-heads-fixed-points": (HEADS, OF_HEADS),
     "audit-zsls-fixed-points": (HEADS, OF_HEADS),
 }
+SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
+SHAPES |= {
+    "mesa-gradient-step": (
+        {"sequence": SEQUENCE, "learning_rate": 0.3, "initial_weights": [[1.0, 0.0], [0.5, 2.0]]},
+        {"predictions": (3, 2), "value_weights": (6, 6), "key_query_weights": (6, 6)},
+    ),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 
