@@ -73,7 +73,7 @@ def layers_of(
     made = []
     for values, key_queries in weights:
         heads = len(values)
-        layer = CausalAttention(width, heads=heads, generator=stream("overwritten"), dtype=tokens.dtype)
+        layer = CausalAttention(width, heads=heads, generator=torch.Generator(), dtype=tokens.dtype)
         with torch.no_grad():
             layer.W_V.copy_(torch.stack(list(values)))
             layer.W_Q.copy_(torch.stack(list(key_queries)))

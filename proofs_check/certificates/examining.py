@@ -45,6 +45,8 @@ MODULES = {
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
     "mesa-gradient-step": "mesa_gradient_step",
+    "mesa-preconditioning": "mesa_preconditioning",
+    "audit-mesa-richardson": "mesa_preconditioning:refutation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

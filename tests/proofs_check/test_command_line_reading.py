@@ -111,6 +111,27 @@ SHAPES |= {
         {"sequence": SEQUENCE, "learning_rate": 0.3, "initial_weights": [[1.0, 0.0], [0.5, 2.0]]},
         {"predictions": (3, 2), "value_weights": (6, 6), "key_query_weights": (6, 6)},
     ),
+    "mesa-preconditioning": (
+        {
+            "sequence": SEQUENCE,
+            "regulariser": 2.0,
+            "steps": 3,
+            "iteration": "richardson",
+            "spectrum_bounds": [0.4, 4.0],
+        },
+        {
+            "predictions": (3, 2),
+            "error_bound": (3,),
+            "least_squares": (3, 2),
+            "residual_bound": (),
+            "step_sizes": (4,),
+            "spectrum_bounds": (2,),
+        },
+    ),
+    "audit-mesa-richardson": (
+        {"moment": [[1.0, 0.0], [0.0, 0.25]], "regulariser": 2.0, "state": [1.0, 1.0], "steps": 60},
+        {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
+    ),
 }
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 

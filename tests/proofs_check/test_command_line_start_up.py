@@ -111,6 +111,8 @@ parameters = {
     "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
+    "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
+    "audit-mesa-richardson": {"moment": [[1.0]], "regulariser": 2.0, "state": [1.0]},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
