@@ -47,6 +47,7 @@ MODULES = {
     "mesa-gradient-step": "mesa_gradient_step",
     "mesa-preconditioning": "mesa_preconditioning",
     "audit-mesa-richardson": "mesa_preconditioning:refutation",
+    "mesa-partial-observation": "mesa_partial_observation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

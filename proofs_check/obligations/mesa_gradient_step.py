@@ -18,7 +18,7 @@ from ..engines.identities import Identity
 from ..engines.matrices import Matrix, stack
 from ..engines.points import Kind, Point
 from .fixed_point import value
-from .obligation import ClaimObligations, Forms, Obligation, Polynomial
+from .obligation import ClaimObligations, FormKind, Forms, Obligation, Polynomial
 from .population_loss import TRUSTED, summed_over_samples
 
 SLOPE, LAYER, WEIGHTS = "gradient of the loss of the pairs seen", "the layer with any weights", "the weights"
@@ -196,7 +196,7 @@ def idle_obligation(forms: Forms) -> Identity:
 
 OF_PAIRS = frozenset({"y", "x"})
 MERGED = frozenset({"V_s", "V_p", "G_ss", "G_sp", "G_ps", "G_pp"})
-KINDS = {
+KINDS: dict[str, dict[str, FormKind]] = {
     SLOPE: {"right": Polynomial("d", "d", frozenset({"y", "x", "Phi"}), {}, OF_PAIRS)},
     LAYER: {"right": Polynomial("d", "1", frozenset({"y", "x", "s_t", "s_t-1", "Phi_0"}) | MERGED, {}, OF_PAIRS)},
     WEIGHTS: {

@@ -18,7 +18,7 @@ from ..engines.points import Kind, Point
 from ..engines.relations import Relation, Relations
 from .fixed_point import value
 from .mesa_gradient_step import WITHOUT_LAW, at_position, loss, state
-from .obligation import ClaimObligations, Forms, Obligation, Polynomial, Rational
+from .obligation import ClaimObligations, FormKind, Forms, Obligation, Polynomial, Rational
 
 SQUARES, ITERATION, WEIGHTS = "regularised least squares", "one step of the iteration", "the weights of a layer"
 RESIDUAL, ERROR = "the residual", "the gradient layer and the error"
@@ -327,10 +327,10 @@ OF_STEP = {"omega": (1,), "lambda": (-1,)}
 BLOCK = Polynomial("d", "d", frozenset(), OF_STEP)
 OMEGAS = {f"omega_{j}": (1,) for j in range(3)}
 IN_BOUNDS = frozenset({"mu", "gap"})
-KINDS = {
+KINDS: dict[str, dict[str, FormKind]] = {
     SQUARES: {"right": Polynomial("d", "d", frozenset({"y", "x", "Phi"}), {"lambda": (-1,)}, OF_PAIRS)},
     ITERATION: {"right": Polynomial("d", "1", frozenset({"x", "p", "s_t"}), OF_STEP, frozenset({"x"}))},
-    WEIGHTS: dict.fromkeys(BLOCKS, BLOCK),
+    WEIGHTS: {name: BLOCK for name in BLOCKS},
     RESIDUAL: {"iterate": Polynomial("d", "1", frozenset({"A", "s_t"}), OMEGAS)},
     ERROR: {},
     CONSTANT: {"omega": Rational(IN_BOUNDS), "rate": Rational(IN_BOUNDS)},

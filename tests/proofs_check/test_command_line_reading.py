@@ -128,6 +128,10 @@ SHAPES |= {
             "spectrum_bounds": (2,),
         },
     ),
+    "mesa-partial-observation": (
+        {"transition": [[0.6, -0.8], [0.8, 0.6]], "observation": [[1.0, 0.5]], "delays": 3, "noise_variance": 0.1},
+        {"next_step_map": (1, 3), "residual_covariance": (1, 1), "exists": (), "rank": ()},
+    ),
     "audit-mesa-richardson": (
         {"moment": [[1.0, 0.0], [0.0, 0.25]], "regulariser": 2.0, "state": [1.0, 1.0], "steps": 60},
         {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
