@@ -367,6 +367,15 @@ WORKS = (
         "2208.01066",
     ),
     Work(
+        "saad2003iterative",
+        "book",
+        ("Yousef Saad",),
+        "Iterative methods for sparse linear systems",
+        "SIAM",
+        2003,
+        {"edition": "2nd"},
+    ),
+    Work(
         "muirhead1982aspects",
         "book",
         ("Robb J. Muirhead",),

@@ -47,6 +47,10 @@ MODULES = {
     "mesa-learning-rate": "mesa_learning_rate",
     "mesa-trained-layer": "mesa_trained_layer",
     "audit-mesa-one-step": "mesa_trained_layer:refutation",
+    "mesa-gradient-step": "mesa_gradient_step",
+    "mesa-preconditioning": "mesa_preconditioning",
+    "audit-mesa-richardson": "mesa_preconditioning:refutation",
+    "mesa-partial-observation": "mesa_partial_observation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
