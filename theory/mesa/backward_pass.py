@@ -125,7 +125,7 @@ def letters_at(sequence: KeyValueSequence, pulls: Sequence[Array], t: int) -> di
     (cross_before, before), (cross, precision) = statistics(sequence, t - 1), statistics(sequence, t)
     inverse = exact_inverse(precision)
     return {
-        "B'": cross_before, "P'": before, "R": inverse, "Phi": cross @ inverse, "k": sequence.keys[t - 1],
+        "P'": before, "R": inverse, "B'": cross_before, "Phi": cross @ inverse, "k": sequence.keys[t - 1],
         "v": sequence.values[t - 1], "q": sequence.queries[t - 1], "g": pulls[t - 1],
         "gamma": sequence.forget[t - 1], "lam": sequence.regulariser,
     }  # fmt: skip
@@ -259,5 +259,3 @@ def points(name: str) -> list[dict[str, Any]]:
 
     sequences = [random_sequence(f"{name}/{k}", shape) for k, shape in enumerate(SHAPES)]
     return [{"sequence": one, "pulls": random_pulls(f"{name}/{k}", one)} for k, one in enumerate(sequences)]
-
-
