@@ -44,6 +44,7 @@ MODULES = {
     "gradient-flow-limit": "flow_limit",
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
+    "mesa-layer": "mesa_layer",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
