@@ -9,18 +9,29 @@ A case is plain data: keys (T, d), values (T, m), queries (T, d), regulariser, f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..training.threads import one_thread
+from .chunkwise_layer import outputs_by_chunks
 from .least_squares_layer import outputs_by_direct_solve, outputs_by_recursion
-from .rounding_bounds import condition_numbers, direct_bounds, gradient_bounds, recursion_bounds
+from .rounding_bounds import chunk_bounds, condition_numbers, direct_bounds, gradient_bounds, recursion_bounds
 
 Plain = Mapping[str, Any]
-FORMS = {"direct solve": outputs_by_direct_solve, "recursion": outputs_by_recursion}
-BOUNDS = {"direct solve": direct_bounds, "recursion": recursion_bounds}
+CHUNK = 4
+FORMS: dict[str, Any] = {
+    "direct solve": outputs_by_direct_solve,
+    "recursion": outputs_by_recursion,
+    "chunks": partial(outputs_by_chunks, chunk=CHUNK),
+}
+BOUNDS: dict[str, Any] = {
+    "direct solve": direct_bounds,
+    "recursion": recursion_bounds,
+    "chunks": partial(chunk_bounds, chunk=CHUNK),
+}
 INPUTS = ("keys", "values", "queries", "regulariser", "forget")
 
 
@@ -47,14 +58,14 @@ def linear_attention(keys: Any, values: Any, queries: Any, forget: Any) -> Any:
 
 
 @one_thread()
-def layer_outputs(cases: Sequence[Plain], device: str) -> dict[str, Any]:
-    """Per case and form: outputs (T, m) and bounds (T, m); per case linear attention and the largest condition number."""
+def layer_outputs(cases: Sequence[Plain], forms: Sequence[str], device: str) -> dict[str, Any]:
+    """Per case and form: outputs (T, m) and bounds on their errors; linear attention, the largest condition number."""
     found: dict[str, Any] = {"outputs": [], "rounding": [], "linear_attention": [], "condition": []}
     for case in cases:
         given = tensors(case, device)
         keys, values, queries, regulariser, forget = arrays(case)
-        outputs = {name: form(**given).tolist() for name, form in FORMS.items()}
-        rounding = {name: bound(*arrays(case)).tolist() for name, bound in BOUNDS.items()}
+        outputs = {name: FORMS[name](**given).tolist() for name in forms}
+        rounding = {name: BOUNDS[name](*arrays(case)).tolist() for name in forms}
         found["outputs"].append(outputs)
         found["rounding"].append(rounding)
         found["linear_attention"].append(linear_attention(keys, values, queries, forget).tolist())

@@ -145,3 +145,39 @@ def gradient_bounds(
         Bbar, Pbar, dB, dP = gate * Bbar, gate * Pbar, gate * dB, gate * dP
     found["regulariser"] = [len(keys[0]) * (dP + few * Pbar) / regulariser**2]
     return {name: [2 * one for one in bounds] for name, bounds in found.items()}
+
+
+# The chunkwise form
+
+
+def chunk_bounds(
+    keys: FloatArray,
+    values: FloatArray,
+    queries: FloatArray,
+    regulariser: float,
+    forget: FloatArray,
+    chunk: int,
+) -> FloatArray:
+    """On |do_t| of `outputs_by_chunks` with chunks of that many steps, (T, m), by norms.
+
+    o_t = G M^T qbar + sum_s w_s (z_s.qbar) has the factors M = L^-1 of a chunk's H and z, w by the Cholesky factor of its
+    A. A Cholesky factor of size n and its inverse are exact for a matrix that is off by 10 n^2 u of its norm or less, so
+    they are off by 10 n^2 u kappa, relative to norms [higham2002accuracy, Theorems 10.3 and 8.5]; kappa(A) is taken after
+    scaling A to a unit diagonal, which changes no rounding in its factor.
+    """
+    all_sums, found = sums_of(keys, values, regulariser, forget), np.zeros((len(keys), values.shape[1]))
+    norm, d = np.linalg.norm, keys.shape[1]
+    for first in range(0, len(keys), chunk):
+        part, at = slice(first, first + chunk), all_sums[first]
+        M = np.linalg.inv(np.linalg.cholesky(at.H))
+        zeta, turned, weights = np.cumprod(forget[part]), keys[part] @ M.T, at.G @ M.T
+        A = turned @ turned.T + np.diag(zeta)
+        scale = np.sqrt(np.diag(A))
+        L = np.linalg.cholesky(A)
+        rows = [float(norm(np.linalg.solve(L, one))) for one in (turned, values[part] - turned @ weights.T)]
+        of_H = (10 * d * d + at.roundings * d) * float(norm(at.H_size) * norm(at.R))
+        of_A = 10 * chunk * chunk * float(np.linalg.cond(A / np.outer(scale, scale)))
+        # z, w, M and G M^T enter as products of at most four, and A by K M^T twice
+        size = (float(norm(weights)) + rows[0] * rows[1]) * float(norm(M)) * norm(queries[part], axis=1)
+        found[part] = (8 * U * (of_H * (1 + float(norm(A)) / float(zeta.min())) + of_A) * size)[:, None]
+    return 2 * found

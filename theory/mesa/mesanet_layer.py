@@ -487,3 +487,100 @@ SHAPES = ((3, 2, 2), (4, 1, 2), (3, 3, 1), (4, 2, 3))
 def points(name: str) -> list[dict[str, Any]]:
     """Rational sequences with gates."""
     return [{"gated": gated_sequence(f"{name}/{k}", shape)} for k, shape in enumerate(SHAPES)]
+
+
+# The printed objective
+
+
+ONE_PAIR = GatedSequence(
+    KeyValueSequence(
+        *((np.array([[Fraction(1)]], dtype=object),) for _ in range(3)), forget=(Fraction(1),), regulariser=Fraction(1)
+    ),
+    (Fraction(1, 2),),
+    np.array([[Fraction(1)]], dtype=object),
+)  # fmt: skip
+
+
+def printed_equations() -> tuple[TracePolynomial, TracePolynomial]:
+    """(left, right) of the objective without the input gate: beta is 1 in the derived ones."""
+    left, right = (substitute(part, {}, {"beta": number(1)}) for part in normal_equations())
+    return left, right
+
+
+def at_counterexample() -> tuple[Fraction, Fraction]:
+    """(minimiser of the printed objective, what the recursion gives) at T = d = m = 1, k = v = Lambda = 1, beta = 1/2."""
+    ungated = replace(ONE_PAIR, inputs=(Fraction(1),))
+    printed = weights(ungated, 1)[0, 0]
+    found = np.asarray(formula().value({"gated": ONE_PAIR}))[0, 0]
+    return Fraction(printed), Fraction(found)
+
+
+def counterexample() -> dict[str, Any]:
+    """Plain numbers: beta = 1/2 makes 1/3 of what is 1/2 without it."""
+    printed, found = at_counterexample()
+    return {
+        "T": 1, "d": 1, "k_1": "1", "v_1": "1", "q_1": "1", "Lambda": "1", "gamma_1": "1", "beta_1": "1/2",
+        "Phi_1 of the printed objective": str(printed), "Phi_1 of the recursion": str(found),
+        "objective without the gate there": str(objective(replace(ONE_PAIR, inputs=(Fraction(1),)), 1, as_matrix(found))),
+        "its minimum": str(objective(replace(ONE_PAIR, inputs=(Fraction(1),)), 1, as_matrix(printed))),
+    }  # fmt: skip
+
+
+def as_matrix(value: Fraction) -> Array:
+    """1 x 1."""
+    return np.array([[value]], dtype=object)
+
+
+def ungated_at(seed: int) -> tuple[Array, Array]:
+    """The printed equations at the minimiser of the literal objective without gates."""
+    gated = gated_sequence(seed)
+    ungated = replace(gated, inputs=(Fraction(1),) * len(gated))
+    Phi, (G, H) = weights(ungated, len(gated)), sums(ungated, len(gated) - 1)
+    values = {**values_at(seed), "H'": H, "G'": G}
+    left, right = printed_equations()
+    zero = slope_of_objective(ungated, Phi)
+    return np.vstack([Phi @ evaluate(left, values), zero]), np.vstack([evaluate(right, values), 0 * zero])
+
+
+@cache
+def refutation() -> Derivation:
+    """The minimiser of the printed objective beside the recursion."""
+    left, right = printed_equations()
+    printed, found = at_counterexample()
+    steps = (
+        Step(
+            "as printed",
+            f"Phi_t [{to_text(left)}]",
+            to_text(right),
+            rf"\Phi_t \bigl({to_latex(left)}\bigr) \overset{{?}}{{=}} {to_latex(right)}",
+            "the normal equations of the objective without the input gate",
+            ungated_at,
+            forms={"left": left, "right": right},
+        ),
+        Step(
+            "counterexample",
+            "Phi_1 at T = d = 1, k = v = Lambda = 1, beta = 1/2",
+            f"{found} by the recursion, {printed} at the minimum of the printed objective",
+            rf"\Phi_1 = \tfrac{{{found.numerator}}}{{{found.denominator}}} \neq "
+            rf"\tfrac{{{printed.numerator}}}{{{printed.denominator}}}",
+            "1/2 (1 - Phi)^2 + 1/2 Phi^2 is least at 1/2; the recursion gives beta/(beta + 1)",
+            lambda seed: ([Fraction(1, 3), Fraction(1, 2), 1], [found, printed, int(found != printed)]),
+        ),
+    )
+    return Derivation(PRINTED, steps, {}, lambda seed: seed)
+
+
+PRINTED = Statement(
+    identifier="audit-mn-objective",
+    title="As printed: an objective without the input gate, a recursion with it",
+    latex=r"\arg\min_\Phi \tfrac12 \sum_{i\le t} \zeta_{ti} |v_i - \Phi k_i|^2 + \tfrac12 \operatorname{tr}(\Phi \Lambda "
+    r"\Phi^\top) \overset{?}{=} G_t (H_t + \Lambda)^{-1},\quad H_t = \gamma_t H_{t-1} + \beta_t k_t k_t^\top",
+    text=(
+        "The layer G_t (H_t + Lambda)^-1 with H_t = gamma_t H_{t-1} + beta_t k_t k_t^T and G_t = gamma_t G_{t-1} + "
+        "beta_t v_t k_t^T minimises 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T)."
+    ),
+    assumptions=("any keys and values, gates gamma_t and beta_t, Lambda positive definite",),
+    conventions="as printed; zeta_ti = gamma_{i+1} .. gamma_t",
+    sources=(Source("vonoswald2025mesanet", "Equations 4-8"),),
+    uses=("mesanet-layer",),
+)

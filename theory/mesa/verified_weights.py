@@ -119,12 +119,7 @@ def checked(keys: Any, values: Any, regulariser: Any, forget: Any) -> tuple[Floa
         raise AssumptionError(
             f"keys and values need one row for each time, got {len(K)} and {len(V)} rows; give both for the same times"
         )
-    F = real_array(forget, "forget")
-    F = np.full(len(K), float(F)) if F.ndim == 0 else F
-    if F.shape != (len(K),):
-        raise AssumptionError(
-            f"forget needs one gate for each of the {len(K)} times, or one number, got shape {F.shape}"
-        )
+    F = gates(forget, "forget", len(K))
     if F.min() <= 0 or F.max() > 1:
         wrong = F.min() if F.min() <= 0 else F.max()
         raise AssumptionError(
@@ -138,6 +133,18 @@ def checked(keys: Any, values: Any, regulariser: Any, forget: Any) -> tuple[Floa
             f"more than {MOST_WORK:.0g}; give a shorter sequence, or use the layer itself"
         )
     return K, V, check_positive(regulariser, "regulariser"), F
+
+
+def gates(value: Any, name: str, times: int) -> FloatArray:
+    """One number for each time, given as such or as one for all. Raises AssumptionError."""
+    array = real_array(value, name)
+    array = np.full(times, float(array)) if array.ndim == 0 else array
+    if array.shape != (times,):
+        raise AssumptionError(
+            f"{name} needs one gate for each of the {times} times, or one number, got shape {array.shape}; "
+            "give a list as long as keys"
+        )
+    return array
 
 
 def of_sequence(value: Any, name: str) -> FloatArray:
@@ -160,3 +167,51 @@ def mesa_weights(keys: Any, values: Any, regulariser: Any, forget: Any = 1.0) ->
     """
     found = [solved(*system) for system in systems(*checked(keys, values, regulariser, forget))]
     return np.array(found)
+
+
+# The layer with a constant regulariser and input gates
+
+
+def gated_systems(
+    keys: FloatArray, values: FloatArray, penalty: FloatArray, forget: FloatArray, input_gate: FloatArray
+) -> Iterator[tuple[Any, ...]]:
+    """(H_t + diag(penalty), G_t, the least penalty) for t = 1..T as whole numbers over one power of two."""
+    K, V, F, beta, ridge = (dyadic(one) for one in (keys, values, forget, input_gate, penalty))
+    shift = beta.shift + K.shift + max(K.shift, V.shift)
+    H = np.zeros((keys.shape[1],) * 2, dtype=int).astype(object)
+    G = np.zeros((values.shape[1], keys.shape[1]), dtype=int).astype(object)
+    for key, value, gate, given in zip(K.numbers, V.numbers, F.numbers, beta.numbers, strict=True):
+        H, G, shift = H * gate, G * gate, shift + F.shift
+        scaled = key * given
+        H = H + np.outer(scaled, key) * (1 << (shift - beta.shift - 2 * K.shift))
+        G = G + np.outer(value, scaled) * (1 << (shift - beta.shift - K.shift - V.shift))
+        common = max(shift, ridge.shift)
+        diagonal = ridge.numbers * (1 << (common - ridge.shift))
+        up = 1 << (common - shift)
+        yield H * up + np.diag(diagonal), G * up, min(diagonal)
+
+
+def mesanet_weights(keys: Any, values: Any, penalty: Any, forget: Any = 1.0, input_gate: Any = 1.0) -> FloatArray:
+    """G_t (H_t + diag(penalty))^-1 for all t, (T, m, d), as precise as `mesa_weights`: no eigenvalue is below the least
+    penalty.
+
+    keys (T, d), values (T, m), penalty (d) > 0, forget in [0, 1] and input_gate >= 0 (T) or one number each. Raises
+    AssumptionError.
+
+    >>> mesanet_weights([[1.0]], [[1.0]], [1.0], 1.0, 0.5).tolist()
+    [[[0.3333333333333333]]]
+    """
+    K, V, _, _ = checked(keys, values, 1.0, 1.0)
+    ridge = real_array(penalty, "penalty")
+    if ridge.shape != (K.shape[1],) or ridge.min() <= 0:
+        raise AssumptionError(
+            f"penalty needs the {K.shape[1]} diagonal entries of Lambda, all above 0, got {ridge.tolist()}; without a "
+            "regulariser the least squares need not have one solution"
+        )
+    F, beta = gates(forget, "forget", len(K)), gates(input_gate, "input_gate", len(K))
+    if F.min() < 0 or F.max() > 1 or beta.min() < 0:
+        raise AssumptionError(
+            f"forget needs gates from 0 to 1 and input_gate none below 0, got forget from {F.min():g} to {F.max():g} and "
+            f"input_gate from {beta.min():g}; a negative weight leaves the objective without a minimum"
+        )
+    return np.array([solved(*system) for system in gated_systems(K, V, ridge, F, beta)])

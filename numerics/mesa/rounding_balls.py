@@ -1,0 +1,105 @@
+r"""Numbers with a bound on what float64 has lost of them: a bound on the rounding of any short computation.
+
+Main statement
+    A ball (v, e) holds the exact result of the operations so far to within e of v. Sums, products and quotients of balls
+    add what the operation itself rounds, u |result|, to what its operands pass on. Sums of n products, which libraries
+    take in any order, get n u sum |a b| more.
+Every bound is an upper one; where a divisor's ball holds 0, it is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+U = float(np.finfo(np.float64).eps)  # twice the unit roundoff: pays for the rounding of the bounds themselves
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A number and a bound on its error."""
+
+    value: float
+    error: float = 0.0
+
+    def __add__(self, other: Ball) -> Ball:
+        value = self.value + other.value
+        return Ball(value, self.error + other.error + U * abs(value))
+
+    def __neg__(self) -> Ball:
+        return Ball(-self.value, self.error)
+
+    def __sub__(self, other: Ball) -> Ball:
+        return self + -other
+
+    def __mul__(self, other: Ball) -> Ball:
+        value = self.value * other.value
+        passed = abs(self.value) * other.error + self.error * (abs(other.value) + other.error)
+        return Ball(value, passed + U * abs(value))
+
+    def __truediv__(self, other: Ball) -> Ball:
+        least = abs(other.value) - other.error
+        if least <= 0:
+            return Ball(math.nan, math.inf)
+        value = self.value / other.value
+        return Ball(value, (self.error + abs(value) * other.error) / least + U * abs(value))
+
+
+Vector = list[Ball]
+Rows = list[Vector]
+
+
+def balls(numbers: Sequence[float]) -> Vector:
+    """Exact numbers."""
+    return [Ball(float(number)) for number in numbers]
+
+
+def dot(left: Vector, right: Vector) -> Ball:
+    """left.right, the sum taken in any order."""
+    products = [a * b for a, b in zip(left, right, strict=True)]
+    total = Ball(0.0)
+    for product in products:
+        total = total + product
+    return Ball(total.value, total.error + len(left) * U * sum(abs(one.value) + one.error for one in products))
+
+
+def applied(matrix: Rows, vector: Vector) -> Vector:
+    """A x."""
+    return [dot(row, vector) for row in matrix]
+
+
+def scaled(factor: Ball, vector: Vector) -> Vector:
+    """a x."""
+    return [factor * entry for entry in vector]
+
+
+def added(left: Vector, right: Vector) -> Vector:
+    """x + y."""
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def conjugate_gradients(A: Rows, q: Vector, start: Vector, steps: int) -> Vector:
+    """The steps of `gated_least_squares.conjugate_gradients` in balls."""
+    minus = Ball(-1.0)
+    x, r = start, added(q, scaled(minus, applied(A, start)))
+    p, size = r, dot(r, r)
+    for _ in range(steps):
+        if not size.value:
+            break
+        Ap = applied(A, p)
+        a = size / dot(p, Ap)
+        x, r = added(x, scaled(a, p)), added(r, scaled(-a, Ap))
+        size, before = dot(r, r), size
+        p = added(r, scaled(size / before, p))
+    return x
+
+
+def outer_step(matrix: Rows, forget: Ball, gate: Ball, left: Vector, right: Vector) -> Rows:
+    """f M + b x y^T."""
+    return [
+        [forget * entry + gate * x * y for entry, y in zip(row, right, strict=True)]
+        for row, x in zip(matrix, left, strict=True)
+    ]
