@@ -1,7 +1,7 @@
 r"""MesaNet's layer on given sequences: outputs by solving and by conjugate gradients, with bounds on their rounding.
 
 Main statements
-    gated_outputs         o_t by elimination and after `steps` conjugate gradients from x_0 = q
+    gated_outputs         o_t by elimination, or after `steps` conjugate gradients from x_0 = q
     gated_errors          for steps 0, 1, 2, ...: |x_n - x| in the norm of H_T + diag(a), and its condition number, from x_0 = 0
 A case is plain data: keys (T, d), values (T, m), queries (T, d), forget, gate (T), penalty (d).
 Rounding by elimination: as in `rounding_bounds`, with 3 t + 2 roundings of every sum.
@@ -62,15 +62,17 @@ def steps_bounds(case: Plain, steps: int) -> FloatArray:
 
 
 @one_thread()
-def gated_outputs(cases: Sequence[Plain], steps: int, device: str) -> dict[str, Any]:
-    """Per case: outputs (T, m) and bounds, by solving and after so many steps."""
-    found: dict[str, Any] = {"solved": [], "solved_rounding": [], "stepped": [], "stepped_rounding": []}
+def gated_outputs(cases: Sequence[Plain], steps: int | None, device: str) -> dict[str, Any]:
+    """Per case: outputs (T, m) after so many steps, or by elimination where that is None, and bounds on their errors."""
+    found: dict[str, Any] = {"outputs": [], "rounding": []}
     for case in cases:
         given = tensors(case, device)
-        found["solved"].append(outputs_by_solving(**given).tolist())
-        found["solved_rounding"].append(solving_bounds(case).tolist())
-        found["stepped"].append(outputs_by_conjugate_gradients(**given, steps=steps).tolist())
-        found["stepped_rounding"].append(steps_bounds(case, steps).tolist())
+        if steps is None:
+            outputs, rounding = outputs_by_solving(**given), solving_bounds(case)
+        else:
+            outputs, rounding = outputs_by_conjugate_gradients(**given, steps=steps), steps_bounds(case, steps)
+        found["outputs"].append(outputs.tolist())
+        found["rounding"].append(rounding.tolist())
     return found
 
 

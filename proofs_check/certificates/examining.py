@@ -45,6 +45,9 @@ MODULES = {
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
     "mesa-layer": "mesa_layer",
+    "mesanet-layer": "mesanet_layer",
+    "audit-mesa-limit": "mesanet_layer:limit_refutation",
+    "audit-mn-objective": "mesanet_layer:objective_refutation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.algebra.formulas import SingularSystemError
-from ...theory.mesa import backward_pass, mesa_layer, regulariser_limits
+from ...theory.mesa import backward_pass, mesa_layer, printed_limit, regulariser_limits
 from ...theory.mesa.key_value_sequences import KeyValueSequence
-from ...theory.mesa.verified_weights import mesa_weights
+from ...theory.mesa.verified_weights import decayed_sums, mesa_weights
 from ..claims.alterable import Alterable
+from ..claims.audit import Audit
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from ..claims.exact_checks import ExactCheck, Row
+from ..claims.exact_checks import ExactCheck, PrintedNumber, Row
 from ..claims.settings import FloatArray, generator
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict, decide
@@ -122,7 +123,9 @@ def task_of(measurement: str, name: str, **further: Any) -> Callable[[Budget], T
     )
 
 
-def outputs_task(name: str, forms: tuple[str, ...] = ("direct solve", "recursion", "chunks")) -> Callable[[Budget], Task]:
+def outputs_task(
+    name: str, forms: tuple[str, ...] = ("direct solve", "recursion", "chunks")
+) -> Callable[[Budget], Task]:
     """The layer's outputs by these forms on the cases of that name."""
     return task_of("layer_outputs", name, forms=list(forms))
 
@@ -391,6 +394,71 @@ def mesa_layer_claim(
     )  # fmt: skip
 
 
+# The printed limit
+
+
+ONE_PAIR: Case = {
+    "keys": [[1.0]], "values": [[1.0]], "queries": [[1.0]], "forget": [1.0], "regulariser": float(printed_limit.SMALL),
+}  # fmt: skip
+
+
+def counterexample_task(budget: Budget) -> Task:
+    parameters = {"cases": [ONE_PAIR], "forms": ["direct solve"]}
+    return Task(f"{MEASUREMENTS}:layer_outputs", parameters, budget.device, cost=0.02)
+
+
+def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
+    """The output at lambda = 2^-20 beside linear attention; allowed is what the rescaled output is away from it there."""
+    printed = float(printed_limit.printed_at(printed_limit.one_pair(printed_limit.SMALL))[0, 0])
+    measured = found["outputs"][0]["direct solve"][0][0]
+    letters = regulariser_limits.letters_at(printed_limit.one_pair(printed_limit.SMALL), 1)
+    allowed = float(abs(letters["c"] * letters["B"] @ letters["S"])[0, 0]) + found["rounding"][0]["direct solve"][0][0]
+    return measured, printed, allowed, abs(measured - printed) <= allowed
+
+
+AUDIT = Audit(
+    printed="As lambda -> 0 the mesa layer turns into linear attention.",
+    reading=(
+        "The layer is its output Phi_t q_t, with R_0 = lambda I, and linear attention is sum_i zeta_ti v_i (k_i.q_t). The "
+        "text of the paper was not at hand when this page was written."
+    ),
+    counterexample=printed_limit.counterexample,
+    corrected="mesa-layer",
+    correction=(
+        "The output goes to 0 with lambda, |o_t| <= (lambda/zeta_t0) |B_t| |q_t|; it is (zeta_t0/lambda) o_t that goes to "
+        "linear attention, and is never further from it than (lambda/zeta_t0) |B_t S_t| |q_t|."
+    ),
+    survives=(
+        "The direction: at small lambda the layer computes linear attention up to a factor, which without forgetting is the "
+        "constant lambda and can be taken up by the projection behind the layer. With forgetting the factor lambda/zeta_t0 "
+        "grows with t."
+    ),
+)
+
+
+def audit_claim() -> Claim:
+    """The printed limit at one pair."""
+    return Claim(
+        "audit-mesa-limit",
+        printed_limit.refutation,
+        PARAMETERS,
+        predict_limits,
+        (
+            PrintedNumber(
+                "output at lambda = 2^-20", counterexample_task, compare_with_printed,
+                lambda found: "1 pair, T = d = 1", "as the output",
+            ),
+        ),
+        "one pair; no formula of its own is altered: those of mesa-layer are",
+        audit=AUDIT,
+    )  # fmt: skip
+
+
+def predict_limits(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer's weights beside those of linear attention, both (T, m, d)."""
+    return {"printed": decayed_sums(**parameters).tolist(), "weights": mesa_weights(**parameters).tolist()}
+
+
 def claims() -> tuple[Claim, ...]:
-    """The claims of this module."""
-    return (mesa_layer_claim(),)
+    """The claim, and the printed statement that it corrects."""
+    return mesa_layer_claim(), audit_claim()

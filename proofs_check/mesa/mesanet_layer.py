@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 MEASUREMENTS = "iclcheck.numerics.mesa.gated_measurements"
 FormulaMaker = Callable[[], "Formula"]
 Case = dict[str, Any]
-SIZES = ((1, 1, 1), (4, 1, 2), (5, 2, 2), (5, 3, 2), (4, 4, 3))  # (T, d, m)
+SIZES = {  # (T, d, m); with d = 1 the first step leaves only rounding for the second
+    "outputs": ((1, 1, 1), (4, 1, 2), (5, 2, 2), (5, 3, 2), (4, 4, 3)),
+    "steps": ((4, 2, 2), (5, 3, 2), (4, 4, 3)),
+}
 STEPS_OF_BOUND = 8
 
 
@@ -55,9 +58,9 @@ def case_of(name: str, size: tuple[int, int, int], seed: int) -> Case:
 
 
 @cache
-def cases(seed: int) -> list[Case]:
-    """The sequences of the checks."""
-    return [case_of("outputs", size, seed) for size in SIZES]
+def cases(name: str, seed: int) -> list[Case]:
+    """The sequences of a check."""
+    return [case_of(name, size, seed) for size in SIZES[name]]
 
 
 @cache
@@ -76,31 +79,34 @@ def gated_sequence(case: Case) -> theory.GatedSequence:
     return theory.GatedSequence(sequence, inputs, np.array(penalty, dtype=object))
 
 
-def letters_of_cases(seed: int) -> list[Mapping[str, Any]]:
+def letters_of(name: str) -> Callable[[int], list[Mapping[str, Any]]]:
     """Where altered formulas are compared: the cases themselves."""
-    return [{"gated": gated_sequence(case)} for case in cases(seed)]
+    return lambda seed: [{"gated": gated_sequence(case)} for case in cases(name, seed)]
 
 
-def outputs_task(budget: Budget) -> Task:
-    """Outputs by elimination and after two steps."""
-    parameters = {"cases": cases(budget.seed), "steps": theory.STEPS}
-    return Task(f"{MEASUREMENTS}:gated_outputs", parameters, budget.device, cost=0.1)
+def task_of(name: str) -> Callable[[Budget], Task]:
+    """Outputs by elimination, or after two steps."""
+    steps = {"outputs": None, "steps": theory.STEPS}[name]
+    return lambda budget: Task(
+        f"{MEASUREMENTS}:gated_outputs", {"cases": cases(name, budget.seed), "steps": steps}, budget.device, cost=0.1
+    )
 
 
 @lru_cache(maxsize=8)
-def derived(formula: FormulaMaker, seed: int) -> list[FloatArray]:
+def derived(formula: FormulaMaker, name: str, seed: int) -> list[FloatArray]:
     """(T, m) for each case; kept, for one altered formula leaves the other as it is."""
-    return [in_floats(formula().value(letters)) for letters in letters_of_cases(seed)]
+    return [in_floats(formula().value(letters)) for letters in letters_of(name)(seed)]
 
 
-def rows_by(formula: FormulaMaker, form: str) -> Callable[[Budget, Values], list[Row]]:
+def rows_by(formula: FormulaMaker, name: str) -> Callable[[Budget, Values], list[Row]]:
     """Per case: relative difference over all t, and what rounding allows."""
 
     def rows(budget: Budget, found: Values) -> list[Row]:
-        measured, rounding = found[form], found[f"{form}_rounding"]
         return [
             relative_row(np.array(one), predicted, np.array(bound))
-            for one, predicted, bound in zip(measured, derived(formula, budget.seed), rounding, strict=True)
+            for one, predicted, bound in zip(
+                found["outputs"], derived(formula, name, budget.seed), found["rounding"], strict=True
+            )
         ]
 
     return rows
@@ -108,7 +114,7 @@ def rows_by(formula: FormulaMaker, form: str) -> Callable[[Budget, Values], list
 
 def ran_outputs(found: Values) -> str:
     """What was run, in words."""
-    return f"{sum(len(one) for one in found['solved'])} outputs of {len(found['solved'])} sequences"
+    return f"{sum(len(one) for one in found['outputs'])} outputs of {len(found['outputs'])} sequences"
 
 
 @dataclass(frozen=True)
@@ -175,10 +181,10 @@ def mesanet_layer_claim(outputs: FormulaMaker = theory.formula, iterates: Formul
         lambda parameters: {"weights": mesanet_weights(**parameters).tolist()},
         (
             ExactCheck(
-                "outputs at every t", outputs_task, rows_by(outputs, "solved"), ran_outputs, "as a relative difference"
+                "outputs at every t", task_of("outputs"), rows_by(outputs, "outputs"), ran_outputs, "as a relative difference"
             ),
             ExactCheck(
-                "after two conjugate gradients", outputs_task, rows_by(iterates, "stepped"), ran_outputs,
+                "after two conjugate gradients", task_of("steps"), rows_by(iterates, "steps"), ran_outputs,
                 "as a relative difference",
             ),
             BoundOnSteps(),
@@ -187,11 +193,11 @@ def mesanet_layer_claim(outputs: FormulaMaker = theory.formula, iterates: Formul
         "4); the bound for T = 12, d <= 8 and up to 8 steps, and at one system that meets it",
         (
             Alterable(
-                theory.formula, theory.points, letters_of_cases,
+                theory.formula, theory.points, letters_of("outputs"),
                 lambda altered: mesanet_layer_claim(outputs=lambda: altered), most=40,
             ),
             Alterable(
-                theory.iterates, theory.points, letters_of_cases,
+                theory.iterates, theory.points, letters_of("steps"),
                 lambda altered: mesanet_layer_claim(iterates=lambda: altered), most=30,
             ),
         ),
@@ -207,13 +213,13 @@ ONE_PAIR: Case = {
 
 
 def counterexample_task(budget: Budget) -> Task:
-    return Task(f"{MEASUREMENTS}:gated_outputs", {"cases": [ONE_PAIR], "steps": 0}, budget.device, cost=0.02)
+    return Task(f"{MEASUREMENTS}:gated_outputs", {"cases": [ONE_PAIR], "steps": None}, budget.device, cost=0.02)
 
 
 def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
     """The layer's output beside the minimiser of the printed objective."""
     printed, _ = theory.at_counterexample()
-    measured, allowed = found["solved"][0][0][0], found["solved_rounding"][0][0][0]
+    measured, allowed = found["outputs"][0][0][0], found["rounding"][0][0][0]
     return measured, float(printed), allowed, abs(measured - float(printed)) <= allowed
 
 

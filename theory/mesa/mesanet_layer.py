@@ -38,7 +38,17 @@ from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.formulas import Formula, SingularSystemError, Values
 from ..algebra.matrix_derivatives import gradient
 from ..algebra.printing import to_latex, to_text
-from ..algebra.trace_polynomials import TracePolynomial, degree, matrix, number, scalar, select, substitute, trace, vector
+from ..algebra.trace_polynomials import (
+    TracePolynomial,
+    degree,
+    matrix,
+    number,
+    scalar,
+    select,
+    substitute,
+    trace,
+    vector,
+)
 from .key_value_sequences import KeyValueSequence, discount, random_matrix, random_sequence
 from .mesa_layer import FORGET, KEY, PHI, VALUE
 
@@ -309,7 +319,9 @@ def starts_at(seed: int) -> tuple[Array, Array]:
         attention = attention + score * sequence.values[i - 1]
     above, below = (evaluate(part, {"q": query, "A": system}) for part in first_step())
     once = conjugate_gradients(parts, system, query, 0 * query, 1)
-    return np.vstack([G @ conjugate_gradients(parts, system, query, query, 0), once]), np.vstack([attention, above / below])
+    return np.vstack([G @ conjugate_gradients(parts, system, query, query, 0), once]), np.vstack(
+        [attention, above / below]
+    )
 
 
 @cache

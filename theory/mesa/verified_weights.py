@@ -169,6 +169,29 @@ def mesa_weights(keys: Any, values: Any, regulariser: Any, forget: Any = 1.0) ->
     return np.array(found)
 
 
+def decayed_sums(keys: Any, values: Any, regulariser: Any, forget: Any = 1.0) -> FloatArray:
+    """B_t = sum_i zeta_ti v_i k_i^T for all t, (T, m, d): the weights of linear attention. Raises AssumptionError.
+
+    >>> decayed_sums([[1.0], [1.0]], [[1.0], [1.0]], 1.0, 0.5).tolist()
+    [[[1.0]], [[1.5]]]
+    """
+    K, V, lam, F = checked(keys, values, regulariser, forget)
+    # N_t is lambda B_t, and the scale of a system is zeta_t0 over the product of the gates
+    found = []
+    for (_, N, zeta), gate in zip(systems(K, V, lam, F), exact_products(F), strict=True):
+        scale = Fraction(zeta) / gate * Fraction(lam)
+        found.append([[float(Fraction(int(entry)) / scale) for entry in row] for row in N])
+    return np.array(found)
+
+
+def exact_products(gates_: FloatArray) -> Iterator[Fraction]:
+    """zeta_t0 for t = 1..T."""
+    product = Fraction(1)
+    for gate in gates_:
+        product *= Fraction(float(gate))
+        yield product
+
+
 # The layer with a constant regulariser and input gates
 
 
