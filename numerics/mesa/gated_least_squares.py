@@ -6,7 +6,8 @@ Main statements
     outputs_by_solving                 x_t by elimination
     outputs_by_conjugate_gradients     x_t after n steps [hestenes1952methods] from q_t, from 0, or from q_t over the
                                        diagonal of H_t + diag(a)
-Readable and slow: a loop over t in Python. Shapes: keys, queries (T, d), values (T, m), forget and gate (T), penalty (d).
+Readable and slow: a loop over t in Python. Shapes: keys, queries (T, d), values (T, m), forget and gate (T), penalty
+(d).
 """
 
 from __future__ import annotations

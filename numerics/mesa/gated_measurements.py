@@ -2,7 +2,8 @@ r"""MesaNet's layer on given sequences: outputs by solving and by conjugate grad
 
 Main statements
     gated_outputs         o_t by elimination, or after `steps` conjugate gradients from x_0 = q
-    gated_errors          for steps 0, 1, 2, ...: |x_n - x| in the norm of H_T + diag(a), and its condition number, from x_0 = 0
+    gated_errors          for steps 0, 1, 2, ...: |x_n - x| in the norm of H_T + diag(a), and its condition number, from
+                          x_0 = 0
 A case is plain data: keys (T, d), values (T, m), queries (T, d), forget, gate (T), penalty (d).
 Rounding by elimination: as in `rounding_bounds`, with 3 t + 2 roundings of every sum.
 """
@@ -25,7 +26,7 @@ Plain = Mapping[str, Any]
 INPUTS = ("keys", "values", "queries", "forget", "gate", "penalty")
 
 
-def tensors(case: Plain, device: str) -> dict[str, torch.Tensor]:
+def tensors(case: Plain, device: str) -> dict[str, Any]:
     """The inputs of the layer in float64."""
     return {name: torch.tensor(case[name], dtype=torch.float64, device=device) for name in INPUTS}
 
@@ -63,7 +64,7 @@ def steps_bounds(case: Plain, steps: int) -> FloatArray:
 
 @one_thread()
 def gated_outputs(cases: Sequence[Plain], steps: int | None, device: str) -> dict[str, Any]:
-    """Per case: outputs (T, m) after so many steps, or by elimination where that is None, and bounds on their errors."""
+    """Per case: outputs (T, m) after so many steps (by elimination where that is None), and bounds on their errors."""
     found: dict[str, Any] = {"outputs": [], "rounding": []}
     for case in cases:
         given = tensors(case, device)

@@ -40,7 +40,7 @@ def tensors(case: Plain, device: str) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(case[name], dtype=torch.float64, device=device) for name in INPUTS}
 
 
-def arrays(case: Plain) -> tuple[Any, ...]:
+def arrays(case: Plain) -> tuple[Any, Any, Any, float, Any]:
     """The same for a bound."""
     keys, values, queries, forget = (
         np.array(case[name], dtype=float) for name in ("keys", "values", "queries", "forget")

@@ -1,9 +1,9 @@
 r"""Numbers with a bound on what float64 has lost of them: a bound on the rounding of any short computation.
 
 Main statement
-    A ball (v, e) holds the exact result of the operations so far to within e of v. Sums, products and quotients of balls
-    add what the operation itself rounds, u |result|, to what its operands pass on. Sums of n products, which libraries
-    take in any order, get n u sum |a b| more.
+    A ball (v, e) holds the exact result of the operations so far to within e of v. Sums, products and quotients of
+    balls add what the operation itself rounds, u |result|, to what its operands pass on. Sums of n products, which
+    libraries take in any order, get n u sum |a b| more.
 Every bound is an upper one; where a divisor's ball holds 0, it is infinite.
 """
 

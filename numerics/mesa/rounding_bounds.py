@@ -2,14 +2,15 @@ r"""What float64 may lose in the mesa layer: running error bounds for its plain 
 
 With u = 2^-53, H_t and G_t the sums of `least_squares_layer` and R_t = H_t^-1, to first order in u:
 Main statements
-    sums           an entry of H_t or G_t passes 2 t + 1 roundings: |dH_t| <= (2 t + 1) u |H|_t, with |H|_t the same sum of
-                   absolute values
-    direct         solving by elimination with row exchanges is exact for H_t + E, |E| <= 3 d u |L| |U| [higham2002accuracy,
-                   Theorem 9.4], where |L| <= 1 and |U| <= 2^(d-1) max |H| entrywise; so
+    sums           an entry of H_t or G_t passes 2 t + 1 roundings: |dH_t| <= (2 t + 1) u |H|_t, with |H|_t the same sum
+                   of absolute values
+    direct         solving by elimination with row exchanges is exact for H_t + E, |E| <= 3 d u |L| |U|
+                   [higham2002accuracy, Theorem 9.4], where |L| <= 1 and |U| <= 2^(d-1) max |H| entrywise; so
                    |dPhi_t| <= (|dG_t| + |Phi_t| (|dH_t| + E)) |R_t|
     recursion      a step adds the roundings D_t of its own terms, entry by entry, and maps what is there by
-                   dR -> gamma R_t H_{t-1} dR H_{t-1} R_t, which does not grow in the norm |H_t^(1/2) dR H_t^(1/2)|, since
-                   gamma H_{t-1} <= H_t; so the relative error of R_t is at most the sum of the relative sizes of D_1 .. D_t
+                   dR -> gamma R_t H_{t-1} dR H_{t-1} R_t, which does not grow in the norm |H_t^(1/2) dR H_t^(1/2)|,
+                   since gamma H_{t-1} <= H_t; so the relative error of R_t is at most the sum of the relative sizes of
+                   D_1 .. D_t
     gradients      of the direct form: norms of every product of the chain rule, with the relative errors of its factors
 Every bound is doubled, for terms of second order and for its own rounding. In words: the roundings of a step times the
 condition number of H_t, times u.
@@ -160,10 +161,10 @@ def chunk_bounds(
 ) -> FloatArray:
     """On |do_t| of `outputs_by_chunks` with chunks of that many steps, (T, m), by norms.
 
-    o_t = G M^T qbar + sum_s w_s (z_s.qbar) has the factors M = L^-1 of a chunk's H and z, w by the Cholesky factor of its
-    A. A Cholesky factor of size n and its inverse are exact for a matrix that is off by 10 n^2 u of its norm or less, so
-    they are off by 10 n^2 u kappa, relative to norms [higham2002accuracy, Theorems 10.3 and 8.5]; kappa(A) is taken after
-    scaling A to a unit diagonal, which changes no rounding in its factor.
+    o_t = G M^T qbar + sum_s w_s (z_s.qbar) has the factors M = L^-1 of a chunk's H and z, w by the Cholesky factor of
+    its A. A Cholesky factor of size n and its inverse are exact for a matrix that is off by 10 n^2 u of its norm or
+    less, so they are off by 10 n^2 u kappa, relative to norms [higham2002accuracy, Theorems 10.3 and 8.5]; kappa(A) is
+    taken after scaling A to a unit diagonal, which changes no rounding in its factor.
     """
     all_sums, found = sums_of(keys, values, regulariser, forget), np.zeros((len(keys), values.shape[1]))
     norm, d = np.linalg.norm, keys.shape[1]

@@ -1,13 +1,15 @@
 r"""The claim mesa-layer: the real layer is regularised least squares at every t, with the derived gradients and limits.
 
 Five checks
-    outputs at every t        the layer's plain forms in float64 against the derived weights, computed in rational numbers
-                              for the very same inputs; what is left is the layer's own rounding, which is bounded
+    outputs at every t        the layer's plain forms in float64 against the derived weights, computed in rational
+                              numbers for the very same inputs; what is left is the layer's own rounding, which is
+                              bounded
     outputs, ill-conditioned  the same at condition numbers up to 1e10, where float64 leaves three digits
     long sequences            up to 64 times, against the weights that `predict` gives
     gradients                 automatic differentiation through the layer, against the derived backward pass
     small lambda              (zeta_t0/lambda) o_t minus linear attention, against the derived remainder, in units of it
-    the bound at small lambda no output is further from linear attention than the derived bound, and some come close to it
+    the bound at small lambda no output is further from linear attention than the derived bound, and some come close to
+    it
 The audit puts the printed limit, linear attention without a factor, to the outputs at small lambda.
 """
 
@@ -43,7 +45,7 @@ Case = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """T, d, m, the power of two that lambda is, the least gate in sixteenths, and how much keys differ from collinear."""
+    """T, d, m, the power of two that lambda is, the least gate in sixteenths, and how close keys are to collinear."""
 
     times: int
     d: int
@@ -143,7 +145,7 @@ def in_floats(exact: Any) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def derived_outputs(formula: FormulaMaker, name: str, seed: int) -> list[FloatArray]:
-    """Phi_t q_t of a formula for the weights, (T, m) for each case; kept, for altered gradients leave them as they are."""
+    """Phi_t q_t of a formula for the weights, (T, m) for each case; kept, for altered gradients do not change them."""
     found = []
     for case in cases_of(name, seed):
         sequence = sequence_of(case)
@@ -298,7 +300,8 @@ class BoundAtSmallLambda:
         gap = max(1 - measured, 0.0) + 2 * rounding
         return Verdict(
             self.name, decide(all(ratio <= 1 + off for ratio, off in ratios), gap, self.resolution), measured, 1.0,
-            rounding, gap, "of the bound, at most", 0.0, 0.0, f"{len(ratios)} outputs of {len(SHAPES['small lambda'])} sequences", {},
+            rounding, gap, "of the bound, at most", 0.0, 0.0,
+            f"{len(ratios)} outputs of {len(SHAPES['small lambda'])} sequences", {},
         )  # fmt: skip
 
     def ratios(self, case: Case, found: Values, place: int) -> list[tuple[float, float]]:
@@ -365,14 +368,15 @@ def mesa_layer_claim(
                 "as a relative difference",
             ),
             ExactCheck(
-                "small lambda", outputs_task("small lambda", ("direct solve",)), rows_of_remainder(remainder), ran_outputs,
+                "small lambda", outputs_task("small lambda", ("direct solve",)), rows_of_remainder(remainder),
+                ran_outputs,
                 "in units of the distance of (zeta_t0/lambda) o_t from linear attention",
             ),
             BoundAtSmallLambda(),
         ),
-        "sequences of T <= 6 random pairs against weights in rational numbers (d <= 4, m <= 3, lambda from 2^-10 to 2^10, "
-        "gates from 1/16 to 1, condition numbers up to 1e6; apart from these, up to 1e10), T <= 64 and d <= 8 against "
-        "verified ones; gradients at T <= 5, lambda from 1/4 to 8; small lambda from 2^-8 to 2^-20",
+        "sequences of T <= 6 random pairs against weights in rational numbers (d <= 4, m <= 3, lambda from 2^-10 to "
+        "2^10, gates from 1/16 to 1, condition numbers up to 1e6; apart from these, up to 1e10), T <= 64 and d <= 8 "
+        "against verified ones; gradients at T <= 5, lambda from 1/4 to 8; small lambda from 2^-8 to 2^-20",
         (
             Alterable(
                 mesa_layer.recursion, mesa_layer.points, letters_of("plain"),
@@ -408,7 +412,7 @@ def counterexample_task(budget: Budget) -> Task:
 
 
 def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
-    """The output at lambda = 2^-20 beside linear attention; allowed is what the rescaled output is away from it there."""
+    """The output at lambda = 2^-20 beside linear attention; allowed is how far the rescaled output is from it there."""
     printed = float(printed_limit.printed_at(printed_limit.one_pair(printed_limit.SMALL))[0, 0])
     measured = found["outputs"][0]["direct solve"][0][0]
     letters = regulariser_limits.letters_at(printed_limit.one_pair(printed_limit.SMALL), 1)
@@ -419,19 +423,19 @@ def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
 AUDIT = Audit(
     printed="As lambda -> 0 the mesa layer turns into linear attention.",
     reading=(
-        "The layer is its output Phi_t q_t, with R_0 = lambda I, and linear attention is sum_i zeta_ti v_i (k_i.q_t). The "
-        "text of the paper was not at hand when this page was written."
+        "The layer is its output Phi_t q_t, with R_0 = lambda I, and linear attention is sum_i zeta_ti v_i (k_i.q_t). "
+        "The text of the paper was not at hand when this page was written."
     ),
     counterexample=printed_limit.counterexample,
     corrected="mesa-layer",
     correction=(
-        "The output goes to 0 with lambda, |o_t| <= (lambda/zeta_t0) |B_t| |q_t|; it is (zeta_t0/lambda) o_t that goes to "
-        "linear attention, and is never further from it than (lambda/zeta_t0) |B_t S_t| |q_t|."
+        "The output goes to 0 with lambda, |o_t| <= (lambda/zeta_t0) |B_t| |q_t|; it is (zeta_t0/lambda) o_t that goes "
+        "to linear attention, and is never further from it than (lambda/zeta_t0) |B_t S_t| |q_t|."
     ),
     survives=(
-        "The direction: at small lambda the layer computes linear attention up to a factor, which without forgetting is the "
-        "constant lambda and can be taken up by the projection behind the layer. With forgetting the factor lambda/zeta_t0 "
-        "grows with t."
+        "The direction: at small lambda the layer computes linear attention up to a factor, which without forgetting "
+        "is the constant lambda and can be taken up by the projection behind the layer. With forgetting the factor "
+        "lambda/zeta_t0 grows with t."
     ),
 )
 

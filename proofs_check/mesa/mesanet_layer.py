@@ -2,7 +2,8 @@ r"""The claim mesanet-layer: the recursion with an input gate and the objective 
 
 Three checks
     outputs at every t              the layer solved by elimination, against the derived weights in rational numbers
-    after two conjugate gradients   the layer after two steps from x_0 = q, against the derived steps in rational numbers
+    after two conjugate gradients   the layer after two steps from x_0 = q, against the derived steps in rational
+                                    numbers
     the bound on conjugate gradients no error after n steps is above the derived bound; after d steps nothing is left
 The audit puts the minimiser of the printed objective, without the input gate, to the layer at one pair.
 """
@@ -121,8 +122,8 @@ def ran_outputs(found: Values) -> str:
 class BoundOnSteps:
     """|x_n - x| in the norm of H + Lambda, from x_0 = 0, in units of the derived bound: never above 1.
 
-    Rounding moves a relative error by some 1e-13 at condition numbers below 1e3; errors below RESOLVED are not compared,
-    and after d steps they have to be there.
+    Rounding moves a relative error by some 1e-13 at condition numbers below 1e3; errors below RESOLVED are not
+    compared, and after d steps they have to be there.
     """
 
     resolution: float = 0.05
@@ -150,8 +151,8 @@ class BoundOnSteps:
         gap = max(1 - measured, 0.0) + 2 * allowed
         ran = f"{len(ratios)} errors of {len(found['errors'])} sequences; {max(left):.0e} left after d steps"
         return Verdict(
-            self.name, decide(holds, gap, self.resolution), measured, 1.0, allowed, gap, "of the bound, at most", 0.0, 0.0,
-            ran, {},
+            self.name, decide(holds, gap, self.resolution), measured, 1.0, allowed, gap, "of the bound, at most",
+            0.0, 0.0, ran, {},
         )  # fmt: skip
 
 
@@ -181,7 +182,8 @@ def mesanet_layer_claim(outputs: FormulaMaker = theory.formula, iterates: Formul
         lambda parameters: {"weights": mesanet_weights(**parameters).tolist()},
         (
             ExactCheck(
-                "outputs at every t", task_of("outputs"), rows_by(outputs, "outputs"), ran_outputs, "as a relative difference"
+                "outputs at every t", task_of("outputs"), rows_by(outputs, "outputs"), ran_outputs,
+                "as a relative difference",
             ),
             ExactCheck(
                 "after two conjugate gradients", task_of("steps"), rows_by(iterates, "steps"), ran_outputs,
@@ -189,8 +191,8 @@ def mesanet_layer_claim(outputs: FormulaMaker = theory.formula, iterates: Formul
             ),
             BoundOnSteps(),
         ),
-        "sequences of T <= 5 random pairs (d <= 4, m <= 3, gates gamma from 1/2 to 1, beta from 1/8 to 2, Lambda from 1 to "
-        "4); the bound for T = 12, d <= 8 and up to 8 steps, and at one system that meets it",
+        "sequences of T <= 5 random pairs (d <= 4, m <= 3, gates gamma from 1/2 to 1, beta from 1/8 to 2, Lambda from "
+        "1 to 4); the bound for T = 12, d <= 8 and up to 8 steps, and at one system that meets it",
         (
             Alterable(
                 theory.formula, theory.points, letters_of("outputs"),
@@ -225,9 +227,9 @@ def compare_with_printed(found: Values) -> tuple[float, float, float, bool]:
 
 AUDIT = Audit(
     printed=(
-        "The layer o_t = G_t (H_t + Lambda)^-1 q_t with H_t = gamma_t H_{t-1} + beta_t k_t k_t^T and G_t = gamma_t G_{t-1} + "
-        "beta_t v_t k_t^T minimises 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T), "
-        "zeta_ti = gamma_{i+1} .. gamma_t."
+        "The layer o_t = G_t (H_t + Lambda)^-1 q_t with H_t = gamma_t H_{t-1} + beta_t k_t k_t^T and G_t = gamma_t "
+        "G_{t-1} + beta_t v_t k_t^T minimises 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T), zeta_ti "
+        "= gamma_{i+1} .. gamma_t."
     ),
     reading=(
         "The objective of Equation 4 and the recursion of Equations 5-8 in our notation, the regulariser read as "
@@ -237,8 +239,8 @@ AUDIT = Audit(
     corrected="mesanet-layer",
     correction="The minimiser is that of the objective in which beta_i multiplies the i-th squared error.",
     survives=(
-        "The layer, its conjugate gradients and its training: the input gate is a weight of the objective, as the forget "
-        "gates are. With beta = 1 the printed objective is the right one."
+        "The layer, its conjugate gradients and its training: the input gate is a weight of the objective, as the "
+        "forget gates are. With beta = 1 the printed objective is the right one."
     ),
 )
 

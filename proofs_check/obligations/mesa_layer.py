@@ -1,8 +1,8 @@
 r"""Obligations of mesa-layer: one step of the normal equations forwards and back, its adjoint, and both limits.
 
 R' and R'^-1 (here the letter P) are independent letters wherever a product cancels them by name: what holds for
-independent letters holds for a matrix and its inverse. Keys and values have one dimension here, m = d: with m < d or d < m
-rows of zeros are added to the values, or to the keys, which adds rows of zeros to Phi, or a block lambda I to R.
+independent letters holds for a matrix and its inverse. Keys and values have one dimension here, m = d: with m < d or d
+< m rows of zeros are added to the values, or to the keys, which adds rows of zeros to Phi, or a block lambda I to R.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import flint
 
 from ..engines.expressions import Expression, evaluate, read_expression, times
-from ..engines.identities import Identity
-from ..engines.key_value_sequences import derivative, discount, random_sequence, slope, sums, weights
+from ..engines.identities import Identity, refuse_unless_zero
 from ..engines.key_value_sequences import Sequence as KeyValues
+from ..engines.key_value_sequences import derivative, discount, random_sequence, slope, sums, weights
 from ..engines.layer import dot
 from ..engines.matrices import Matrix
-from ..engines.points import Kind, Point
+from ..engines.points import Kind, Point, make_point
 from ..engines.refusals import RefutedError
 from .fixed_point import half, value
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial
@@ -91,7 +91,7 @@ def normal_obligation(forms: Forms) -> Identity:
     gradient = forms.expression(GRADIENT, "right")
     left, right = (forms.expression(NORMAL, name) for name in ("left", "right"))
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         return point["Phi"] @ value(left, point) - value(right, point) - value(gradient, point)
 
     return identity(difference, STEP, gradient, left, right)
@@ -102,7 +102,7 @@ def update_obligation(forms: Forms) -> Identity:
     left, numerator = forms.expression(NORMAL, "left"), forms.expression(UPDATE, "numerator")
     denominator, product = forms.expression(UPDATE, "denominator"), times(left, numerator)
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         return value(product, point) - point["I"] * value(denominator, point)
 
     return identity(difference, STEP, product, denominator)
@@ -125,7 +125,7 @@ def delta_obligation(forms: Forms) -> Identity:
     change, denominator = (forms.expression(DELTA, name) for name in ("change", "denominator"))
     product = times(change, left)
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         rest = point["Phi'"] @ value(left, point) - value(right, point)
         return value(product, point) + rest * value(denominator, point)
 
@@ -152,7 +152,7 @@ def back_obligation(forms: Forms) -> Identity:
     numerator, denominator = (forms.expression(BACK, name) for name in ("numerator", "denominator"))
     product = times(matrix_form("R^-1"), numerator)
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         rest = outer(point["k"], point["k"]) @ value(numerator, point)
         return value(product, point) - rest - point["I"] * (value(denominator, point) * point["gamma"])
 
@@ -164,7 +164,7 @@ def change_back_obligation(forms: Forms) -> Identity:
     change, denominator = (forms.expression(BACK, name) for name in ("change", "denominator"))
     product = times(change, matrix_form("R^-1"))
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         k = point["k"]
         rest = outer(point["v"] - point["Phi"] @ k, k) * value(denominator, point)
         return value(product, point) - value(change, point) @ outer(k, k) + rest
@@ -206,7 +206,7 @@ def adjugate(point: Point, matrix: Matrix) -> Matrix:
     """adj(P), with P adj(P) = det(P) I."""
     d = point.dimension
     if d == 1:
-        return point["I"]
+        return point.matrix("I")
     return Matrix.build(d, d, lambda i, j: determinant(without(matrix, j, i)) * (-1) ** (i + j))
 
 
@@ -224,7 +224,9 @@ class InDimensions:
 
     def check(self, seed: str) -> None:
         """Test it; raises RefutedError."""
-        Identity(self.difference, self.letters, {}, 0, 0, -1, self.dimensions).check(seed)
+        del seed
+        for d in self.dimensions:
+            refuse_unless_zero(self.difference(make_point(self.letters, d, None, {})), f"for d = {d}")
 
 
 def determinant_obligation(forms: Forms) -> InDimensions:
@@ -288,7 +290,7 @@ def derivative_of_inverse_obligation(forms: Forms) -> Identity:
     del forms
     letters: dict[str, Kind] = {"P": "symmetric", "R": "symmetric", "dP": "symmetric"}
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         P, R, dP, one = (point[name] for name in ("P", "R", "dP", "I"))
         off = P @ R - one
         second = (dP @ R) @ (dP @ R)
@@ -298,8 +300,8 @@ def derivative_of_inverse_obligation(forms: Forms) -> Identity:
 
 
 PASSING: dict[str, Kind] = {
-    "Bbar": "matrix", "Pbar": "symmetric", "B'": "matrix", "P'": "symmetric", "k": "vector", "v": "vector", "z": "vector",
-    "gamma": "scalar", "h": "scalar", "dB": "matrix", "dP": "symmetric",
+    "Bbar": "matrix", "Pbar": "symmetric", "B'": "matrix", "P'": "symmetric", "k": "vector", "v": "vector",
+    "z": "vector", "gamma": "scalar", "h": "scalar", "dB": "matrix", "dP": "symmetric",
 }  # fmt: skip
 
 
@@ -336,7 +338,7 @@ def passed_obligation(forms: Forms) -> Identity:
 
 
 def regulariser_obligation(forms: Forms) -> Identity:
-    """(1/mu - 1/lambda) tr(Pbar) = (mu - lambda)(form at lambda), up to (mu - lambda)^2: with t = 1/lambda, -t^2 tr Pbar."""
+    """form = -t^2 tr(Pbar) with t = 1/lambda: the derivative of t tr(Pbar) in lambda."""
     form = forms.expression(WHOLE, "regulariser")
     letters: dict[str, Kind] = {"Pbar": "symmetric", "1/lam": "scalar"}
 
@@ -355,14 +357,15 @@ LIMIT: dict[str, Kind] = {"B": "matrix", "S": "symmetric", "R": "symmetric", "S^
 
 def off_inverse(point: Point) -> Matrix:
     """(I/c + S) R - I: zero where R is the inverse."""
-    return (point["I"] * point["1/c"] + point["S"]) @ point["R"] - point["I"]
+    eye = point.matrix("I")
+    return (eye * point["1/c"] + point["S"]) @ point["R"] - eye
 
 
 def small_obligation(forms: Forms) -> Identity:
     """B R/c - B - remainder = B ((I/c + S) R - I)."""
     form = forms.expression(SMALL, "remainder")
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         B = point["B"]
         return B @ point["R"] * point["1/c"] - B - value(form, point) - B @ off_inverse(point)
 
@@ -373,7 +376,7 @@ def large_obligation(forms: Forms) -> Identity:
     """B R - B S^-1 - remainder = B S^-1 ((I/c + S) R - I) + B (I - S^-1 S) R."""
     form = forms.expression(LARGE, "remainder")
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         B, R, X = point["B"], point["R"], point["S^-1"]
         rest = B @ X @ off_inverse(point) + B @ (point["I"] - X @ point["S"]) @ R
         return B @ R - B @ X - value(form, point) - rest
@@ -463,7 +466,8 @@ def recursion_obligation(forms: Forms) -> RandomSequences:
         sequence = square_sequence(given)
         size = sequence.keys[0].nrows()
         R = flint.fmpq_mat(size, size, [sequence.regulariser * int(i == j) for i in range(size) for j in range(size)])
-        Phi, states, pairs = flint.fmpq_mat(size, size), [], []
+        Phi, states = flint.fmpq_mat(size, size), []
+        pairs: list[tuple[Any, Any]] = []
         for t, (k, v, gate) in enumerate(zip(sequence.keys, sequence.values, sequence.gates, strict=True), start=1):
             states.append((R, Phi))
             letters = {"R'": R, "Phi'": Phi, "k": k, "v": v, "gamma": gate}
@@ -524,7 +528,8 @@ def backward(forms: Forms, sequence: KeyValues, direction: KeyValues, pulls: lis
         (cross_before, before), (sum_cross, now) = sums(sequence, t - 1), sums(sequence, t)
         letters = {
             "k": sequence.keys[t - 1], "v": sequence.values[t - 1], "q": sequence.queries[t - 1], "g": pulls[t - 1],
-            "gamma": sequence.gates[t - 1], "R": now.inv(), "Phi": sum_cross * now.inv(), "B'": cross_before, "P'": before,
+            "gamma": sequence.gates[t - 1], "R": now.inv(), "Phi": sum_cross * now.inv(), "B'": cross_before,
+            "P'": before,
         }  # fmt: skip
         cross = cross + as_numbers(at(pull["cross"], letters))
         precision = precision + as_numbers(at(pull["precision"], letters))
@@ -549,8 +554,8 @@ def polynomial(letters: str, powers: Mapping[str, tuple[int, ...]], rows: str = 
 ONE = {"gamma": (1,)}
 TWO = {"gamma": (1, 2)}
 INDUCTION = (
-    "The induction over t: L_0 = |Phi|^2/(2 lambda), L_t = gamma_t L_{t-1} + 1/2 |v_t - Phi k_t|^2, and a quadratic is given "
-    "by its minimum, its second derivative and a constant. Whole sequences are confirmed at random rational ones."
+    "The induction over t: L_0 = |Phi|^2/(2 lambda), L_t = gamma_t L_{t-1} + 1/2 |v_t - Phi k_t|^2, and a quadratic is "
+    "given by its minimum, its second derivative and a constant. Whole sequences are confirmed at random rational ones."
 )
 SIGNS = (
     "Positive definite R' stays so: gamma R'^-1 + k k^T is positive definite for gamma > 0, so gamma + s > 0 and "
@@ -568,7 +573,8 @@ def obligations() -> ClaimObligations:
         "mesa-layer",
         (
             "any keys, values and queries; lambda > 0, 0 < gamma_t <= 1",
-            "L_t = 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + zeta_t0/(2 lambda) |Phi|_F^2, zeta_ti = gamma_{i+1} .. gamma_t",
+            "L_t = 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + zeta_t0/(2 lambda) |Phi|_F^2, zeta_ti = gamma_{i+1} .. "
+            "gamma_t",
         ),
         {
             GRADIENT: {"right": polynomial("Phi Phi' R'^-1 k v", ONE)},
@@ -596,7 +602,9 @@ def obligations() -> ClaimObligations:
             LARGE: {"remainder": polynomial("B S^-1 R", {"c": (-1,)})},
         },
         (
-            Obligation(GRADIENT, "half the central difference of gamma L' + 1/2 |v - Phi k|^2 = right", gradient_obligation),
+            Obligation(
+                GRADIENT, "half the central difference of gamma L' + 1/2 |v - Phi k|^2 = right", gradient_obligation
+            ),
             Obligation(NORMAL, "Phi left - right = the gradient", normal_obligation),
             Obligation(UPDATE, "left numerator = denominator I", update_obligation),
             Obligation(DELTA, "(Phi' + change/denominator) left = right", delta_obligation),
@@ -614,10 +622,14 @@ def obligations() -> ClaimObligations:
             Obligation(DIGITS, "the product of all factors = det(lambda P_T)/zeta_T0^d", growth_obligation),
             Obligation(WORST, "(gamma + k^T R' k) k^T R k = k^T R' k", worst_obligation),
             Obligation(PULL, "g.(dB - Phi dP) R q = <cross, dB> + <precision, dP>; g.Phi z = query.z", pull_obligation),
-            Obligation(PULL, "(P + dP)(R - R dP R) = I up to dP R dP R, where P R = I", derivative_of_inverse_obligation),
+            Obligation(
+                PULL, "(P + dP)(R - R dP R) = I up to dP R dP R, where P R = I", derivative_of_inverse_obligation
+            ),
             Obligation(PASSED, "central differences of <Bbar, B> + <Pbar, P> over one step", passed_obligation),
             Obligation(WHOLE, "regulariser = -tr(Pbar)/lambda^2", regulariser_obligation),
-            Obligation(WHOLE, "the gradients along a direction = the derivative of the literal sums", gradients_obligation),
+            Obligation(
+                WHOLE, "the gradients along a direction = the derivative of the literal sums", gradients_obligation
+            ),
             Obligation(SMALL, "B R/c - B = remainder, where (I/c + S) R = I", small_obligation),
             Obligation(LARGE, "B R - B S^-1 = remainder, where (I/c + S) R = I", large_obligation),
         ),

@@ -30,8 +30,8 @@ NO_UPDATE, START = "no update of rank one", "where conjugate gradients start"
 FINITE, ERROR = "as many steps as eigenvalues", "the error after n steps"
 PRINTED, COUNTEREXAMPLE = "as printed", "counterexample"
 STEP: dict[str, Kind] = {
-    "Phi": "matrix", "Z": "matrix", "H'": "symmetric", "G'": "matrix", "Lambda": "symmetric", "k": "vector", "v": "vector",
-    "gamma": "scalar", "beta": "scalar",
+    "Phi": "matrix", "Z": "matrix", "H'": "symmetric", "G'": "matrix", "Lambda": "symmetric", "k": "vector",
+    "v": "vector", "gamma": "scalar", "beta": "scalar",
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def rest_obligation(forms: Forms) -> Identity:
     """left - gamma (H' + Lambda) - beta k k^T = rest."""
     left, rest = forms.expression(NORMAL, "left"), forms.expression(NO_UPDATE, "rest")
 
-    def difference(point: Point) -> Matrix:
+    def difference(point: Point) -> Any:
         carried = (point["H'"] + point["Lambda"]) * point["gamma"]
         return value(left, point) - carried - outer(point["k"], point["k"]) * point["beta"] - value(rest, point)
 
@@ -221,7 +221,7 @@ def growth_obligation(forms: Forms) -> Identity:
 
 
 def chebyshev_obligation(forms: Forms) -> Identity:
-    """2 x ((w^n + w^-n)/2) = (w^(n+1) + w^-(n+1))/2 + (w^(n-1) + w^-(n-1))/2 with x = (w + 1/w)/2, n <= 8, times w^(n+1)."""
+    """2 x c_n = c_(n+1) + c_(n-1) for c_n = (w^n + w^-n)/2 and x = c_1, n <= 8; times 2 w^(n+1)."""
     del forms
     letters: dict[str, Kind] = {"w": "scalar"}
 
@@ -250,8 +250,9 @@ def met_obligation(forms: Forms) -> Identity:
 
 GATED = {"gamma": (1,), "beta": (1,)}
 LEAST = (
-    "The least error of conjugate gradients among the polynomials in A with value 1 at 0 [hestenes1952methods], and the size "
-    "of Chebyshev polynomials on [-1, 1]: in words. T_n((w + 1/w)/2) = (w^n + w^-n)/2 for all n by its recursion."
+    "The least error of conjugate gradients among the polynomials in A with value 1 at 0 [hestenes1952methods], and "
+    "the size of Chebyshev polynomials on [-1, 1]: in words. T_n((w + 1/w)/2) = (w^n + w^-n)/2 for all n by its "
+    "recursion."
 )
 INDUCTION = (
     "The induction over t from H_0 = 0, G_0 = 0; sequences of gated pairs are confirmed at random rational ones."
@@ -264,7 +265,8 @@ def obligations() -> ClaimObligations:
         "mesanet-layer",
         (
             "any keys and values, gates gamma_t and beta_t; Lambda symmetric and positive definite",
-            "L_t = 1/2 sum_i zeta_ti beta_i |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T), zeta_ti = gamma_{i+1} .. gamma_t",
+            "L_t = 1/2 sum_i zeta_ti beta_i |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T), zeta_ti = gamma_{i+1} .. "
+            "gamma_t",
         ),
         {
             GRADIENT: {"right": polynomial("Phi H' G' Lambda k v", GATED)},
@@ -282,8 +284,12 @@ def obligations() -> ClaimObligations:
             Obligation(NO_UPDATE, "left - gamma (H' + Lambda) - beta k k^T = rest", rest_obligation),
             Obligation(START, "q.(q - A x_1) = 0 for x_1 = numerator/denominator along q", first_step_obligation),
             Obligation(FINITE, "n steps are exact for n different eigenvalues", finite_obligation),
-            Obligation(ERROR, "(kappa + 1)/(kappa - 1) = (growth + 1/growth)/2 with kappa = (1 + e)^2", growth_obligation),
-            Obligation(ERROR, "the recursion of Chebyshev polynomials for (w^n + w^-n)/2, n <= 8", chebyshev_obligation),
+            Obligation(
+                ERROR, "(kappa + 1)/(kappa - 1) = (growth + 1/growth)/2 with kappa = (1 + e)^2", growth_obligation
+            ),
+            Obligation(
+                ERROR, "the recursion of Chebyshev polynomials for (w^n + w^-n)/2, n <= 8", chebyshev_obligation
+            ),
             Obligation(ERROR, "one step on diag(1, kappa) from q = (1, 1) meets the bound", met_obligation),
         ),
         (TRUSTED[0], *TRUSTED[2:], INDUCTION, LEAST),
@@ -322,7 +328,9 @@ def objective_refutation() -> ClaimObligations:
         "audit-mn-objective",
         ("any keys, values and gates", "one pair refutes it: T = d = 1, k = v = Lambda = 1, beta = 1/2"),
         {
-            PRINTED: {"left": polynomial("H' Lambda k", {"gamma": (1,)}), "right": polynomial("G' k v", {"gamma": (1,)})},
+            PRINTED: {
+                "left": polynomial("H' Lambda k", {"gamma": (1,)}), "right": polynomial("G' k v", {"gamma": (1,)}),
+            },
             COUNTEREXAMPLE: {},
         },
         (

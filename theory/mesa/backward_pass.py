@@ -6,8 +6,8 @@ Main statements
     adjoint sums    Bbar_t = pull + gamma_{t+1} Bbar_{t+1}, Pbar_t = pull + gamma_{t+1} Pbar_{t+1}
     gradients       d/dk_t = Bbar_t^T v_t + 2 Pbar_t k_t,   d/dv_t = Bbar_t k_t,   d/dq_t = Phi_t^T g_t,
                     d/dgamma_t = tr(Bbar_t^T B_{t-1}) + tr(Pbar_t P_{t-1}),   d/dlambda = -tr(gamma_1 Pbar_1)/lambda^2
-The sums need R_t and Phi_t in reverse order: kept, or won back by `mesa_layer.update_backwards`, at its price in digits.
-Each is read off a pairing by matrix derivatives; the check differentiates the literal sums exactly (`tangent`).
+The sums need R_t and Phi_t in reverse order: kept, or won back by `mesa_layer.update_backwards`, at its price in
+digits. Each is read off a pairing by matrix derivatives; the check differentiates the literal sums exactly (`tangent`).
 References
     [vonoswald2023uncovering] asks for gradients by a backward recursion of R; the form with Bbar and Pbar is ours.
 """

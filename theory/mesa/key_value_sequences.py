@@ -2,7 +2,8 @@ r"""Sequences of keys and values in rational numbers, and what the mesa layer is
 
 Main statements
     discounts            zeta_ti = gamma_{i+1} .. gamma_t, so zeta_tt = 1; zeta_t0 multiplies the regulariser
-    objective            L_t(Phi) = 1/2 sum_{i<=t} zeta_ti |v_i - Phi k_i|^2 + zeta_t0/(2 lambda) |Phi|_F^2, term by term
+    objective            L_t(Phi) = 1/2 sum_{i<=t} zeta_ti |v_i - Phi k_i|^2 + zeta_t0/(2 lambda) |Phi|_F^2, term by
+                         term
     statistics           B_t = sum_i zeta_ti v_i k_i^T and P_t = zeta_t0/lambda I + sum_i zeta_ti k_i k_i^T, as sums
     least_squares        B_t P_t^-1: the minimiser, from the sums and one linear system for each t
     tangent              its exact derivative along any direction in keys, values, lambda and gamma

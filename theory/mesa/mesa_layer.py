@@ -4,7 +4,8 @@ At each t the layer fits Phi_t (m x d) to all pairs seen so far, with gates gamm
 regulariser alike, zeta_ti = gamma_{i+1} .. gamma_t, and outputs Phi_t q_t:
     Phi_t = argmin L_t,  L_t(Phi) = 1/2 sum_{i<=t} zeta_ti |v_i - Phi k_i|^2 + zeta_t0/(2 lambda) |Phi|_F^2
 Main statements (a prime is the step before, R = P^-1, s = k^T R' k)
-    normal equations   L_t = gamma L_{t-1} + 1/2 |v - Phi k|^2, so Phi_t (gamma R'^-1 + k k^T) = gamma Phi' R'^-1 + v k^T
+    normal equations   L_t = gamma L_{t-1} + 1/2 |v - Phi k|^2, so Phi_t (gamma R'^-1 + k k^T) = gamma Phi' R'^-1 + v
+                       k^T
     update of R        R_t = R'/gamma - R' k k^T R'/(gamma (gamma + s)), R_0 = lambda I [sherman1950adjustment]
     delta rule         Phi_t = Phi' + (v - Phi' k) (R' k)^T/(gamma + s), Phi_0 = 0: the gain is R_t k
     one step back      R' = gamma (R + R k k^T R/(1 - k^T R k)): always possible, 1 - k^T R k = gamma/(gamma + s) > 0
@@ -13,8 +14,8 @@ Main statements (a prime is the step before, R = P^-1, s = k^T R' k)
                        the product det(lambda P_T/zeta_T0)
     backward pass      `backward_pass`;  lambda -> 0, infinity: `regulariser_limits`
 Assumptions
-    lambda > 0 and gamma_t > 0: then every P_t is positive definite and the minimiser is unique. At gamma_t = 0 nothing is
-    left of the regulariser, and the minimiser is not unique before d keys in general position follow.
+    lambda > 0 and gamma_t > 0: then every P_t is positive definite and the minimiser is unique. At gamma_t = 0 nothing
+    is left of the regulariser, and the minimiser is not unique before d keys in general position follow.
 References
     [vonoswald2023uncovering, Equations 5-8]
 """
@@ -307,8 +308,8 @@ def steps_forward() -> tuple[Step, ...]:
             "gradient of one step",
             ("dL_t/dPhi", r"\nabla L_t"),
             step_gradient(),
-            "L_t = gamma L_{t-1} + 1/2 |v - Phi k|^2, since zeta_ti = gamma zeta_{t-1,i} for i < t; L_{t-1} is quadratic "
-            "with its minimum at Phi' and the second derivative R'^-1",
+            "L_t = gamma L_{t-1} + 1/2 |v - Phi k|^2, since zeta_ti = gamma zeta_{t-1,i} for i < t; L_{t-1} is "
+            "quadratic with its minimum at Phi' and the second derivative R'^-1",
             lambda seed: (gradient_by_differences(seed), evaluate(step_gradient(), values_at(seed))),
         ),
         Step(
@@ -419,16 +420,16 @@ STATEMENT = Statement(
         "R_t by a rank-one update and Phi_t by a delta rule give at every t the minimiser of the discounted squared "
         "error with the regulariser zeta_t0/(2 lambda) |Phi|^2. The gradients follow from two sums that run backwards, "
         "and R_{t-1} from R_t where 1 - k^T R_t k keeps its digits. As lambda -> 0 the layer goes to 0; it is "
-        "(zeta_t0/lambda) Phi_t that goes to gated linear attention, to within (lambda/zeta_t0) |B_t S_t|. As lambda -> "
-        "infinity Phi_t goes to least squares wherever the keys span."
+        "(zeta_t0/lambda) Phi_t that goes to gated linear attention, to within (lambda/zeta_t0) |B_t S_t|. As lambda "
+        "-> infinity Phi_t goes to least squares wherever the keys span."
     ),
     assumptions=(
         "any keys k_t in R^d, values v_t in R^m and queries; lambda > 0, gates 0 < gamma_t <= 1",
         "zeta_ti = gamma_{i+1} .. gamma_t: every gate multiplies all past terms and the regulariser",
     ),
     conventions=(
-        "Phi_t is m x d and the output Phi_t q_t; R_0 = lambda I; the pair of time t belongs to L_t, and its gate gamma_t "
-        "does not discount it; a factor 1/2 in L_t, which does not move the minimum"
+        "Phi_t is m x d and the output Phi_t q_t; R_0 = lambda I; the pair of time t belongs to L_t, and its gate "
+        "gamma_t does not discount it; a factor 1/2 in L_t, which does not move the minimum"
     ),
     sources=(
         Source("vonoswald2023uncovering", "Equations 5-8"),

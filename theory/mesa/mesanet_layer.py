@@ -1,14 +1,15 @@
 r"""MesaNet's layer: least squares with an input gate and a constant regulariser, solved by conjugate gradients.
 
-    H_t = gamma_t H_{t-1} + beta_t k_t k_t^T,  G_t = gamma_t G_{t-1} + beta_t v_t k_t^T,  o_t = G_t (H_t + Lambda)^-1 q_t
+    H_t = gamma_t H_{t-1} + beta_t k_t k_t^T,  G_t = gamma_t G_{t-1} + beta_t v_t k_t^T,
+    o_t = G_t (H_t + Lambda)^-1 q_t
 Main statements
     objective        Phi_t = G_t (H_t + Lambda)^-1 is the minimiser of
                      1/2 sum_{i<=t} zeta_ti beta_i |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T):
                      the input gate weighs its own term; without it the recursion solves another problem
     no rank-one step (H_t + Lambda) - gamma (H_{t-1} + Lambda) - beta k k^T = (1 - gamma) Lambda: a constant regulariser
                      makes the update one of full rank wherever something is forgotten
-    start            zero steps of conjugate gradients on (H + Lambda) x = q give G x_0: gated linear attention from x_0 = q
-                     (and multiples of it from multiples), nothing from x_0 = 0, whose first step is the multiple
+    start            zero steps of conjugate gradients on (H + Lambda) x = q give G x_0: gated linear attention from x_0
+                     = q (and multiples of it from multiples), nothing from x_0 = 0, whose first step is the multiple
                      q.q/(q.(H + Lambda) q) of it
     steps            n steps are exact where H + Lambda has n different eigenvalues, and otherwise leave at most
                      2/(w^n + w^-n) <= 2 ((sqrt(kappa) - 1)/(sqrt(kappa) + 1))^n of the error in the norm of H + Lambda,
@@ -66,7 +67,10 @@ QUERY, ITERATE, RESIDUAL, DIRECTION = vector("q"), vector("x"), vector("r"), vec
 
 
 def step_objective() -> TracePolynomial:
-    """gamma D_{t-1} + beta/2 |v - Phi k|^2 + 1/2 tr(Phi Lambda Phi^T), D_{t-1} = 1/2 tr(Phi H' Phi^T) - tr(Phi^T G')."""
+    """gamma D_{t-1} + beta/2 |v - Phi k|^2 + 1/2 tr(Phi Lambda Phi^T), without the constant of the past terms D_{t-1}.
+
+    D_{t-1} = 1/2 tr(Phi H' Phi^T) - tr(Phi^T G').
+    """
     error = VALUE - PHI * KEY
     kept = trace(PHI * H_BEFORE * PHI.T) / 2 - trace(PHI.T * G_BEFORE)
     return FORGET * kept + INPUT * (error.T * error) / 2 + trace(PHI * PENALTY * PHI.T) / 2
@@ -224,7 +228,8 @@ def values_at(seed: int) -> dict[str, Any]:
     t, sequence = len(gated), gated.sequence
     G, H = sums(gated, t - 1)
     return {
-        "H'": H, "G'": G, "Lambda": gated.penalty, "Phi": random_matrix(seed, len(sequence.values[0]), sequence.dimension),
+        "H'": H, "G'": G, "Lambda": gated.penalty,
+        "Phi": random_matrix(seed, len(sequence.values[0]), sequence.dimension),
         "k": sequence.keys[-1], "v": sequence.values[-1], "q": sequence.queries[-1], "gamma": sequence.forget[-1],
         "beta": gated.inputs[-1],
     }  # fmt: skip
@@ -334,10 +339,11 @@ def derivation() -> Derivation:
             "gradient of one step",
             ("dL_t/dPhi", r"\nabla L_t"),
             step_gradient(),
-            "the sum of past terms is gamma times that of t - 1, 1/2 tr(Phi H' Phi^T) - tr(Phi^T G') up to a constant; the "
-            "regulariser is not forgotten",
+            "the sum of past terms is gamma times that of t - 1, 1/2 tr(Phi H' Phi^T) - tr(Phi^T G') up to a constant; "
+            "the regulariser is not forgotten",
             lambda seed: (
-                slope_of_objective(gated_sequence(seed), values_at(seed)["Phi"]), evaluate(step_gradient(), values_at(seed))
+                slope_of_objective(gated_sequence(seed), values_at(seed)["Phi"]),
+                evaluate(step_gradient(), values_at(seed)),
             ),
         ),
         Step(
@@ -363,7 +369,8 @@ def derivation() -> Derivation:
             "(H_t + Lambda) - gamma (H' + Lambda) - beta k k^T",
             to_text(rest_of_update()),
             rf"(H_t + \Lambda) - \gamma (H' + \Lambda) - \beta k k^\top = {to_latex(rest_of_update())}",
-            "of full rank for gamma < 1: the inverse of H + Lambda has no recursion of rank one, as that of mesa-layer has",
+            "of full rank for gamma < 1: the inverse of H + Lambda has no recursion of rank one, as that of "
+            "mesa-layer has",
             lambda seed: (
                 rest_directly(values_at(seed)), evaluate(rest_of_update(), values_at(seed))
             ),
@@ -383,8 +390,8 @@ def derivation() -> Derivation:
             "(H + Lambda) x_n after n steps, where H + Lambda has n different eigenvalues",
             "q",
             r"(H + \Lambda)\, x_n = q",
-            "x_n has the least error in the norm of H + Lambda among x_0 + span{r, A r, .., A^(n-1) r}; the error is p(A) "
-            "times the first one for a p with p(0) = 1, and one of degree n vanishes on n eigenvalues "
+            "x_n has the least error in the norm of H + Lambda among x_0 + span{r, A r, .., A^(n-1) r}; the error is "
+            "p(A) times the first one for a p with p(0) = 1, and one of degree n vanishes on n eigenvalues "
             "[hestenes1952methods]",
             few_eigenvalues,
         ),
@@ -392,11 +399,11 @@ def derivation() -> Derivation:
             "the error after n steps",
             "|x_n - x|/|x_0 - x| in the norm of H + Lambda, at most",
             f"1/T_n((kappa + 1)/(kappa - 1)) = 2/(w^n + w^-n), w = {growth()}, e = sqrt(kappa) - 1",
-            rf"\frac{{|x_n - x|}}{{|x_0 - x|}} \le \frac{{2}}{{w^n + w^{{-n}}}},\quad w = "
+            r"\frac{|x_n - x|}{|x_0 - x|} \le \frac{2}{w^n + w^{-n}},\quad w = "
             r"\frac{\sqrt{\kappa} + 1}{\sqrt{\kappa} - 1}",
-            "p(z) = T_n((b + a - 2 z)/(b - a))/T_n((b + a)/(b - a)) has p(0) = 1 and is at most 1/T_n((b + a)/(b - a)) in size "
-            "on [a, b]; (kappa + 1)/(kappa - 1) = (w + 1/w)/2 and T_n((w + 1/w)/2) = (w^n + w^-n)/2; equality at n = 1, "
-            "d = 2, q = (1, 1) in the eigenbasis",
+            "p(z) = T_n((b + a - 2 z)/(b - a))/T_n((b + a)/(b - a)) has p(0) = 1 and is at most 1/T_n((b + a)/(b - a)) "
+            "in size on [a, b]; (kappa + 1)/(kappa - 1) = (w + 1/w)/2 and T_n((w + 1/w)/2) = (w^n + w^-n)/2; equality "
+            "at n = 1, d = 2, q = (1, 1) in the eigenbasis",
             share_after_steps,
             forms={"growth": growth()},
         ),
@@ -422,8 +429,8 @@ STATEMENT = Statement(
     text=(
         "The recursion with an input gate beta_t and a constant regulariser Lambda gives at every t the minimiser of "
         "1/2 sum_i zeta_ti beta_i |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T): the gate is the weight of its term. "
-        "Conjugate gradients from x_0 = q begin with gated linear attention; n steps are exact for n different eigenvalues "
-        "and leave at most 2/(w^n + w^-n) of the error otherwise."
+        "Conjugate gradients from x_0 = q begin with gated linear attention; n steps are exact for n different "
+        "eigenvalues and leave at most 2/(w^n + w^-n) of the error otherwise."
     ),
     assumptions=(
         "any keys, values and queries; Lambda symmetric and positive definite; 0 <= gamma_t <= 1, beta_t >= 0",
@@ -504,13 +511,9 @@ def points(name: str) -> list[dict[str, Any]]:
 # The printed objective
 
 
-ONE_PAIR = GatedSequence(
-    KeyValueSequence(
-        *((np.array([[Fraction(1)]], dtype=object),) for _ in range(3)), forget=(Fraction(1),), regulariser=Fraction(1)
-    ),
-    (Fraction(1, 2),),
-    np.array([[Fraction(1)]], dtype=object),
-)  # fmt: skip
+ONE = np.array([[Fraction(1)]], dtype=object)
+PAIR = KeyValueSequence((ONE,), (ONE,), (ONE,), (Fraction(1),), Fraction(1))
+ONE_PAIR, UNGATED = GatedSequence(PAIR, (Fraction(1, 2),), ONE), GatedSequence(PAIR, (Fraction(1),), ONE)
 
 
 def printed_equations() -> tuple[TracePolynomial, TracePolynomial]:
@@ -520,9 +523,8 @@ def printed_equations() -> tuple[TracePolynomial, TracePolynomial]:
 
 
 def at_counterexample() -> tuple[Fraction, Fraction]:
-    """(minimiser of the printed objective, what the recursion gives) at T = d = m = 1, k = v = Lambda = 1, beta = 1/2."""
-    ungated = replace(ONE_PAIR, inputs=(Fraction(1),))
-    printed = weights(ungated, 1)[0, 0]
+    """(minimiser of the printed objective, what the recursion gives) at one pair: k = v = Lambda = 1, beta = 1/2."""
+    printed = weights(UNGATED, 1)[0, 0]
     found = np.asarray(formula().value({"gated": ONE_PAIR}))[0, 0]
     return Fraction(printed), Fraction(found)
 
@@ -533,8 +535,8 @@ def counterexample() -> dict[str, Any]:
     return {
         "T": 1, "d": 1, "k_1": "1", "v_1": "1", "q_1": "1", "Lambda": "1", "gamma_1": "1", "beta_1": "1/2",
         "Phi_1 of the printed objective": str(printed), "Phi_1 of the recursion": str(found),
-        "objective without the gate there": str(objective(replace(ONE_PAIR, inputs=(Fraction(1),)), 1, as_matrix(found))),
-        "its minimum": str(objective(replace(ONE_PAIR, inputs=(Fraction(1),)), 1, as_matrix(printed))),
+        "objective without the gate there": str(objective(UNGATED, 1, as_matrix(found))),
+        "its minimum": str(objective(UNGATED, 1, as_matrix(printed))),
     }  # fmt: skip
 
 
@@ -585,8 +587,9 @@ def refutation() -> Derivation:
 PRINTED = Statement(
     identifier="audit-mn-objective",
     title="As printed: an objective without the input gate, a recursion with it",
-    latex=r"\arg\min_\Phi \tfrac12 \sum_{i\le t} \zeta_{ti} |v_i - \Phi k_i|^2 + \tfrac12 \operatorname{tr}(\Phi \Lambda "
-    r"\Phi^\top) \overset{?}{=} G_t (H_t + \Lambda)^{-1},\quad H_t = \gamma_t H_{t-1} + \beta_t k_t k_t^\top",
+    latex=r"\arg\min_\Phi \tfrac12 \sum_{i\le t} \zeta_{ti} |v_i - \Phi k_i|^2 + "
+    r"\tfrac12 \operatorname{tr}(\Phi \Lambda \Phi^\top) "
+    r"\overset{?}{=} G_t (H_t + \Lambda)^{-1},\quad H_t = \gamma_t H_{t-1} + \beta_t k_t k_t^\top",
     text=(
         "The layer G_t (H_t + Lambda)^-1 with H_t = gamma_t H_{t-1} + beta_t k_t k_t^T and G_t = gamma_t G_{t-1} + "
         "beta_t v_t k_t^T minimises 1/2 sum_i zeta_ti |v_i - Phi k_i|^2 + 1/2 tr(Phi Lambda Phi^T)."

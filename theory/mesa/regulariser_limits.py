@@ -1,14 +1,14 @@
 r"""The mesa layer at small and at large lambda: which limits there are, and how far the layer is from them.
 
-Let c = lambda/zeta_t0, B_t = sum_i zeta_ti v_i k_i^T and S_t = sum_i zeta_ti k_i k_i^T, so that Phi_t = B R, R = (I/c + S)^-1.
+Let c = lambda/zeta_t0, B_t = sum_i zeta_ti v_i k_i^T and S_t = sum_i zeta_ti k_i k_i^T: Phi_t = B R, R = (I/c + S)^-1.
 Main statements
     vanishing      |Phi_t| <= c |B_t|: the layer's output goes to 0 with lambda
-    rescaled       Phi_t/c - B_t = -B S R, so |Phi_t/c - B_t| <= c |B_t S_t|: divided by c, not by lambda, the layer goes to
-                   linear attention with the gates zeta_ti; divided by lambda it goes to B_t/zeta_t0
+    rescaled       Phi_t/c - B_t = -B S R, so |Phi_t/c - B_t| <= c |B_t S_t|: divided by c, not by lambda, the layer
+                   goes to linear attention with the gates zeta_ti; divided by lambda it goes to B_t/zeta_t0
     large lambda   where the keys span (S invertible), Phi_t - B S^-1 = -B S^-1 R/c, so |Phi_t - B S^-1| <=
                    |B S^-1|/(c mu + 1) with mu the least eigenvalue of S: weighted least squares without a regulariser
-    where they do not span, Phi_t goes to B S^+, of all minimisers the one of least norm: the rows of B lie in the span of
-                   the keys, on which the same bound holds with mu the least eigenvalue other than 0
+    no span        elsewhere Phi_t goes to B S^+, of all minimisers the one of least norm: the rows of B lie in the span
+                   of the keys, on which the same bound holds with mu the least eigenvalue other than 0
 Proof of the bounds: R and S have the same eigenvectors, and R the eigenvalues c/(1 + c mu_i) <= c.
 """
 
@@ -82,7 +82,8 @@ def steps_of_limits() -> tuple[Step, ...]:
             "(zeta_t0/lambda) Phi_t - B_t",
             f"{to_text(small_remainder())}, at most (lambda/zeta_t0) |B_t S_t|",
             rf"\tfrac{{\zeta_{{t0}}}}{{\lambda}} \Phi_t - B_t = {to_latex(small_remainder())}",
-            "(B/c - B R^-1) R with R^-1 = I/c + S; |R| <= c since S is positive semi-definite, and so |Phi_t| <= c |B_t|",
+            "(B/c - B R^-1) R with R^-1 = I/c + S; |R| <= c since S is positive semi-definite, and so |Phi_t| <= c "
+            "|B_t|",
             small_at,
             forms={"remainder": small_remainder()},
         ),

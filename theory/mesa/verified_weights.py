@@ -1,8 +1,8 @@
 r"""Phi_t of a mesa layer for given floats, to double precision at any condition number.
 
 Main statement
-    With M_t = lambda P_t = gamma_t M_{t-1} + lambda k_t k_t^T, M_0 = I, and N_t = lambda B_t, Phi_t M_t = N_t. Floats are
-    dyadic rationals, so M_t and N_t are whole numbers over a power of two and are carried exactly. Any X solves the
+    With M_t = lambda P_t = gamma_t M_{t-1} + lambda k_t k_t^T, M_0 = I, and N_t = lambda B_t, Phi_t M_t = N_t. Floats
+    are dyadic rationals, so M_t and N_t are whole numbers over a power of two and are carried exactly. Any X solves the
     system to within
         |X - Phi_t|_F <= |N_t - X M_t|_F / zeta_t0,
     for M_t = zeta_t0 I + lambda S_t has no eigenvalue below zeta_t0. The residual is computed exactly too, so the bound
@@ -65,7 +65,7 @@ def systems(keys: FloatArray, values: FloatArray, regulariser: float, forget: Fl
 
 
 def eliminated(M: Array, N: Array, bits: int) -> Array:
-    """X 2^bits with X M ~ N, rounded to whole numbers, by elimination in fixed point. Raises ValueError at a pivot <= 0."""
+    """X 2^bits with X M ~ N, in whole numbers, by elimination in fixed point. Raises ValueError at a pivot <= 0."""
     size = max(int(entry).bit_length() for entry in M.diagonal()) - bits
     rows = np.hstack([M, N.T])
     rows = rows >> size if size > 0 else rows << -size  # diagonal entries below 2^bits
@@ -129,8 +129,8 @@ def checked(keys: Any, values: Any, regulariser: Any, forget: Any) -> tuple[Floa
     work = len(K) * K.shape[1] ** 2 * (K.shape[1] + 3 * V.shape[1])
     if work > MOST_WORK:
         raise AssumptionError(
-            f"keys of shape {K.shape} and values of shape {V.shape} need {work:.1g} multiplications in exact arithmetic, "
-            f"more than {MOST_WORK:.0g}; give a shorter sequence, or use the layer itself"
+            f"keys of shape {K.shape} and values of shape {V.shape} need {work:.1g} multiplications in exact "
+            f"arithmetic, more than {MOST_WORK:.0g}; give a shorter sequence, or use the layer itself"
         )
     return K, V, check_positive(regulariser, "regulariser"), F
 
@@ -234,7 +234,7 @@ def mesanet_weights(keys: Any, values: Any, penalty: Any, forget: Any = 1.0, inp
     F, beta = gates(forget, "forget", len(K)), gates(input_gate, "input_gate", len(K))
     if F.min() < 0 or F.max() > 1 or beta.min() < 0:
         raise AssumptionError(
-            f"forget needs gates from 0 to 1 and input_gate none below 0, got forget from {F.min():g} to {F.max():g} and "
-            f"input_gate from {beta.min():g}; a negative weight leaves the objective without a minimum"
+            f"forget needs gates from 0 to 1 and input_gate none below 0, got forget from {F.min():g} to {F.max():g} "
+            f"and input_gate from {beta.min():g}; a negative weight leaves the objective without a minimum"
         )
     return np.array([solved(*system) for system in gated_systems(K, V, ridge, F, beta)])
