@@ -358,7 +358,8 @@ LIMIT: dict[str, Kind] = {"B": "matrix", "S": "symmetric", "R": "symmetric", "S^
 def off_inverse(point: Point) -> Matrix:
     """(I/c + S) R - I: zero where R is the inverse."""
     eye = point.matrix("I")
-    return (eye * point["1/c"] + point["S"]) @ point["R"] - eye
+    inverse = eye * point["1/c"] + point.matrix("S")
+    return inverse @ point.matrix("R") - eye
 
 
 def small_obligation(forms: Forms) -> Identity:
