@@ -224,11 +224,10 @@ def test_one_gradient_step_is_a_choice_of_weights() -> None:
 
 
 def test_one_mesa_layer_is_ridge_regression() -> None:
-    """Keys s_{t'-1}, values s_t', query s_t: Phi_t s_t with Phi_t = S Z^T (Z Z^T + I/lambda)^-1 from the pairs so far."""
+    """Keys s_{t'-1}, values s_t', query s_t: Phi_t s_t with Phi_t = S Z^T (Z Z^T + I/lambda)^-1 of the pairs so far."""
     n = 3
-    model = AutoregressiveModel(
-        ModelShape(size=n, kind="mesa", key_size=n, value_size=n), stream("ridge"), torch.float64
-    )
+    shape = ModelShape(size=n, kind="mesa", key_size=n, value_size=n)
+    model = AutoregressiveModel(shape, stream("ridge"), torch.float64)
     layer = model.layers[0]
     assert isinstance(layer, CausalAttention)
     eye, lam = np.eye(n), 7.0
