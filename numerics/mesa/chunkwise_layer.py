@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .decayed_sums import Decays, in_chunks, states_at_starts
+from .decayed_sums import in_chunks
 from .least_squares_gradients import StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors, per_sequence
+from .sequence_blocks import Block, Sequences, default_chunk, joined, working_dtype
 from .whitened_chunks import Whitened, inverse_factors, whitened
 
 LOST_IN_CHUNKS = 1e4  # digits that the factor inside a chunk may lose, as a ratio
-NUMBERS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}  # so that a block stays in a core's cache, or fills a GPU
 
 
 def outputs_by_chunks(
@@ -76,10 +76,10 @@ def condition_bounds(
     plan = _Plan(torch.float64, chunk or default_chunk(d, T))
     factors = None if forget is None else forget_factors(keys, forget).reshape(-1, T)
     flat = keys.reshape(-1, T, d)
-    whole = _Sequences(flat, flat[..., :0], flat, factors, initial_states(keys.double(), 0, regulariser))
-    state, bounds, steps = whole.start, keys.new_ones(len(flat), dtype=torch.float64), whole.steps_at_once(plan)
+    whole = Sequences(flat, flat[..., :0], flat, factors, None, initial_states(keys.double(), 0, regulariser))
+    state, bounds, steps = whole.start, keys.new_ones(len(flat), dtype=torch.float64), whole.steps_at_once(plan.C)
     for first in range(0, T, steps):
-        states = whole.block(first, steps, plan).states(state)
+        states = whole.block(first, steps, *plan).states(state)
         state = states[:, -1]
         bounds = torch.maximum(bounds, inverse_factors(states)[1].amax(1))
     return bounds.reshape(keys.shape[:-2])
@@ -106,70 +106,11 @@ def initial_states(keys: torch.Tensor, m: int, regulariser: float | torch.Tensor
     return (ridge * eye).expand(*keys.shape[:-2], d + m, d).reshape(-1, d + m, d)
 
 
-def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float32 for half precisions, else the dtype itself."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-
-
-def default_chunk(d: int, T: int) -> int:
-    """The power of two next above d between 16 and 64, and no longer than T needs."""
-    wanted = min(max(d, 16), 64, T)
-    return 1 << (wanted - 1).bit_length()
-
-
 class _Plan(NamedTuple):
     """How sequences are computed: the dtype, and C."""
 
     dtype: torch.dtype
     C: int
-
-
-class _Block(NamedTuple):
-    """Some steps of some sequences in chunks: keys (N, n, C, d), values, queries, forget (N, n, C); how many."""
-
-    keys: torch.Tensor
-    values: torch.Tensor
-    queries: torch.Tensor
-    decays: Decays
-    forget: torch.Tensor | None
-    steps: int
-
-    def states(self, start: torch.Tensor) -> torch.Tensor:
-        """(H; G) at the chunks' starts and after the last, (N, n + 1, d + m, d), from the first."""
-        added = torch.cat([self.keys, self.values], -1)
-        weighted = added if self.forget is None else added * self.decays.to_end
-        return states_at_starts(weighted.mT @ self.keys, self.decays, start)
-
-    def solved(self, start: torch.Tensor) -> tuple[torch.Tensor, Whitened]:
-        """The states, and z and w."""
-        d, states = self.keys.shape[-1], self.states(start)
-        return states, whitened(self.keys, self.values, states[:, :-1, :d], states[:, :-1, d:], self.decays)
-
-
-class _Sequences(NamedTuple):
-    """N whole sequences: keys (N, T, d), values (N, T, m), queries (N, T, d), forget (N, T) or None, start."""
-
-    keys: torch.Tensor
-    values: torch.Tensor
-    queries: torch.Tensor
-    forget: torch.Tensor | None
-    start: torch.Tensor
-
-    def some(self, rows: slice) -> _Sequences:
-        forget = None if self.forget is None else self.forget[rows]
-        return _Sequences(self.keys[rows], self.values[rows], self.queries[rows], forget, self.start[rows])
-
-    def block(self, first: int, steps: int, plan: _Plan) -> _Block:
-        """The steps from the first, fewer at the end."""
-        part = slice(first, first + steps)
-        keys, values, queries = (in_chunks(one[:, part].to(plan.dtype), plan.C) for one in self[:3])
-        forget = None if self.forget is None else in_chunks(self.forget[:, part].to(plan.dtype), plan.C, fill=1.0)
-        return _Block(keys, values, queries, Decays.of(forget, keys), forget, self.keys[:, part].shape[1])
-
-    def steps_at_once(self, plan: _Plan) -> int:
-        """How many steps of one sequence make a block, a multiple of C."""
-        d, m = self.keys.shape[-1], self.values.shape[-1]
-        return plan.C * max(1, _numbers_at_once(self.keys.device) // ((d + m) * max(d, plan.C)))
 
 
 class _Chunkwise(torch.autograd.Function):
@@ -186,11 +127,11 @@ class _Chunkwise(torch.autograd.Function):
         chunk: int,
         tolerance: float,
     ) -> torch.Tensor:
-        whole = _Sequences(keys, values, queries, forget, start)
+        whole = Sequences(keys, values, queries, forget, None, start)
         ctx.save_for_backward(*whole)
         ctx.parts = []
         outputs = torch.empty_like(values)
-        for rows in _row_blocks(whole, chunk):
+        for rows in whole.row_blocks():
             plan, starts = _solve(whole.some(rows), _Plan(working_dtype(keys.dtype), chunk), tolerance, outputs[rows])
             ctx.parts.append((rows, plan, starts))
         return outputs
@@ -198,26 +139,25 @@ class _Chunkwise(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        whole = _Sequences(*ctx.saved_tensors)
-        found = [None if one is None else torch.empty_like(one) for one in whole]
+        whole = Sequences(*ctx.saved_tensors)
+        found = whole.empty_like()
         for rows, plan, starts in ctx.parts:
-            parts = [None if one is None else one[rows] for one in found]
-            _differentiate(whole.some(rows), plan, starts, gradients[rows], parts)
-        return (*found, None, None)
+            _differentiate(whole.some(rows), plan, starts, gradients[rows], found.some(rows))
+        return found.keys, found.values, found.queries, found.forget, found.start, None, None
 
 
-def _solve(part: _Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor) -> tuple[_Plan, list[torch.Tensor]]:
+def _solve(part: Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor) -> tuple[_Plan, list[torch.Tensor]]:
     """Write the outputs (N, T, m); returns the plan that lost little enough, and the state where each block starts."""
     while True:
         starts, factors, state = [], [], part.start.to(plan.dtype)
-        steps = part.steps_at_once(plan)
+        steps = part.steps_at_once(plan.C)
         for first in range(0, part.keys.shape[1], steps):
-            block = part.block(first, steps, plan)
+            block = part.block(first, steps, *plan)
             starts.append(state)
-            states, found = block.solved(state)
+            states, found = _solved(block, state)
             state = states[:, -1]
             factors.append(found)
-            outputs[:, first : first + steps] = _rows(found.outputs(block.queries), block.steps)
+            outputs[:, first : first + steps] = joined(found.outputs(block.queries), block.steps)
         revised = _revised(plan, factors, tolerance, part.keys)
         if revised is None:
             return plan, starts
@@ -244,52 +184,34 @@ def _revised(plan: _Plan, found: list[Whitened], tolerance: float, keys: torch.T
     )
 
 
+def _solved(block: Block, start: torch.Tensor) -> tuple[torch.Tensor, Whitened]:
+    """The states (N, n + 1, d + m, d), and z and w."""
+    d, states = block.keys.shape[-1], block.states(start)
+    return states, whitened(block.keys, block.values, states[:, :-1, :d], states[:, :-1, d:], block.decays)
+
+
 def _differentiate(
-    part: _Sequences,
+    part: Sequences,
     plan: _Plan,
     starts: list[torch.Tensor],
     gradients: torch.Tensor,
-    results: list[torch.Tensor | None],
+    results: Sequences,
 ) -> None:
-    """Write the gradients for the five of `_Sequences`, from those for the outputs (N, T, m), last block first."""
-    steps, end = part.steps_at_once(plan), torch.zeros_like(starts[0])
-    of_keys, of_values, of_queries, of_forget, of_start = results
+    """Write the gradients for all of `Sequences` from those for the outputs (N, T, m), last block first."""
+    steps, end = part.steps_at_once(plan.C), torch.zeros_like(starts[0])
     for place, start in reversed(list(enumerate(starts))):
         now = slice(place * steps, (place + 1) * steps)
-        block = part.block(place * steps, steps, plan)
+        block = part.block(place * steps, steps, *plan)
         u, found = _block_gradients(block, start, in_chunks(gradients[:, now].to(plan.dtype), plan.C), end)
         end = found.start
-        for to, one in ((of_keys, found.keys), (of_values, found.values), (of_queries, u)):
-            assert to is not None
-            to[:, now] = _rows(one, block.steps)
-        if of_forget is not None and found.log_forget is not None and block.forget is not None:
-            of_forget[:, now] = _rows(found.log_forget / block.forget, block.steps)
-    assert of_start is not None
-    of_start.copy_(end)
+        results.write(now, found.keys, found.values, u, found.forget, None)
+    results.start.copy_(end)
 
 
 def _block_gradients(
-    block: _Block, start: torch.Tensor, gradients: torch.Tensor, end: torch.Tensor
+    block: Block, start: torch.Tensor, gradients: torch.Tensor, end: torch.Tensor
 ) -> tuple[torch.Tensor, StateGradients]:
     """The gradient u for the queries (N, n, C, d), and all others."""
-    states, found = block.solved(start)
+    states, found = _solved(block, start)
     x, u = found.solved(block.queries, gradients)
-    before = None if block.forget is None else states[:, :-1]
-    pulls = torch.cat([-u, gradients], -1)
-    return u, state_gradients(block.keys, block.values, x, pulls, block.decays, before, end)
-
-
-def _rows(chunks: torch.Tensor, steps: int) -> torch.Tensor:
-    """(N, n, C, ...) as (N, steps, ...), without what filled the last chunk."""
-    return chunks.flatten(1, 2)[:, :steps]
-
-
-def _row_blocks(whole: _Sequences, chunk: int) -> list[slice]:
-    """Slices of sequences that together make one block."""
-    N, T, d = whole.keys.shape
-    count = max(1, _numbers_at_once(whole.keys.device) // (min(T, 4096) * (d + whole.values.shape[-1])))
-    return [slice(first, first + count) for first in range(0, N, count)]
-
-
-def _numbers_at_once(device: torch.device) -> int:
-    return NUMBERS_AT_ONCE["cpu" if device.type == "cpu" else "cuda"]
+    return u, state_gradients(block, states, x, torch.cat([-u, gradients], -1), end)

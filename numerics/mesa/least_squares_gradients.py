@@ -25,49 +25,48 @@ from typing import NamedTuple
 
 import torch
 
-from .decayed_sums import Decays, gradients_at_ends
+from .decayed_sums import gradients_at_ends
+from .sequence_blocks import Block
 
 
 class StateGradients(NamedTuple):
-    """Gradients of the loss: keys (N, n, C, d), values (N, n, C, m), gate (N, n, C), start (N, d + m, d) for S_0."""
+    """Gradients of the loss: keys (N, n, C, d), values (N, n, C, m), gate and forget (N, n, C), start (N, d + m, d)."""
 
     keys: torch.Tensor
     values: torch.Tensor
     gate: torch.Tensor
+    forget: torch.Tensor | None
     start: torch.Tensor
-    log_forget: torch.Tensor | None
 
 
 def state_gradients(
-    keys: torch.Tensor,
-    values: torch.Tensor,
+    block: Block,
+    states: torch.Tensor,
     solved: torch.Tensor,
     pulls: torch.Tensor,
-    decays: Decays,
-    states: torch.Tensor | None,
     end: torch.Tensor,
-    gate: torch.Tensor | None = None,
     taken: torch.Tensor | None = None,
 ) -> StateGradients:
     """From x (N, n, C, d) as `solved`, p (N, n, C, d + m) as `pulls`, and the gradient `end` (N, d + m, d) of S_T.
 
-    states (N, n, d + m, d) are S at the start of each chunk; None where nothing is forgotten, and then log_forget is
-    None. gate: b (N, n, C, 1). taken (N, n, C): what the outputs take from the running sum, 0 if None.
+    states (N, n + 1, d + m, d) are S at the start of each chunk and after the last. taken (N, n, C): what the outputs
+    take from the running sum, 0 if None.
     """
-    d = keys.shape[-1]
-    added = torch.cat([keys, values], -1)  # a, (N, n, C, d + m)
+    d, keys, decays = solved.shape[-1], block.keys, block.decays
+    added = torch.cat([keys, block.values], -1)  # a, (N, n, C, d + m)
     B = gradients_at_ends((pulls * decays.from_start).mT @ solved, decays, end)
     later = B[:, 1:]
     of_added = decays.anticausal(keys @ solved.mT) @ pulls + decays.to_end * (keys @ later.mT)
     of_keys = decays.anticausal(added @ pulls.mT) @ solved + decays.to_end * (added @ later)
     of_gate = (keys * of_keys).sum(-1)
-    if gate is not None:
-        of_added, of_keys = gate * of_added, gate * of_keys
-    log_forget = None
-    if states is not None:
-        gained = of_gate if gate is None else gate.squeeze(-1) * of_gate
-        log_forget = _running_sums((states * B[:, :-1]).sum((-2, -1)), gained if taken is None else gained - taken)
-    return StateGradients(of_keys + of_added[..., :d], of_added[..., d:], of_gate, B[:, 0], log_forget)
+    if block.gate is not None:
+        of_added, of_keys = block.gate * of_added, block.gate * of_keys
+    of_forget = None
+    if block.forget is not None:
+        gained = of_gate if block.gate is None else block.gate.squeeze(-1) * of_gate
+        starts = (states[:, :-1] * B[:, :-1]).sum((-2, -1))
+        of_forget = _running_sums(starts, gained if taken is None else gained - taken) / block.forget
+    return StateGradients(of_keys + of_added[..., :d], of_added[..., d:], of_gate, of_forget, B[:, 0])
 
 
 def _running_sums(starts: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ Every bound is an upper one; where a divisor's ball holds 0, it is infinite.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +66,6 @@ def dot(left: Vector, right: Vector) -> Ball:
     return Ball(total.value, total.error + len(left) * U * sum(abs(one.value) + one.error for one in products))
 
 
-def applied(matrix: Rows, vector: Vector) -> Vector:
-    """A x."""
-    return [dot(row, vector) for row in matrix]
-
-
 def scaled(factor: Ball, vector: Vector) -> Vector:
     """a x."""
     return [factor * entry for entry in vector]
@@ -81,15 +76,14 @@ def added(left: Vector, right: Vector) -> Vector:
     return [a + b for a, b in zip(left, right, strict=True)]
 
 
-def conjugate_gradients(A: Rows, q: Vector, start: Vector, steps: int) -> Vector:
-    """The steps of `gated_least_squares.conjugate_gradients` in balls."""
-    minus = Ball(-1.0)
-    x, r = start, added(q, scaled(minus, applied(A, start)))
+def conjugate_gradients(product: Callable[[Vector], Vector], q: Vector, start: Vector, steps: int) -> Vector:
+    """The steps of `conjugate_gradients.conjugate_gradients` in balls; `product` maps p to A p."""
+    x, r = start, added(q, scaled(Ball(-1.0), product(start)))
     p, size = r, dot(r, r)
     for _ in range(steps):
         if not size.value:
             break
-        Ap = applied(A, p)
+        Ap = product(p)
         a = size / dot(p, Ap)
         x, r = added(x, scaled(a, p)), added(r, scaled(-a, Ap))
         size, before = dot(r, r), size
@@ -97,9 +91,6 @@ def conjugate_gradients(A: Rows, q: Vector, start: Vector, steps: int) -> Vector
     return x
 
 
-def outer_step(matrix: Rows, forget: Ball, gate: Ball, left: Vector, right: Vector) -> Rows:
-    """f M + b x y^T."""
-    return [
-        [forget * entry + gate * x * y for entry, y in zip(row, right, strict=True)]
-        for row, x in zip(matrix, left, strict=True)
-    ]
+def combined(factors: Vector, vectors: Rows) -> Vector:
+    """sum_s a_s x_s, the sum taken in any order."""
+    return [dot(factors, [vector[i] for vector in vectors]) for i in range(len(vectors[0]))]

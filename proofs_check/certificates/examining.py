@@ -44,6 +44,7 @@ MODULES = {
     "gradient-flow-limit": "flow_limit",
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
+    "mesa-learning-rate": "mesa_learning_rate",
     "mesa-layer": "mesa_layer",
     "mesanet-layer": "mesanet_layer",
     "audit-mesa-limit": "mesanet_layer:limit_refutation",

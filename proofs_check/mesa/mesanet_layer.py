@@ -2,8 +2,8 @@ r"""The claim mesanet-layer: the recursion with an input gate and the objective 
 
 Three checks
     outputs at every t              the layer solved by elimination, against the derived weights in rational numbers
-    after two conjugate gradients   the layer after two steps from x_0 = q, against the derived steps in rational
-                                    numbers
+    after two conjugate gradients   the layer after two steps from x_0 = Lambda^-1 q, against the derived steps in
+                                    rational numbers
     the bound on conjugate gradients no error after n steps is above the derived bound; after d steps nothing is left
 The audit puts the minimiser of the printed objective, without the input gate, to the layer at one pair.
 """

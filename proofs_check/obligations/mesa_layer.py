@@ -358,7 +358,7 @@ LIMIT: dict[str, Kind] = {"B": "matrix", "S": "symmetric", "R": "symmetric", "S^
 def off_inverse(point: Point) -> Matrix:
     """(I/c + S) R - I: zero where R is the inverse."""
     eye = point.matrix("I")
-    inverse = eye * point["1/c"] + point.matrix("S")
+    inverse: Matrix = eye * point["1/c"] + point.matrix("S")
     return inverse @ point.matrix("R") - eye
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from iclcheck.numerics.mesa import chunkwise_layer
+from iclcheck.numerics.mesa import chunkwise_layer, sequence_blocks
 from iclcheck.numerics.mesa.chunkwise_layer import condition_bounds
 from iclcheck.numerics.mesa.least_squares_layer import outputs_by_direct_solve, outputs_by_recursion
 
@@ -146,10 +146,10 @@ def test_blocks_of_steps_and_of_sequences_change_nothing(monkeypatch: pytest.Mon
     given = (*inputs, torch.tensor(1.5, dtype=torch.float64), forget)
     whole = by_chunks(*given, chunk=8), *gradients(by_chunks, given, chunk=8)
     monkeypatch.setitem(
-        chunkwise_layer.NUMBERS_AT_ONCE, "cpu", 900
+        sequence_blocks.NUMBERS_AT_ONCE, "cpu", 900
     )  # blocks of 176 steps become 22 chunks; 2 sequences
     halves = by_chunks(*given, chunk=8), *gradients(by_chunks, given, chunk=8)
-    monkeypatch.setitem(chunkwise_layer.NUMBERS_AT_ONCE, "cpu", 90)  # one sequence, 16 steps
+    monkeypatch.setitem(sequence_blocks.NUMBERS_AT_ONCE, "cpu", 90)  # one sequence, 16 steps
     parts = by_chunks(*given, chunk=8), *gradients(by_chunks, given, chunk=8)
     for one, two, other in zip(whole, halves, parts, strict=True):
         assert max(error(two, one), error(other, one)) < 1e-12  # the same sums up to the order of a few
@@ -200,8 +200,8 @@ def test_float32_that_is_not_enough_is_done_in_float64() -> None:
 def test_easy_keys_stay_in_float32() -> None:
     inputs = [one.float() for one in drawn(3, T=100, d=16, m=4)[:3]]
     exact = directly(*(one.double() for one in inputs), 1.0)
-    # condition numbers below 50: 6e-8 * 50, and the numbers show that it is not float64
-    assert 1e-8 < error(by_chunks(*inputs, 1.0), exact) < 3e-6
+    # condition numbers below 50: 6e-8 * 50, and more than the one rounding of an output, 6e-8
+    assert 1e-7 < error(by_chunks(*inputs, 1.0), exact) < 3e-6
 
 
 @pytest.mark.parametrize("dtype, digits", [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
@@ -255,6 +255,19 @@ def test_the_bound_on_the_condition_number_is_one_and_not_far_off(forgets: bool)
         assert exact * (1 - 1e-9) <= bounds[place] <= d**1.5 * exact
 
 
+def test_a_last_chunk_that_is_filled_up_needs_no_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    *inputs, forget = drawn(T=37, d=4, m=2)
+    plans, revised = [], chunkwise_layer._revised
+
+    def noted(*given: Any) -> Any:
+        plans.append(revised(*given))
+        return plans[-1]
+
+    monkeypatch.setattr(chunkwise_layer, "_revised", noted)
+    by_chunks(*inputs, 1.0, forget)
+    assert plans == [None]
+
+
 class LargestArray(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the number of entries of the largest tensor that is made."""
 
@@ -280,7 +293,7 @@ def test_no_array_grows_with_the_steps_beyond_the_inputs() -> None:
     seen: Any = LargestArray()  # type: ignore[no-untyped-call]
     with seen, torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
         torch.autograd.backward(by_chunks(*inputs, 1.0).sum())
-    assert seen.entries <= 2 * chunkwise_layer.NUMBERS_AT_ONCE["cpu"] < T * d * d / 8
+    assert seen.entries <= 2 * sequence_blocks.NUMBERS_AT_ONCE["cpu"] < T * d * d / 8
     assert sum(saved) <= 3 * T * d + 2 * d * d + 10
 
 

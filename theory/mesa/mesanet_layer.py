@@ -381,7 +381,8 @@ def derivation() -> Derivation:
             "G x_0 for x_0 = q; x_1 for x_0 = 0",
             f"sum_i zeta_ti beta_i v_i (k_i.q), gated linear attention; [{to_text(above)}]/[{to_text(below)}]",
             rf"x_1 = \frac{{{to_latex(above)}}}{{{to_latex(below)}}}\ \text{{from}}\ x_0 = 0",
-            "the first residual from 0 is q itself, and so is the first direction",
+            "from 0 the first residual is q itself, and so is the first direction; from x_0 = Lambda^-1 q, or from q over "
+            "the diagonal of H + Lambda, it is linear attention of the query that is rescaled so",
             starts_at,
             forms={"numerator": above, "denominator": below},
         ),
@@ -480,7 +481,7 @@ def outputs(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
 
 @cache
 def iterates() -> Formula:
-    """x after two steps of conjugate gradients from x_0 = q, on H_t + Lambda for every t."""
+    """x after two steps of conjugate gradients from x_0 = Lambda^-1 q, on H_t + Lambda for every t."""
     return Formula(conjugate_gradient_parts(), second_iterates, Vocabulary({"a": ("b",), "b": ("a",)}))
 
 
@@ -494,7 +495,8 @@ def second_iterates(parts: Mapping[str, TracePolynomial], values: Values) -> Any
     for t, query in enumerate(gated.sequence.queries, start=1):
         G, H = sums(gated, t)
         try:
-            found.append((G @ conjugate_gradients(parts, H + gated.penalty, query, query, STEPS))[:, 0])
+            start = exact_inverse(gated.penalty) @ query
+            found.append((G @ conjugate_gradients(parts, H + gated.penalty, query, start, STEPS))[:, 0])
         except ZeroDivisionError:
             raise SingularSystemError("need a curvature other than 0, got none") from None
     return np.array(found)
