@@ -1,10 +1,11 @@
 r"""The claim mesa-layer: the real layer is regularised least squares at every t, with the derived gradients and limits.
 
-Five checks
+Seven checks
     outputs at every t        the layer's plain forms in float64 against the derived weights, computed in rational
                               numbers for the very same inputs; what is left is the layer's own rounding, which is
                               bounded
-    outputs, ill-conditioned  the same at condition numbers up to 1e10, where float64 leaves three digits
+    outputs in chunks         the same for the chunkwise form, whose bound goes by norms
+    outputs, ill-conditioned  the plain forms at condition numbers up to 1e10, where float64 leaves three digits
     long sequences            up to 64 times, against the weights that `predict` gives
     gradients                 automatic differentiation through the layer, against the derived backward pass
     small lambda              (zeta_t0/lambda) o_t minus linear attention, against the derived remainder, in units of it
@@ -57,10 +58,10 @@ class Shape:
 
 SHAPES: Mapping[str, tuple[Shape, ...]] = {
     "plain": (
-        Shape(1, 1, 1, 0, 16), Shape(4, 1, 2, 2, 8), Shape(5, 2, 2, 0, 8), Shape(5, 3, 2, 8, 1), Shape(4, 3, 3, -10, 8),
-        Shape(4, 4, 2, 6, 10, 4), Shape(4, 2, 2, 14, 14, 5),
+        Shape(1, 1, 1, 0, 16), Shape(4, 1, 2, 2, 8), Shape(5, 2, 2, 0, 8), Shape(5, 3, 2, 6, 4), Shape(4, 3, 3, -10, 8),
+        Shape(4, 4, 2, 6, 10, 4), Shape(4, 2, 2, 12, 14, 5),
     ),
-    "ill-conditioned": (Shape(6, 3, 3, 30, 16, 8), Shape(5, 4, 2, 20, 15, 8), Shape(4, 2, 2, 36, 16, 12)),
+    "ill-conditioned": (Shape(6, 3, 3, 26, 16, 7), Shape(5, 4, 2, 16, 15, 7), Shape(4, 2, 2, 32, 16, 10)),
     "long": (Shape(64, 4, 3, 2, 16), Shape(64, 3, 3, 4, 14), Shape(48, 6, 8, 0, 15), Shape(32, 2, 2, 8, 14, 7)),
     "gradients": (
         Shape(1, 1, 1, 0, 8), Shape(3, 2, 2, 0, 8), Shape(4, 1, 2, 3, 4), Shape(4, 3, 2, -2, 10), Shape(3, 3, 1, 2, 16),
@@ -125,9 +126,10 @@ def task_of(measurement: str, name: str, **further: Any) -> Callable[[Budget], T
     )
 
 
-def outputs_task(
-    name: str, forms: tuple[str, ...] = ("direct solve", "recursion", "chunks")
-) -> Callable[[Budget], Task]:
+PLAIN_FORMS = ("direct solve", "recursion")
+
+
+def outputs_task(name: str, forms: tuple[str, ...]) -> Callable[[Budget], Task]:
     """The layer's outputs by these forms on the cases of that name."""
     return task_of("layer_outputs", name, forms=list(forms))
 
@@ -351,16 +353,20 @@ def mesa_layer_claim(
         predict_weights,
         (
             ExactCheck(
-                "outputs at every t", outputs_task("plain"), rows_of_outputs(outputs, "plain"),
-                ran_outputs, "as a relative difference", resolution=1e-5,
+                "outputs at every t", outputs_task("plain", PLAIN_FORMS), rows_of_outputs(outputs, "plain"),
+                ran_outputs, "as a relative difference",
             ),
             ExactCheck(
-                "outputs, ill-conditioned", outputs_task("ill-conditioned", ("direct solve", "recursion")),
+                "outputs in chunks", outputs_task("plain", ("chunks",)), rows_of_outputs(outputs, "plain"), ran_outputs,
+                "as a relative difference", resolution=1e-3,
+            ),
+            ExactCheck(
+                "outputs, ill-conditioned", outputs_task("ill-conditioned", PLAIN_FORMS),
                 rows_of_outputs(outputs, "ill-conditioned"),
                 ran_outputs, "as a relative difference", resolution=0.05,
             ),
             ExactCheck(
-                "long sequences", outputs_task("long"), rows_of_outputs(verified_outputs, "long"),
+                "long sequences", outputs_task("long", (*PLAIN_FORMS, "chunks")), rows_of_outputs(verified_outputs, "long"),
                 ran_outputs, "as a relative difference", resolution=1e-5,
             ),
             ExactCheck(
