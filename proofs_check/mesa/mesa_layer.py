@@ -366,7 +366,8 @@ def mesa_layer_claim(
                 ran_outputs, "as a relative difference", resolution=0.05,
             ),
             ExactCheck(
-                "long sequences", outputs_task("long", (*PLAIN_FORMS, "chunks")), rows_of_outputs(verified_outputs, "long"),
+                "long sequences", outputs_task("long", (*PLAIN_FORMS, "chunks")),
+                rows_of_outputs(verified_outputs, "long"),
                 ran_outputs, "as a relative difference", resolution=1e-5,
             ),
             ExactCheck(

@@ -113,7 +113,7 @@ def test_balls_hold_the_exact_sum_of_products() -> None:
     draw = np.random.default_rng(0)
     for _ in range(50):
         a, b = draw.normal(size=7) * 10.0 ** draw.integers(-8, 8, size=7), draw.normal(size=7)
-        found = dot(balls(a), balls(b))
+        found = dot(balls(a.tolist()), balls(b.tolist()))
         exact = sum(Fraction(x) * Fraction(y) for x, y in zip(a, b, strict=True))
         assert abs(Fraction(found.value) - exact) <= Fraction(found.error)
 

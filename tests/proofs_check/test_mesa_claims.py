@@ -11,6 +11,7 @@ import torch
 from iclcheck.numerics.mesa import layer_measurements
 from iclcheck.numerics.mesa.gated_measurements import gated_errors, gated_outputs
 from iclcheck.numerics.mesa.layer_measurements import layer_gradients, layer_outputs
+from iclcheck.numerics.mesa.least_squares_layer import outputs_by_direct_solve
 from iclcheck.proofs_check.certificates.examining import obligations_of
 from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check, Claim
@@ -56,7 +57,7 @@ def test_the_printed_statements_are_contradicted(claim: str) -> None:
 def without_last_gate(keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor, **rest: Any) -> torch.Tensor:
     """A layer that forgets one step late."""
     late = torch.cat([torch.ones_like(rest["forget"][:1]), rest["forget"][:-1]])
-    return layer_measurements.outputs_by_direct_solve(keys, values, queries, rest["regulariser"], late)
+    return outputs_by_direct_solve(keys, values, queries, rest["regulariser"], late)
 
 
 def with_constant_regulariser(
@@ -65,7 +66,7 @@ def with_constant_regulariser(
     """A layer whose regulariser does not fade."""
     zeta = rest["forget"].cumprod(0)
     found = [
-        layer_measurements.outputs_by_direct_solve(keys, values, queries, rest["regulariser"] * z, rest["forget"])[t]
+        outputs_by_direct_solve(keys, values, queries, rest["regulariser"] * z, rest["forget"])[t]
         for t, z in enumerate(zeta)
     ]
     return torch.stack(found)

@@ -381,8 +381,8 @@ def derivation() -> Derivation:
             "G x_0 for x_0 = q; x_1 for x_0 = 0",
             f"sum_i zeta_ti beta_i v_i (k_i.q), gated linear attention; [{to_text(above)}]/[{to_text(below)}]",
             rf"x_1 = \frac{{{to_latex(above)}}}{{{to_latex(below)}}}\ \text{{from}}\ x_0 = 0",
-            "from 0 the first residual is q itself, and so is the first direction; from x_0 = Lambda^-1 q, or from q over "
-            "the diagonal of H + Lambda, it is linear attention of the query that is rescaled so",
+            "from 0 the first residual is q itself, and so is the first direction; from x_0 = Lambda^-1 q, or from q "
+            "over the diagonal of H + Lambda, it is linear attention of the query that is rescaled so",
             starts_at,
             forms={"numerator": above, "denominator": below},
         ),
