@@ -15,12 +15,12 @@ from typing import Any
 import flint
 
 from ..engines.expressions import Expression, evaluate, read_expression, times
-from ..engines.identities import Identity, refuse_unless_zero
+from ..engines.identities import Identity
 from ..engines.key_value_sequences import Sequence as KeyValues
 from ..engines.key_value_sequences import derivative, discount, random_sequence, slope, sums, weights
 from ..engines.layer import dot
 from ..engines.matrices import Matrix
-from ..engines.points import Kind, Point, make_point
+from ..engines.points import Kind, Point
 from ..engines.refusals import RefutedError
 from .fixed_point import half, value
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial
@@ -184,61 +184,6 @@ def open_obligation(forms: Forms) -> Identity:
         return [remains * (point["gamma"] + sandwich(point)) - D * point["gamma"], pinned]
 
     return identity(difference, STEP, numerator, below, denominator, more=8)
-
-
-def determinant(matrix: Matrix) -> Any:
-    """By the first row; for d <= 3."""
-    if matrix.shape == (1, 1):
-        return matrix[0, 0]
-    signed = ((-1) ** j * matrix[0, j] * determinant(without(matrix, 0, j)) for j in range(matrix.shape[1]))
-    total = next(signed)
-    for part in signed:
-        total = total + part
-    return total
-
-
-def without(matrix: Matrix, i: int, j: int) -> Matrix:
-    """The matrix without one row and one column."""
-    return Matrix(tuple(row[:j] + row[j + 1 :] for place, row in enumerate(matrix.rows) if place != i))
-
-
-def adjugate(point: Point, matrix: Matrix) -> Matrix:
-    """adj(P), with P adj(P) = det(P) I."""
-    d = point.dimension
-    if d == 1:
-        return point.matrix("I")
-    return Matrix.build(d, d, lambda i, j: determinant(without(matrix, j, i)) * (-1) ** (i + j))
-
-
-@dataclass(frozen=True)
-class InDimensions:
-    """A difference that vanishes in components, for the dimensions named and no others."""
-
-    difference: Callable[[Point], Any]
-    letters: Mapping[str, Kind]
-    dimensions: tuple[int, ...]
-    engine = "python-flint (exact rational arithmetic)"
-
-    def evidence(self) -> dict[str, Any]:
-        return {"symbolic_entries_in_dimensions": list(self.dimensions)}
-
-    def check(self, seed: str) -> None:
-        """Test it; raises RefutedError."""
-        del seed
-        for d in self.dimensions:
-            refuse_unless_zero(self.difference(make_point(self.letters, d, None, {})), f"for d = {d}")
-
-
-def determinant_obligation(forms: Forms) -> InDimensions:
-    """det(gamma P + k k^T) det P = gamma^d det P (det P + k^T adj(P) k/gamma), cleared of one det P."""
-    del forms
-
-    def difference(point: Point) -> Any:
-        P, k, gamma, d = point["P"], point["k"], point["gamma"], point.dimension
-        cleared = determinant(P) * gamma + dot(k, adjugate(point, P) @ k)
-        return determinant(P * gamma + outer(k, k)) - gamma ** (d - 1) * cleared
-
-    return InDimensions(difference, {"P": "symmetric", "k": "vector", "gamma": "scalar"}, (1, 2, 3))
 
 
 def factor_obligation(forms: Forms) -> Identity:
@@ -486,19 +431,18 @@ def recursion_obligation(forms: Forms) -> RandomSequences:
     return RandomSequences(ask)
 
 
-def growth_obligation(forms: Forms) -> RandomSequences:
-    """prod_t factor = det(lambda P_T)/zeta_T0^d."""
-    form = forms.expression(DIGITS, "factor")
+def way_back_obligation(forms: Forms) -> RandomSequences:
+    """An error carried back over all steps, R' P E P R'/gamma at each, is (lambda^2/zeta_T0) P_T E P_T."""
+    del forms
 
     def ask(sequence: KeyValues, direction: KeyValues) -> list[tuple[Any, Any]]:
-        del direction
-        product, T = flint.fmpq(1), len(sequence)
-        for t in range(1, T + 1):
-            before = sums(sequence, t - 1)[1].inv()
-            letters = {"R'": before, "k": sequence.keys[t - 1], "1/gamma": 1 / sequence.gates[t - 1]}
-            product = product * at(form, letters)
-        whole = sums(sequence, T)[1] * (sequence.regulariser / discount(sequence, T, 0))
-        return [(product, whole.det())]
+        T = len(sequence)
+        error = carried = sums(direction, T)[1]  # any symmetric matrix
+        for t in range(T, 0, -1):
+            before = sums(sequence, t - 1)[1].inv() * sums(sequence, t)[1]
+            carried = before * carried * before.transpose() / sequence.gates[t - 1]
+        P, scale = sums(sequence, T)[1], sequence.regulariser**2 / discount(sequence, T, 0)
+        return [(carried, P * error * P * scale)]
 
     return RandomSequences(ask)
 
@@ -619,8 +563,9 @@ def obligations() -> ClaimObligations:
             Obligation(BACK, "(Phi + change/denominator)(R^-1 - k k^T) = Phi R^-1 - v k^T", change_back_obligation),
             Obligation(BACK, "denominator = 1 - k^T R k = gamma/(gamma + k^T R' k)", open_obligation),
             Obligation(DIGITS, "factor = 1 + k^T R' k/gamma", factor_obligation),
-            Obligation(DIGITS, "det(gamma P + k k^T) = gamma^d det P (1 + k^T P^-1 k/gamma)", determinant_obligation),
-            Obligation(DIGITS, "the product of all factors = det(lambda P_T)/zeta_T0^d", growth_obligation),
+            Obligation(
+                DIGITS, "R' P E P R'/gamma over all steps = (lambda^2/zeta_T0) P_T E P_T", way_back_obligation
+            ),
             Obligation(WORST, "(gamma + k^T R' k) k^T R k = k^T R' k", worst_obligation),
             Obligation(PULL, "g.(dB - Phi dP) R q = <cross, dB> + <precision, dP>; g.Phi z = query.z", pull_obligation),
             Obligation(

@@ -9,9 +9,9 @@ Main statements (a prime is the step before, R = P^-1, s = k^T R' k)
     update of R        R_t = R'/gamma - R' k k^T R'/(gamma (gamma + s)), R_0 = lambda I [sherman1950adjustment]
     delta rule         Phi_t = Phi' + (v - Phi' k) (R' k)^T/(gamma + s), Phi_0 = 0: the gain is R_t k
     one step back      R' = gamma (R + R k k^T R/(1 - k^T R k)): always possible, 1 - k^T R k = gamma/(gamma + s) > 0
-    its price          a relative error of R (in the norm |P^(1/2) E P^(1/2)|) grows by at most 1 + s/gamma on the way
-                       back, and there is one that does; forwards it never grows. The factors of a whole sequence have
-                       the product det(lambda P_T/zeta_T0)
+    its price          a relative error of R (in the norm |P^(1/2) E P^(1/2)|) grows by at most 1 + s/gamma in a step
+                       back, and there is one that does; over the whole way back by at most |lambda P_T/zeta_T0|.
+                       Forwards it never grows
     backward pass      `backward_pass`;  lambda -> 0, infinity: `regulariser_limits`
 Assumptions
     lambda > 0 and gamma_t > 0: then every P_t is positive definite and the minimiser is unique. At gamma_t = 0 nothing
@@ -231,26 +231,19 @@ def backwards_at(seed: int) -> tuple[Array, Array]:
     return np.vstack([values["R'"], values["Phi'"] - values["Phi_t"]]), found
 
 
-def growth_over_sequence(seed: int) -> tuple[list[Any], list[Any]]:
-    """The product of the factors beside det(lambda P_T)/zeta_T0^d, and a factor beside 1/(1 - k^T R k)."""
+def way_back(seed: int) -> tuple[Array, Array]:
+    """An error of R_T carried back step by step beside (lambda^2/zeta_T0) P_T E P_T, a factor beside 1/(1 - k^T R k)."""
     sequence = random_sequence(seed)
-    _, precision = statistics(sequence, len(sequence))
-    factors, product = [evaluate(growth_of_errors(), values_at(seed, t)) for t in range(1, len(sequence) + 1)], 1
-    for factor in factors:
-        product = product * factor
-    whole = precision * (sequence.regulariser / discount(sequence, len(sequence), 0))
+    T, free = len(sequence), random_matrix(f"error/{seed}", sequence.dimension, sequence.dimension)
+    error = carried = free + free.T
+    precisions = [statistics(sequence, t)[1] for t in range(T + 1)]
+    for t in range(T, 0, -1):
+        before = exact_inverse(precisions[t - 1]) @ precisions[t]
+        carried = before @ carried @ before.T / sequence.forget[t - 1]
+    whole = sequence.regulariser**2 / discount(sequence, T, 0) * (precisions[T] @ error @ precisions[T])
     values = values_at(seed)
-    remaining = evaluate(update_backwards()[1], values)
-    return [product, factors[-1]], [determinant(whole), 1 / remaining]
-
-
-def determinant(matrix: Array) -> Any:
-    """By elimination in rational numbers; the matrix has no zero pivot (it is positive definite)."""
-    rest, product = np.array(matrix), Fraction(1)
-    while rest.size:
-        pivot = rest[0, 0]
-        product, rest = product * pivot, rest[1:, 1:] - rest[1:, :1] @ rest[:1, 1:] / pivot
-    return product
+    factor, remaining = evaluate(growth_of_errors(), values), evaluate(update_backwards()[1], values)
+    return np.append(carried, factor), np.append(whole, 1 / remaining)
 
 
 def worst_error(seed: int) -> tuple[list[Any], list[Any]]:
@@ -371,16 +364,17 @@ def steps_back() -> tuple[Step, ...]:
         ),
         Step(
             "digits lost on the way back",
-            "prod_t (1 + k_t^T R_{t-1} k_t/gamma_t)",
-            "det(lambda P_T)/zeta_T0^d; each factor is 1/(1 - k_t^T R_t k_t)",
-            r"\prod_t \Bigl(1 + \tfrac{k_t^\top R_{t-1} k_t}{\gamma_t}\Bigr) = "
-            r"\zeta_{T0}^{-d} \det(\lambda P_T)",
-            "det(gamma P' + k k^T) = gamma^d det P' (1 + k^T R' k/gamma)",
-            growth_over_sequence,
+            "what a step back, and the whole way back from R_T to R_0, make of a relative error, at most",
+            f"{to_text(growth_of_errors())} = 1/(1 - k^T R k) times it, and |lambda P_T/zeta_T0| times it",
+            rf"{to_latex(growth_of_errors())} = \frac{{1}}{{1 - k^\top R k}},\qquad "
+            r"\zeta_{T0}^{-1} |\lambda P_T|",
+            "to first order an error E of R goes to R' P E P R'/gamma, and over all steps to "
+            "(lambda^2/zeta_T0) P_T E P_T, for the factors P' R' in between cancel",
+            way_back,
             proof=(
-                "An error E of R goes to R' P E P R'/gamma to first order. Relative to R' its size "
-                "|P'^(1/2) . P'^(1/2)| is at most |R'^(1/2) P R'^(1/2)|/gamma = 1 + k^T R' k/gamma times that of E "
-                "relative to R. Forwards the factor is gamma |P'^(1/2) R P'^(1/2)| <= 1, since gamma P' <= P."
+                "Relative to R' the size |P'^(1/2) . P'^(1/2)| of R' P E P R'/gamma is at most "
+                "|R'^(1/2) P R'^(1/2)|/gamma = 1 + k^T R' k/gamma times that of E relative to R. Forwards the factor is "
+                "gamma |P'^(1/2) R P'^(1/2)| <= 1, since gamma P' <= P."
             ),
             forms={"factor": growth_of_errors()},
         ),
