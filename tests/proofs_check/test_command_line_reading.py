@@ -145,6 +145,15 @@ SHAPES |= {
         {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
     ),
 }
+PAIRS: dict[str, Any] = {"keys": [[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], "values": [[1.0], [0.0], [-1.0]]}
+FORGETTING = {**PAIRS, "regulariser": 2.0, "forget": [1.0, 0.5, 0.9]}
+GATED = {**PAIRS, "penalty": [1.0, 0.5], "forget": 0.9, "input_gate": [0.5, 1.0, 2.0]}
+SHAPES |= {
+    "mesa-layer": (FORGETTING, {"weights": (3, 1, 2)}),
+    "audit-mesa-limit": (FORGETTING, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
+    "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
+    "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 

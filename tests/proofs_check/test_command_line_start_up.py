@@ -110,6 +110,12 @@ parameters = {
     "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
     "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
+    **dict.fromkeys(
+        ("mesa-layer", "audit-mesa-limit"), {"keys": [[1.0]], "values": [[1.0]], "regulariser": 1.0}
+    ),
+    **dict.fromkeys(
+        ("mesanet-layer", "audit-mn-objective"), {"keys": [[1.0]], "values": [[1.0]], "penalty": [1.0]}
+    ),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
     **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
