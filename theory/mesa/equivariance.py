@@ -20,7 +20,7 @@ What follows, and what does not
     layer is not the layer of the means; for few heads, or for more than one layer, nothing here says that training ends
     at multiples of the identity, and what trained weights do is measured (mesa-compressed-depth).
 References
-    [vonoswald2023uncovering]: compressed algorithms. [weyl1946classical]: the invariants of O(d).
+    [vonoswald2023uncovering]: compressed algorithms. [brauer1937algebras]: the invariants of O(d).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def layer_mean() -> tuple[TracePolynomial, ...]:
     """(D a1, D a2, D a3, D): the coefficients of the mean of a layer, by their one common denominator.
 
     Solved from sum_q d^loops(p, q) a_q = the contraction with p, for all three p: the mean is a combination of the
-    three pairings [weyl1946classical], and averaging leaves contractions with them alone.
+    three pairings [brauer1937algebras], and averaging leaves contractions with them alone.
     """
     import sympy as sp
 
@@ -164,9 +164,9 @@ class Instance:
 def instance_of(seed: int) -> Instance:
     """d = 2, 3 in turn."""
     draw, size = random.Random(f"equivariance/{seed}"), 2 + seed % 2
-    squares = [rational(draw, size, size) for _ in range(2)]
-    columns = [rational(draw, size, 1) for _ in range(3)]
-    return Instance(size, *squares, *columns, rational_rotation(draw, size))
+    P_at, K_at = (rational(draw, size, size) for _ in range(2))
+    x, y, z = (rational(draw, size, 1) for _ in range(3))
+    return Instance(size, P_at, K_at, x, y, z, rational_rotation(draw, size))
 
 
 def rational(draw: random.Random, rows: int, cols: int) -> Array:
@@ -200,7 +200,7 @@ def turned_trajectory(seed: int) -> tuple[Array, Array]:
     return np.array(turned), np.array([R @ s for s in plain])
 
 
-def block_sides(seed: int) -> tuple[Array, Array]:
+def block_sides(seed: int) -> tuple[Any, Any]:
     """The mean over signed permutations, times d; and the polynomial."""
     one = instance_of(seed)
     group = list(signed_permutations(one.dimension))
@@ -255,10 +255,9 @@ def risk_sides(seed: int) -> tuple[Fraction, Fraction]:
     group = list(signed_permutations(one.dimension))
     prompts = [(p.x, p.y, p.z, p.P[:, :1]) for p in (one, other)]
 
-    def terms(R: Array, x: Array, y: Array, z: Array) -> Array:
+    def terms(R: Array, x: Array, y: Array, z: Array) -> Any:
         heads = ((one.P, one.K), (other.P, other.K))
-        total: Array = sum(head(R.T @ p @ R, R.T @ k @ R, x, y, z) for p, k in heads)
-        return total
+        return np.sum([head(R.T @ p @ R, R.T @ k @ R, x, y, z) for p, k in heads], axis=0)
 
     eye, risk, split, count = group[0] @ group[0].T, Fraction(0), Fraction(0), 2 * len(group)
     for prompt in prompts:
@@ -345,8 +344,8 @@ STATEMENT = Statement(
     text=(
         "Derived: the law of the sequences does not change under rotations, turned weights have the same risk, and "
         "averaging over rotations leaves (tr M/d) I of a block and three contractions of a layer. Measured: "
-        "autoregressive trainings of deep linear attention end where the compressed algorithm of the same depth, fitted "
-        "from the projected weights, loses at most the stated share of the loss."
+        "autoregressive trainings of deep linear attention end where the compressed algorithm of the same depth, "
+        "fitted from the projected weights, loses at most the stated share of the loss."
     ),
     assumptions=(
         "s_{t+1} = W s_t + eps_t, W Haar on O(d), s_1 ~ N(0, I), eps_t ~ N(0, sigma^2 I), all independent",
