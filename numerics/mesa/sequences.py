@@ -4,8 +4,12 @@ r"""Random dynamical systems, one fresh system for each sequence, and what is se
     "partial"    h_{t+1} = W h_t + noise, h_1 ~ N(0, I_m), W Haar on O(m), seen through s_t = C h_t with m > n
     "nonlinear"  s_{t+1} = g A tanh(B s_t) + noise, s_1 ~ N(0, I_n), a random network for each sequence
 
-The noise is N(0, noise_variance I), in the state. These are the three tasks of [vonoswald2023uncovering], whose sizes
-are n = 10 and T = 50. Two laws are choices of this module, where that paper leaves room:
+The noise is N(0, noise_variance I), in the state. With initial "sphere" the first state is uniform on the sphere of
+squared radius n (m of a hidden one) in place of N(0, I): a model of L linear attention layers is a polynomial of degree
+3^L in a noiseless sequence, and under the Gaussian law rare long first states rule its mean loss from L = 2 on.
+
+These are the three tasks of [vonoswald2023uncovering], with N(0, I) first states, n = 10 and T = 50. Two laws are choices
+of this module, where that paper leaves room:
 
     C    independent N(0, 1/m) entries, so that E|s_t|^2 = n; "fresh" with each sequence (the default) or "fixed", drawn
          once for the task. With "coordinates", C = (I 0): the law of every C with orthonormal rows, because those of W
@@ -34,6 +38,7 @@ from ..training.random_streams import standard_normals, stream
 
 Move = Callable[[torch.Tensor], torch.Tensor]
 KINDS = ("linear", "partial", "nonlinear")
+INITIALS = ("gaussian", "sphere")
 OBSERVATIONS = ("fresh", "fixed", "coordinates")
 _NODES = 160  # of Gauss and Hermite: E tanh(z)^2 to 1e-12; tested against 240
 
@@ -45,6 +50,7 @@ class SequenceTask:
     kind: see the module. size: n, of what is seen. length: T. noise_variance: of each entry of the noise in the state.
     hidden_size: m > n of "partial", the width of the network of "nonlinear", 0 for "linear".
     observation: the law of C ("fresh", "fixed", "coordinates") of "partial"; replica: names the fixed C.
+    initial: the law of the first state, "gaussian" or "sphere".
 
     Raises ValueError where these name no law.
 
@@ -59,9 +65,11 @@ class SequenceTask:
     hidden_size: int = 0
     observation: str = "fresh"
     replica: int = 0
+    initial: str = "gaussian"
 
     def __post_init__(self) -> None:
         _check_choice("kind", self.kind, KINDS)
+        _check_choice("initial", self.initial, INITIALS)
         _check_choice("observation", self.observation, OBSERVATIONS)
         if self.size < 1 or self.length < 2:
             raise ValueError(f"need size >= 1 and length >= 2, got {self.size} and {self.length}")
@@ -149,6 +157,11 @@ def _reflect(block: torch.Tensor, v: torch.Tensor) -> None:
     block.sub_(v.unsqueeze(-1) * row * (2 / v.square().sum(-1))[:, None, None])
 
 
+def on_sphere(vectors: torch.Tensor) -> torch.Tensor:
+    """The vectors (.., m) at the length sqrt(m): uniform on that sphere if they are normal."""
+    return vectors * (math.sqrt(vectors.shape[-1]) / vectors.square().sum(-1, keepdim=True).sqrt())
+
+
 def apply(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     """matrix (..., a, b) times vector (..., b), entry by entry: the same sum on every machine."""
     product: torch.Tensor = matrix * vector.unsqueeze(-2)
@@ -161,7 +174,7 @@ def _trajectories(
     """States (count, T, m): s_1 and the noise drawn at once, then one move after the other."""
     draws = standard_normals((task.length, count, task.state_size), generator, dtype)
     draws[1:] *= math.sqrt(task.noise_variance)
-    states = [draws[0]]
+    states = [draws[0] if task.initial == "gaussian" else on_sphere(draws[0])]
     for t in range(1, task.length):
         states.append(move(states[-1]) + draws[t])
     return torch.stack(states, 1)

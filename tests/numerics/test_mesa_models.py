@@ -26,6 +26,7 @@ TASKS = [
     SequenceTask("partial", size=2, length=6, hidden_size=5),
     SequenceTask("partial", size=2, length=6, hidden_size=5, observation="coordinates"),
     SequenceTask("nonlinear", size=3, length=6, hidden_size=8),
+    SequenceTask(size=3, length=6, initial="sphere"),
 ]
 
 
@@ -64,6 +65,11 @@ def test_a_fully_observed_sequence_follows_its_matrix() -> None:
         for t in range(5):
             moved = drawn.transition[B].numpy() @ drawn.observed[B, t].numpy()
             np.testing.assert_allclose(drawn.observed[B, t + 1], moved, rtol=0, atol=1e-14)
+
+
+def test_a_first_state_on_the_sphere_has_its_radius() -> None:
+    states = sample_sequences(TASKS[5], 20, stream("sphere")).observed
+    np.testing.assert_allclose(states.square().sum(-1), 3.0, rtol=1e-13)
 
 
 def test_noise_has_its_variance() -> None:
