@@ -3,9 +3,9 @@ r"""The compressed algorithm of a trained linear transformer: every block of its
 With constructed tokens of c blocks of n channels a head of linear attention is two products, W_KQ = W_K^T W_Q and
 W_PV = P W_V, each c x c blocks of size n x n. The compressed head has one number in the place of each block.
 Counting. 2 c^2 numbers a head in the place of 2 (c n)^2 entries, less one for the scale between the two products. With
-    c = 4 blocks and n = 10 [vonoswald2023uncovering] that is 16 for the 1600 entries of one product and 32 for the 3200 of
-    both; "16 instead of 3200" is the count of one product over the entries of two, or that of heads of key size n, where
-    W_Q, W_K, W_V and P have four blocks each. Our tokens (0, s_t, s_{t-1}) have c = 3: 18 for 1800 entries.
+    c = 4 blocks and n = 10 [vonoswald2023uncovering] that is 16 for the 1600 entries of one product and 32 for the
+    3200 of both; "16 instead of 3200" is the count of one product over the entries of two, or that of heads of key
+    size n, where W_Q, W_K, W_V and P have four blocks each. Our tokens (0, s_t, s_{t-1}) have c = 3: 18 for 1800.
 Main statements
     products            W_KQ, W_PV of every layer and head, at balanced scale: |W_KQ|_F = |W_PV|_F in each head, blocks
                         that nothing reads set to 0 (the first layer reads no block 0 where tokens begin with zeros, and
@@ -30,6 +30,7 @@ from torch.func import functional_call
 
 from ..training.random_streams import stream
 from .attention import AutoregressiveModel, ModelShape
+from .autoregressive_training import position_losses
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def shape_of_products(shape: ModelShape) -> ModelShape:
 def weights_of_products(W_KQ: torch.Tensor, W_PV: torch.Tensor) -> dict[str, torch.Tensor]:
     """Names and values of a model's weights: W_K = W_V = I, W_Q = W_KQ, P = W_PV."""
     eye = torch.eye(W_KQ.shape[-1], dtype=W_KQ.dtype).expand_as(W_KQ[0])
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for k in range(len(W_KQ)):
         values = {"W_Q": W_KQ[k], "W_K": eye, "W_V": eye, "P": W_PV[k]}
         found |= {f"layers.{k}.{name}": value for name, value in values.items()}
@@ -148,22 +149,17 @@ def model_of_products(given: Products) -> AutoregressiveModel:
     return model
 
 
-def position_errors(model: AutoregressiveModel, states: torch.Tensor) -> torch.Tensor:
-    """|prediction of s_{t+1} at t - s_{t+1}|^2, (B, T - 1), of states (B, T, n)."""
+def losses_of(model: AutoregressiveModel, states: torch.Tensor) -> torch.Tensor:
+    """1/2 |s_{t+1} - prediction_t|^2, (B, T - 1), of states (B, T, n)."""
     with torch.no_grad():
-        return squared_errors(model(states), states)
-
-
-def squared_errors(predictions: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """|prediction at t - s_{t+1}|^2, (B, T - 1)."""
-    return (predictions[:, :-1] - states[:, 1:]).square().sum(-1)
+        return position_losses(model(states), states)
 
 
 @dataclass(frozen=True)
 class Fit:
     """Compressed products with the least loss found, and how the search ended.
 
-    loss: the mean of |error|^2 on the given sequences; gradient: the norm of its slope in the multiples that was left.
+    loss: the mean on the given sequences; gradient: the norm of its slope in the multiples that was left.
     """
 
     products: Products
@@ -173,7 +169,7 @@ class Fit:
 
 
 def fitted_multiples(start: Products, states: torch.Tensor, *, steps: int = 200) -> Fit:
-    """Minimise the mean squared error on `states` (B, T, n) over the multiples, from those of `start`."""
+    """Minimise the mean loss on `states` (B, T, n) over the multiples, from those of `start`."""
     n, shape = start.shape.size, start.shape
     first = torch.stack([block_multiples(W, n) for W in (start.W_KQ, start.W_PV)])
     model = AutoregressiveModel(shape_of_products(shape), stream("replaced below"), torch.float64)
@@ -193,10 +189,10 @@ def fitted_multiples(start: Products, states: torch.Tensor, *, steps: int = 200)
 def loss_of_multiples(
     model: AutoregressiveModel, multiples: torch.Tensor, size: int, states: torch.Tensor
 ) -> torch.Tensor:
-    """The mean squared error of the compressed model, with its graph; multiples (2, layers, heads, c, c)."""
+    """The mean loss of the compressed model, with its graph; multiples (2, layers, heads, c, c)."""
     W_KQ, W_PV = with_multiples(multiples, size)
     weights: Mapping[str, torch.Tensor] = weights_of_products(W_KQ, W_PV)
-    return squared_errors(functional_call(model, dict(weights), (states,)), states).mean()
+    return position_losses(functional_call(model, dict(weights), (states,)), states).mean()
 
 
 def parameter_counts(shape: ModelShape) -> dict[str, int]:

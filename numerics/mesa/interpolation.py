@@ -1,12 +1,12 @@
 r"""The straight line between a trained model and its compressed algorithm, in the space of weight products.
 
-What is interpolated. W_KQ and W_PV of each head at balanced scale (`compressed_algorithm.balanced`), heads paired as the
-projection pairs them, the common sign of the two products chosen by their overlap. Predictions are linear in neither
-product: a head's term has degree two in the share, and a model of L layers a degree of (3^(L+1) - 3)/2 or less. A straight
-line in the factors W_Q, W_K, W_V, P would depend on the choice of factors, of which the predictions know nothing.
+What is interpolated. W_KQ and W_PV of each head at balanced scale (`compressed_algorithm.balanced`), heads paired as
+the projection pairs them, the common sign of the two products chosen by their overlap. Predictions are not linear along
+the line: the term of a head has degree two in the share already in the first layer. A straight line in the factors W_Q,
+W_K, W_V, P would depend on the choice of factors, of which the predictions know nothing.
 Main statements
     between            the products at a share of the way
-    errors_on_line     |error|^2 at each share, sequence by sequence: (shares, B)
+    losses_on_line     the loss at each share, sequence by sequence: (shares, B)
     barrier            the largest mean on the line above the straight line between its two ends, relative to the first
                        end: 0 where the line nowhere leaves that chord
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .compressed_algorithm import Products, model_of_products, position_errors
+from .compressed_algorithm import Products, losses_of, model_of_products
 
 
 def between(start: Products, end: Products, share: float) -> Products:
@@ -26,10 +26,10 @@ def between(start: Products, end: Products, share: float) -> Products:
     return Products(start.shape, W_KQ, W_PV)
 
 
-def errors_on_line(start: Products, end: Products, shares: Sequence[float], states: torch.Tensor) -> torch.Tensor:
-    """The mean over t of |error|^2 of each sequence at each share, (shares, B), of states (B, T, n)."""
+def losses_on_line(start: Products, end: Products, shares: Sequence[float], states: torch.Tensor) -> torch.Tensor:
+    """The mean loss over t of each sequence at each share, (shares, B), of states (B, T, n)."""
     models = [model_of_products(between(start, end, share)) for share in shares]
-    return torch.stack([position_errors(model, states).mean(-1) for model in models])
+    return torch.stack([losses_of(model, states).mean(-1) for model in models])
 
 
 def barrier(losses: Sequence[float], shares: Sequence[float]) -> float:

@@ -1,8 +1,8 @@
 r"""Polynomials in the states seen so far: which of them a trained deep model has become, and which ones are optimal.
 
-With G_t = sum_{t' < t} s_t' s_t'^T and M_t = sum_{t' < t} s_{t'+1} s_t'^T least squares predicts M_t G_t^-1 s_t. A layer
-of linear attention multiplies by one more G_t, so that L layers can preconditon with a polynomial q of degree L - 1 and
-predict M_t q(G_t) s_t; on an eigenvalue x of G_t the part 1 - x q(x) of the target is left.
+With G_t = sum_{t' < t} s_t' s_t'^T and M_t = sum_{t' < t} s_{t'+1} s_t'^T least squares predicts M_t G_t^-1 s_t. A
+layer of linear attention multiplies by one more G_t, so that L layers can precondition with a polynomial q of degree
+L - 1 and predict M_t q(G_t) s_t; on an eigenvalue x of G_t the part 1 - x q(x) of the target is left.
 Main statements
     krylov_vectors         G_t^k s_t, k = 0 .. K, for a batch
     fitted_coefficients    the c_k with the least mean of |value - sum_k c_k feature_k|^2, and the share explained
@@ -49,7 +49,8 @@ def krylov_vectors(states: torch.Tensor, powers: int) -> torch.Tensor:
 def predicted_vectors(states: torch.Tensor, powers: int) -> torch.Tensor:
     """M_t G_t^k s_t for k = 0 .. powers, (powers + 1, B, T, n)."""
     M = transition_sums(states)
-    return (M @ krylov_vectors(states, powers).unsqueeze(-1)).squeeze(-1)
+    found: torch.Tensor = (M @ krylov_vectors(states, powers).unsqueeze(-1)).squeeze(-1)
+    return found
 
 
 def fitted_coefficients(values: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, float]:

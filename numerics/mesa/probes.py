@@ -1,12 +1,12 @@
 r"""Linear probes: what can be read linearly from a residual stream at each layer and position.
 
 A probe of layer l at position t is the linear map W from the stream e_t (D) to a target (n) with the least mean of
-|y - W e_t|^2 + kappa |W|^2 over training sequences, kappa = ridge * (mean square of a feature). Its error is measured on
-held-out sequences, relative to the mean square of the target there.
+|y - W e_t|^2 + kappa |W|^2 over training sequences, kappa = ridge * (mean square of a feature). Its error is measured
+on held-out sequences, relative to the mean square of the target there.
 Targets
     next_states            s_{t+1}
-    preconditioned_inputs  (S_t S_t^T + I/lambda)^-1 s_t with the columns s_1 .. s_{t-1} of S_t: what gradient descent on
-                           the pairs seen so far would have to be preconditioned with [vonoswald2023uncovering, Prop. 2]
+    preconditioned_inputs  (S_t S_t^T + I/lambda)^-1 s_t with the columns s_1 .. s_{t-1} of S_t, by which
+                           one gradient step becomes regularised least squares [vonoswald2023uncovering, Prop. 2]
 Main statements
     probe_errors     (layers + 1, positions): the relative held-out error
     contrasts        for two errors a, b of one held-out sequence (a - b)/(a + b), in [-1, 1]: a mean of it has an
@@ -64,7 +64,9 @@ def probe_errors(
     """
     return torch.stack(
         [
-            torch.stack([held_out_errors(layer[:, t - 1].double(), targets[:, t - 1].double(), ridge) for t in positions])
+            torch.stack(
+                [held_out_errors(layer[:, t - 1].double(), targets[:, t - 1].double(), ridge) for t in positions]
+            )
             for layer in streams
         ]
     )
@@ -72,9 +74,13 @@ def probe_errors(
 
 def relative_errors(errors: torch.Tensor, targets: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
     """Mean held-out errors over the mean square of the target there, (layers + 1, positions)."""
-    half = len(targets) // 2
-    sizes = torch.stack([targets[half:, t - 1].double().square().sum(-1).mean() for t in positions])
-    return errors.mean(-1) / sizes
+    return errors.mean(-1) / target_sizes(targets, positions)
+
+
+def target_sizes(targets: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
+    """The mean square of a target at each position over held-out sequences, (positions,)."""
+    held_out = targets[len(targets) // 2 :].double()
+    return torch.stack([held_out[:, t - 1].square().sum(-1).mean() for t in positions])
 
 
 def contrasts(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
