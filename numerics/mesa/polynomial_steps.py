@@ -73,7 +73,8 @@ def optimal_coefficients(states: torch.Tensor, degree: int) -> tuple[torch.Tenso
 
 def spectrum(states: torch.Tensor, position: int) -> torch.Tensor:
     """The eigenvalues of G_t at one t (counted from 1), (B, n), ascending."""
-    return torch.linalg.eigvalsh(gram_matrices(states)[:, position - 1])
+    found: torch.Tensor = torch.linalg.eigvalsh(gram_matrices(states)[:, position - 1])
+    return found
 
 
 def richardson(low: float, high: float, layers: int) -> FloatArray:

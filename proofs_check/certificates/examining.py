@@ -44,6 +44,8 @@ MODULES = {
     "gradient-flow-limit": "flow_limit",
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
+    "mesa-compressed-depth": "mesa_rotations",
+    "mesa-probing": "mesa_rotations:probing",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

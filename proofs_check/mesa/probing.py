@@ -93,36 +93,36 @@ def relative(values: Values, target: str) -> FloatArray:
 
 
 def with_depth(run: Mapping[str, Any], values: Values, positions: tuple[int, ...]) -> float:
-    """The largest ratio of the error after a layer to that before it, over layers and positions."""
+    """The largest relative change of the error by a layer, over layers and positions."""
     del run, positions
     errors = relative(values, "next")
-    return float((errors[1:] / errors[:-1]).max())
+    return float((errors[1:] / errors[:-1]).max()) - 1
 
 
 def with_position(run: Mapping[str, Any], values: Values, positions: tuple[int, ...]) -> float:
-    """The largest ratio of the error after the last layer at a position to that at the one before."""
+    """The largest relative change of the error after the last layer, from one position to the next."""
     del run, positions
-    return max(float(later / earlier) for earlier, later in pairwise(relative(values, "next")[-1]))
+    return max(float(later / earlier) for earlier, later in pairwise(relative(values, "next")[-1])) - 1
 
 
 def preconditioned(run: Mapping[str, Any], values: Values, positions: tuple[int, ...]) -> float | None:
-    """The largest ratio, over early positions, of the error before the last layer to that before the first."""
+    """The largest relative change, over early positions, of the error from the first layer to before the last."""
     if run["shape"]["layers"] < 2:
         return None
     errors = relative(values, "preconditioned")
     early = [k for k, t in enumerate(positions) if t <= EARLY * run["task"]["size"]]
-    return float((errors[-2] / errors[0])[early].max())
+    return float((errors[-2] / errors[0])[early].max()) - 1
 
 
 def last_position(values: Values) -> float:
-    """The ratio of the errors for preconditioned inputs before the last layer and the first, at the last position."""
+    """The relative change of the same error at the last position."""
     errors = relative(values, "preconditioned")
-    return float(errors[-2, -1] / errors[0, -1])
+    return float(errors[-2, -1] / errors[0, -1]) - 1
 
 
 def probing_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
     """`formula` can be altered, to see the same checks refuse it."""
-    ratio = "as a ratio of errors"
+    change = "as the largest relative change of the error"
     return Claim(
         "mesa-probing",
         theory.derivation,
@@ -136,9 +136,9 @@ def probing_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
         lambda parameters: theory.block_probe(**parameters),
         (
             ExactCheck("probe of turned copies", probes_task, rows_by(formula), in_words, "as a relative difference"),
-            CountedTrainings("next state with depth, trained", with_depth, 1.0, ratio, {}),
-            CountedTrainings("next state with t, trained", with_position, 1.0, ratio, {}),
-            CountedTrainings("preconditioned inputs before the last layer, trained", preconditioned, 1.0, ratio,
+            CountedTrainings("next state with depth, trained", with_depth, 0.0, change, {}),
+            CountedTrainings("next state with t, trained", with_position, 0.0, change, {}),
+            CountedTrainings("preconditioned inputs before the last layer, trained", preconditioned, 0.0, change,
                              {"the same at the last position, all depths": last_position}),
         ),
         "the probe at random prompts with d = 2, 3. Trained: the models of mesa-compressed-depth; t = 3, 6, 9 in the "

@@ -1,12 +1,12 @@
 r"""The trainings that mesa-compressed-depth and mesa-probing share, and the verdicts that count their replicas.
 
-Domain. Autoregressive training of causal linear attention on constructed tokens (0, s_t, s_{t-1}), s_{t+1} = W s_t with
-a fresh Haar W for each sequence, first states on the sphere, no noise, no 1/t. Quick: n = 4, T = 10, one or two layers
-with one or two heads, keys and values of the token's width. Full: n = 10, T = 50, 1 to 6 layers with four heads, keys and
-values of size 20: the sizes of [vonoswald2023uncovering].
+Domain. Autoregressive training of causal linear attention on constructed tokens (0, s_t, s_{t-1}), s_{t+1} = W s_t
+with a fresh Haar W for each sequence, first states on the sphere, no noise, no 1/t. Quick: n = 4, T = 10, one or two
+layers with one or two heads, keys and values of the token's width. Full: n = 10, T = 50, 1 to 6 layers with four heads,
+keys and values of size 20: the sizes of [vonoswald2023uncovering].
 Error rates. A replica is a training with its own start, sequences and test sequences; it hits or not, and the share of
-hits in the domain is bounded by Clopper and Pearson (`verdicts.replicas`) at the rate FALSE_ALARM. No law of the trained
-weights is assumed.
+hits in the domain is bounded by Clopper and Pearson (`verdicts.replicas`) at the rate FALSE_ALARM. No law of the
+trained weights is assumed.
 """
 
 from __future__ import annotations
