@@ -8,8 +8,8 @@ The noise is N(0, noise_variance I), in the state. With initial "sphere" the fir
 squared radius n (m of a hidden one) in place of N(0, I): a model of L linear attention layers is a polynomial of degree
 3^L in a noiseless sequence, and under the Gaussian law rare long first states rule its mean loss from L = 2 on.
 
-These are the three tasks of [vonoswald2023uncovering], with N(0, I) first states, n = 10 and T = 50. Two laws are choices
-of this module, where that paper leaves room:
+These are the three tasks of [vonoswald2023uncovering], with N(0, I) first states, n = 10 and T = 50. Two laws are
+choices of this module, where that paper leaves room:
 
     C    independent N(0, 1/m) entries, so that E|s_t|^2 = n; "fresh" with each sequence (the default) or "fixed", drawn
          once for the task. With "coordinates", C = (I 0): the law of every C with orthonormal rows, because those of W
