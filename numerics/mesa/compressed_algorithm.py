@@ -29,6 +29,7 @@ from scipy.optimize import minimize
 from torch.func import functional_call
 
 from ..training.random_streams import stream
+from ..training.threads import one_thread
 from .attention import AutoregressiveModel, ModelShape
 from .autoregressive_training import position_losses
 
@@ -168,6 +169,7 @@ class Fit:
     evaluations: int
 
 
+@one_thread()
 def fitted_multiples(start: Products, states: torch.Tensor, *, steps: int = 200) -> Fit:
     """Minimise the mean loss on `states` (B, T, n) over the multiples, from those of `start`."""
     n, shape = start.shape.size, start.shape

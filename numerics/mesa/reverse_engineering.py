@@ -69,6 +69,7 @@ def fresh(run: AutoregressiveTraining, name: str, count: int) -> torch.Tensor:
     return sample_sequences(run.task, count, generator, torch.float64).observed
 
 
+@one_thread()
 def taken_apart(
     model: AutoregressiveModel,
     test: torch.Tensor,
@@ -94,8 +95,8 @@ def taken_apart(
         "losses": {name: sums(one) for name, one in losses.items()},
         "distance": distance(model, fit.products, test),
         "fit": {"loss": fit.loss, "gradient": fit.gradient, "evaluations": fit.evaluations},
-        "line": losses_on_line(whole, fit.products, shares, test).mean(1).tolist(),
-        "line_to_projection": losses_on_line(whole, near, shares, test).mean(1).tolist(),
+        "line": on_line(losses_on_line(whole, fit.products, shares, test)),
+        "line_to_projection": on_line(losses_on_line(whole, near, shares, test)),
         **structure(whole, fit),
         "probes": probes(model, test, positions, regulariser),
     }
@@ -147,6 +148,11 @@ def structure(whole: Products, fit: Fit) -> dict[str, Any]:
     }
 
 
+def on_line(losses: torch.Tensor) -> dict[str, Any]:
+    """Mean losses at the shares, and the contrasts of each with the start, sequence by sequence."""
+    return {"losses": losses.mean(1).tolist(), "contrasts": moments(contrasts(losses, losses[:1].expand_as(losses)))}
+
+
 def probes(
     model: AutoregressiveModel, states: torch.Tensor, positions: Sequence[int], regulariser: float
 ) -> dict[str, Any]:
@@ -168,9 +174,14 @@ def probes(
 
 
 def moments(values: torch.Tensor) -> dict[str, Any]:
-    """Count, sums and sums of squares over the last axis."""
+    """Count, sums and sums of squares over the last axis: of a pilot, its first quarter, and of the rest."""
+    split = values.shape[-1] // 4
+    parts = {"pilot": values[..., :split], "main": values[..., split:]}
     return {
-        "count": values.shape[-1],
-        "sum": values.sum(-1).tolist(),
-        "sum_of_squares": values.square().sum(-1).tolist(),
+        name: {
+            "count": part.shape[-1],
+            "sum": part.sum(-1).tolist(),
+            "sum_of_squares": part.square().sum(-1).tolist(),
+        }
+        for name, part in parts.items()
     }

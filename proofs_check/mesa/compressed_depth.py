@@ -90,7 +90,7 @@ def over_shallower(run: Mapping[str, Any], values: Values, positions: tuple[int,
 DETAILS: dict[str, Callable[[Values], float]] = {
     "difference of predictions": lambda values: float(values["distance"]) / loss(values, "trained"),
     "lost by projection alone": lambda values: loss(values, "projected") / loss(values, "trained") - 1,
-    "largest loss on the line": lambda values: max(values["line"]) / loss(values, "trained") - 1,
+    "largest loss on the line": lambda values: max(values["line"]["losses"]) / loss(values, "trained") - 1,
     "outside of key-query": lambda values: float(np.mean(np.sum(values["outside"]["KQ"], axis=(-2, -1)))),
     "outside of value-projection": lambda values: float(np.mean(np.sum(values["outside"]["PV"], axis=(-2, -1)))),
 }

@@ -410,7 +410,10 @@ def in_traces(difference: Callable[[Point], Any], forms: tuple[Expression, ...],
 
 
 OF_MOMENTS = Polynomial("1", "1", frozenset(SECOND) - {"kappa"}, {"d": (1, 2), "kappa": (1, 2)})
-UNIQUE = "For kappa > 0 the normal equations of the probe have one solution; multiples of the identity that solve them are it."
+UNIQUE = (
+    "For kappa > 0 the normal equations of the probe have one solution: multiples of the identity that solve them are "
+    "the probe."
+)
 
 
 def probing() -> ClaimObligations:

@@ -171,7 +171,7 @@ def instance_of(seed: int) -> Instance:
 
 def rational(draw: random.Random, rows: int, cols: int) -> Array:
     """Independent fractions."""
-    entries = [[Fraction(draw.randint(-7, 7), draw.randint(1, 4)) for _ in range(cols)] for _ in range(rows)]
+    entries = [[Fraction(draw.randint(-97, 97), draw.randint(1, 9)) for _ in range(cols)] for _ in range(rows)]
     return np.array(entries, dtype=object)
 
 
@@ -247,11 +247,11 @@ def pairing_tensor(pairing: Pairing, size: int) -> Array:
 
 
 def risk_sides(seed: int) -> tuple[Fraction, Fraction]:
-    """Two heads on all turned copies of two prompts: their risk, and that of the mean layer plus the distance.
+    """Two heads on all turned copies of two prompts in the plane: their risk; that of the mean layer plus the distance.
 
     The group is that of the signed permutations, whose mean layer is the mean over its 2^d d! turned weights.
     """
-    one, other = instance_of(seed), instance_of(seed + 2)
+    one, other = instance_of(2 * seed), instance_of(2 * seed + 2)
     group = list(signed_permutations(one.dimension))
     prompts = [(p.x, p.y, p.z, p.P[:, :1]) for p in (one, other)]
 
