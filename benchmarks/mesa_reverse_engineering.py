@@ -1,12 +1,12 @@
 """Trained autoregressive attention taken apart: the pictures of docs/mesa_reverse_engineering.md, and their numbers.
 
     python benchmarks/mesa_reverse_engineering.py                                # n = 5, T = 20, some minutes
-    python benchmarks/mesa_reverse_engineering.py --profile full --device cuda   # n = 10, T = 50, 1 to 6 layers, 5 seeds
+    python benchmarks/mesa_reverse_engineering.py --profile full --device cuda   # n = 10, T = 50, 1 to 6 layers
     python benchmarks/mesa_reverse_engineering.py draw                           # the pictures from the numbers
 
 Every training keeps its checkpoints, and every run its numbers, in .iclcheck/mesa_reverse_engineering/: the same
-command goes on from there after a stop. Writes evidence/mesa_reverse_engineering.json and docs/pictures/mesa_*.png; the latter
-needs matplotlib.
+command goes on from there after a stop. Writes evidence/mesa_reverse_engineering.json and docs/pictures/mesa_*.png;
+the pictures need matplotlib.
 """
 
 from __future__ import annotations

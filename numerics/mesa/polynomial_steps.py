@@ -101,6 +101,6 @@ def inverse_of_residual(residual: Polynomial) -> FloatArray:
     return np.asarray(-residual.coef[1:], dtype=np.float64)
 
 
-def left_on(coefficients: Sequence[float], eigenvalues: FloatArray) -> FloatArray:
+def left_on(coefficients: Sequence[float] | FloatArray, eigenvalues: FloatArray) -> FloatArray:
     """1 - x q(x) at each x."""
     return np.asarray(1 - eigenvalues * Polynomial(list(coefficients))(eigenvalues))

@@ -142,7 +142,7 @@ def probing_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
                              {"the same at the last position, all depths": last_position}),
         ),
         "the probe at random prompts with d = 2, 3. Trained: the models of mesa-compressed-depth; t = 3, 6, 9 in the "
-        "quick profile (n = 4), 5 to 49 in the full one (n = 10), lambda = 1; preconditioned inputs for t <= 1.5 n and "
+        "quick profile (n = 4), 5 to 25 in the full one (n = 10), lambda = 1; preconditioned inputs for t <= 1.5 n and "
         "models of at least two layers; at least half of the trainings",
         (Alterable(theory.formula, theory.points, letters, lambda altered: probing_claim(lambda: altered)),),
     )  # fmt: skip

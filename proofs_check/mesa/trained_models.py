@@ -25,7 +25,8 @@ from ..verdicts.verdict import Verdict
 MEASUREMENT = "iclcheck.numerics.mesa.reverse_engineering:reverse_engineered"
 REQUIRED, FALSE_ALARM = 0.5, 1e-4
 DEPTHS = ((2, 1), (2, 2), (1, 1), (2, 1), (2, 1), (2, 1), (2, 2), (1, 2), (2, 1), (2, 1))  # (layers, heads), in turn
-QUICK_REPLICAS, SEEDS, LAYERS = 20, 5, (1, 2, 3, 4, 5, 6)
+QUICK_REPLICAS, QUICK_STEPS = 20, 700
+SEEDS, LAYERS = 5, (1, 2, 3, 4, 5, 6)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 EARLY = 1.5  # t/n up to which preconditioned inputs are probed for the claim
 
@@ -42,15 +43,15 @@ class Sizes:
     seconds: float
 
 
-def quick(seed: int) -> Sizes:
-    """Twenty trainings of a few seconds each."""
+def quick(budget: Budget) -> Sizes:
+    """Twenty trainings of a few seconds each; fewer and shorter ones where the budget has less."""
     task = {"size": 4, "length": 10, "initial": "sphere"}
     runs = []
-    for replica in range(QUICK_REPLICAS):
+    for replica in range(min(QUICK_REPLICAS, budget.replicas)):
         layers, heads = DEPTHS[replica % len(DEPTHS)]
         shape = {"size": 4, "layers": layers, "heads": heads}
-        plain = {"steps": 700, "batch_size": 64, "learning_rate": 0.01}
-        runs.append({"task": task, "shape": shape, **plain, "replica": 1000 * seed + replica})
+        plain = {"steps": min(QUICK_STEPS, budget.training_steps), "batch_size": 64, "learning_rate": 0.01}
+        runs.append({"task": task, "shape": shape, **plain, "replica": 1000 * budget.seed + replica})
     return Sizes(tuple(runs), 2048, 512, 50, (3, 6, 9), 4.0)
 
 
@@ -63,11 +64,11 @@ def full(seed: int) -> Sizes:
             shape = {"size": 10, "layers": layers, "heads": 4, "key_size": 20, "value_size": 20, "scale": 0.1}
             plain = {"steps": 20_000, "batch_size": 512, "learning_rate": 0.002}
             runs.append({"task": task, "shape": shape, **plain, "replica": 1000 * seed + replica})
-    return Sizes(tuple(runs), 4096, 1024, 300, (5, 10, 15, 25, 49), 600.0)
+    return Sizes(tuple(runs), 4096, 1024, 300, (5, 10, 15, 20, 25), 600.0)
 
 
 def sizes_of(budget: Budget) -> Sizes:
-    return full(budget.seed) if budget.profile == "full" else quick(budget.seed)
+    return full(budget.seed) if budget.profile == "full" else quick(budget)
 
 
 def tasks_of(budget: Budget) -> list[Task]:

@@ -175,7 +175,8 @@ def mean_output(point: Point, numerators: list[Expression]) -> Matrix:
     """a_1 x (y.z) + a_2 y (x.z) + a_3 z (x.y)."""
     x, y, z = (point[name] for name in TOKENS)
     a1, a2, a3 = (value(one, point) for one in numerators)
-    return x.scaled(a1 * dot(y, z)) + y.scaled(a2 * dot(x, z)) + z.scaled(a3 * dot(x, y))
+    total: Matrix = x.scaled(a1 * dot(y, z)) + y.scaled(a2 * dot(x, z)) + z.scaled(a3 * dot(x, y))
+    return total
 
 
 def plane_turns(point: Point) -> list[Matrix]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,7 @@ from iclcheck.numerics.mesa.probes import contrasts, next_states, preconditioned
 from iclcheck.numerics.mesa.reverse_engineering import reverse_engineered, taken_apart
 from iclcheck.numerics.mesa.sequences import SequenceTask, sample_sequences
 from iclcheck.numerics.training.random_streams import stream
+from iclcheck.numerics.training.threads import one_thread
 
 TASK = SequenceTask(size=3, length=8, initial="sphere")
 # A prediction of these models is a sum of fewer than 1e4 products of numbers of size 1 (scale 0.2, T = 8, width 9), and
@@ -49,18 +52,24 @@ TASK = SequenceTask(size=3, length=8, initial="sphere")
 ROUNDING = 2e-12
 
 
+@pytest.fixture(autouse=True)
+def thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="module")
 def states() -> torch.Tensor:
     return sample_sequences(TASK, 256, stream("reverse engineering tests")).observed
 
 
-def model(layers: int = 2, heads: int = 2, **shape: object) -> AutoregressiveModel:
+def model(layers: int = 2, heads: int = 2, **shape: Any) -> AutoregressiveModel:
     plain = {"size": 3, "layers": layers, "heads": heads, **shape}
     return AutoregressiveModel(ModelShape.from_plain(plain), stream("start"), torch.float64)
 
 
 @pytest.mark.parametrize("shape", [{}, {"key_size": 2, "value_size": 4}, {"normalisation": "position"}])
-def test_a_model_of_the_products_predicts_as_the_model(states: torch.Tensor, shape: dict[str, object]) -> None:
+def test_a_model_of_the_products_predicts_as_the_model(states: torch.Tensor, shape: dict[str, Any]) -> None:
     one = model(**shape)
     with torch.no_grad():
         difference = one(states) - model_of_products(products(one))(states)
@@ -71,15 +80,18 @@ def test_products_are_balanced_and_hold_no_unread_block() -> None:
     found = products(model())
     norms = [W.square().sum((-2, -1)).sqrt() for W in (found.W_KQ, found.W_PV)]
     assert torch.allclose(norms[0], norms[1], rtol=1e-12)
-    assert not found.W_KQ[0, :, :3].any() and not found.W_PV[-1, :, 3:].any()
-    assert found.W_KQ[1, :, :3].any() and found.W_PV[0, :, 3:, 3:].any()
+    assert not found.W_KQ[0, :, :3].any()
+    assert not found.W_PV[-1, :, 3:].any()
+    assert found.W_KQ[1, :, :3].any()
+    assert found.W_PV[0, :, 3:, 3:].any()
 
 
 def test_the_sign_of_a_head_is_that_of_its_partner() -> None:
     whole = products(model())
     turned = Products(whole.shape, -3.0 * whole.W_KQ, -whole.W_PV / 3.0)
     found = balanced(turned, like=whole)
-    assert torch.allclose(found.W_KQ, whole.W_KQ) and torch.allclose(found.W_PV, whole.W_PV)
+    assert torch.allclose(found.W_KQ, whole.W_KQ)
+    assert torch.allclose(found.W_PV, whole.W_PV)
 
 
 def test_multiples_and_back_are_the_same_and_have_nothing_outside() -> None:
@@ -237,7 +249,8 @@ def test_copying_needs_learned_tokens(states: torch.Tensor) -> None:
 def test_predictions_listen_to_no_later_token(states: torch.Tensor) -> None:
     one = model()
     found = sensitivities(one, one.tokens(states[:8]), 5)
-    assert found[:5].min() > 0 and not found[5:].any()
+    assert found[:5].min() > 0
+    assert not found[5:].any()
 
 
 def test_sensitivities_are_central_differences(states: torch.Tensor) -> None:
