@@ -263,6 +263,20 @@ def print_runs(found: Plain) -> None:
         )  # fmt: skip
 
 
+def print_lines(found: Plain) -> None:
+    """The share with the largest loss on each line, and the contrast with the trained model there."""
+    for name, title in (("line", "fitted"), ("line_to_projection", "projected")):
+        print(f"\nline to the {title} algorithm: largest loss above the trained model, where, and its contrast")
+        for one in found["runs"]:
+            losses = one[name]["losses"]
+            k = int(np.argmax(losses))
+            middle, half = interval(one[name]["contrasts"], k)
+            print(
+                f"  {one['layers']} layers, seed {one['seed']}: {100 * (losses[k] / losses[0] - 1):.2f} % at "
+                f"{found['shares'][k]:g}, contrast {middle:+.4f} ({half:.4f})"
+            )  # fmt: skip
+
+
 def print_probes(found: Plain) -> None:
     for target in ("next", "preconditioned"):
         print(
@@ -321,6 +335,7 @@ def draw_positions(plt: Any, found: Plain) -> None:
             axes.plot(t, np.mean(rows, 0), style, color=colour, lw=width, label=label)
             axes.fill_between(t, np.min(rows, 0), np.max(rows, 0), color=colour, alpha=0.15, lw=0)
         axes.set(title=f"{layers} layer{'s' * (layers > 1)}", xlabel="position t", yscale="log")
+        axes.set_xticks(range(0, len(t) + 2, max(1, len(t) // 4)))
     panels[0].set_ylabel("loss at t: 1/2 |error|²")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
     figure.savefig(PICTURES / "mesa_loss_by_position.png", dpi=110)
@@ -393,12 +408,14 @@ def draw_interpolation(plt: Any, found: Plain) -> None:
             first = one["seed"] == 0
             axes.plot(
                 found["shares"], 100 * losses, "o-" if first else "s--", ms=3.5, color=COLOURS[one["layers"]],
-                label=f"{one['layers']} layer{'s' * (one['layers'] > 1)}" if first else None,
+                label=f"{one['layers']} layer{'s' * (one['layers'] > 1)}, {'first seed' if first else 'others'}",
             )  # fmt: skip
         axes.axhline(0, color="grey", lw=0.8)
         axes.set(title=title, xlabel="share of the way from the trained model")
     panels[0].set_ylabel("change of the loss, %")
-    panels[0].legend()
+    handles, labels = panels[0].get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True))  # one entry for all further seeds
+    panels[1].legend(shown.values(), shown.keys())
     figure.savefig(PICTURES / "mesa_interpolation.png", dpi=110)
 
 
@@ -469,6 +486,7 @@ def main() -> None:
         NUMBERS.write_text(json.dumps(found) + "\n")
     found = json.loads(NUMBERS.read_text())
     print_runs(found)
+    print_lines(found)
     print_probes(found)
     print_polynomials(found)
     draw(found)

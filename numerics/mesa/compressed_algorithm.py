@@ -11,7 +11,8 @@ Main statements
                         that nothing reads set to 0 (the first layer reads no block 0 where tokens begin with zeros, and
                         of the last layer only block 0 is read). The predictions do not change
     block_multiples     tr/n of each block, the multiple of I nearest to it;  with_multiples: their blocks back again
-    outside_shares      the share of |W|_F^2 that is outside, block by block
+    outside_shares      the share of |W|_F^2 that is outside, block by block; antisymmetric_shares: what of W is
+                        antisymmetric, block by block
     model_of_products   a model of the same layer (`attention`) with these products: W_K = W_V = I
     fitted_multiples    the multiples with the least loss on given sequences, by L-BFGS from the projected ones
 Kept apart: the projection says how near the weights are to the structure, the fit how good the structure is.
@@ -126,6 +127,14 @@ def outside_shares(W: torch.Tensor, size: int) -> torch.Tensor:
     rest = split(W - with_multiples(block_multiples(W, size), size), size).square().sum((-2, -1))
     total = W.square().sum((-2, -1))[..., None, None]
     return torch.where(total > 0, rest / total.clamp_min(1e-300), torch.zeros_like(rest))
+
+
+def antisymmetric_shares(W: torch.Tensor, size: int) -> torch.Tensor:
+    """(.., c, c): the squared norm of the antisymmetric part of each block, over |W|_F^2; 0 where W is 0."""
+    parts = split(W, size)
+    odd = ((parts - parts.mT) / 2).square().sum((-2, -1))
+    total = W.square().sum((-2, -1))[..., None, None]
+    return torch.where(total > 0, odd / total.clamp_min(1e-300), torch.zeros_like(odd))
 
 
 def shape_of_products(shape: ModelShape) -> ModelShape:

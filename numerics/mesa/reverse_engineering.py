@@ -28,6 +28,7 @@ from .autoregressive_training import AutoregressiveTraining, position_losses, tr
 from .compressed_algorithm import (
     Fit,
     Products,
+    antisymmetric_shares,
     block_multiples,
     fitted_multiples,
     losses_of,
@@ -143,6 +144,7 @@ def structure(whole: Products, fit: Fit) -> dict[str, Any]:
     named = {"KQ": (whole.W_KQ, fit.products.W_KQ), "PV": (whole.W_PV, fit.products.W_PV)}
     return {
         "outside": {name: outside_shares(W, n).tolist() for name, (W, _) in named.items()},
+        "antisymmetric": {name: antisymmetric_shares(W, n).sum((-2, -1)).tolist() for name, (W, _) in named.items()},
         "projected_multiples": {name: block_multiples(W, n).tolist() for name, (W, _) in named.items()},
         "fitted_multiples": {name: block_multiples(W, n).tolist() for name, (_, W) in named.items()},
     }
