@@ -248,15 +248,15 @@ def outside(one: Plain, name: str) -> Any:
 
 def print_runs(found: Plain) -> None:
     names = ("trained", "projected", "fitted", "shallower", "polynomial")
-    print(
-        f"{'layers':>6} {'seed':>4} " + " ".join(f"{name:>10}" for name in names) + "  distance  line  outside KQ, PV"
-    )
+    heads = "by head: outside KQ; PV; antisymmetric KQ; PV"
+    print(f"{'layers':>6} {'seed':>4} " + " ".join(f"{name:>10}" for name in names) + f"  distance  line  {heads}")
     for one in found["runs"]:
         trained_loss = mean(one, "trained")
         line = max(one["line"]["losses"]) / trained_loss - 1
         shares = "; ".join(
-            " ".join(f"{value:.3f}" for value in np.ravel(outside(one, name))) for name in ("KQ", "PV")
-        )  # fmt: skip
+            " ".join(f"{value:.3f}" for value in np.ravel(row))
+            for row in (*(outside(one, name) for name in ("KQ", "PV")), *one["antisymmetric"].values())
+        )
         print(
             f"{one['layers']:6d} {one['seed']:4d} " + " ".join(f"{mean(one, name):10.4f}" for name in names)
             + f"  {one['distance'] / trained_loss:8.4f} {line:5.3f}  {shares}"

@@ -15,6 +15,7 @@ from iclcheck.numerics.mesa import rotation_means
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, ModelShape
 from iclcheck.numerics.mesa.compressed_algorithm import (
     Products,
+    antisymmetric_shares,
     balanced,
     block_multiples,
     fitted_multiples,
@@ -105,6 +106,14 @@ def test_shares_outside_add_up_to_what_projection_takes_away() -> None:
     W = products(model()).W_PV
     rest = (W - with_multiples(block_multiples(W, 3), 3)).square().sum((-2, -1)) / W.square().sum((-2, -1))
     assert torch.allclose(outside_shares(W, 3).sum((-2, -1)), rest)
+
+
+def test_antisymmetric_parts_are_outside_and_all_of_an_antisymmetric_block() -> None:
+    W = torch.zeros(6, 6, dtype=torch.float64)
+    W[0, 4], W[1, 3] = 2.0, -2.0
+    assert antisymmetric_shares(W, 3).tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    found = products(model()).W_PV
+    assert bool((antisymmetric_shares(found, 3) <= outside_shares(found, 3) + 1e-15).all())
 
 
 def test_the_multiple_is_the_nearest_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
 from typing import Any
 
@@ -40,6 +41,15 @@ def test_multiples_of_the_identity_are_their_own_mean() -> None:
     eye = np.eye(3, dtype=int).astype(object)
     found = equivariance.formula().value({"P": Fraction(2) * eye, "K": Fraction(5) * eye})
     assert list(found) == [10, 0, 0]
+
+
+def test_an_antisymmetric_head_makes_the_third_contraction_and_no_first_one() -> None:
+    """P = -J, K = J: the mean is |J|^2/(d (d - 1)) [z (x.y) - y (x.z)], in every dimension that is tried."""
+    for size in (2, 3, 4):
+        J = equivariance.rational(random.Random(f"J/{size}"), size, size)
+        J = J - J.T
+        share = np.sum(J * J) / Fraction(size * (size - 1))
+        assert list(equivariance.formula().value({"P": -J, "K": J})) == [0, -share, share]
 
 
 def test_the_third_contraction_needs_as_many_heads_as_there_are_entries() -> None:

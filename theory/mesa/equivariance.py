@@ -19,8 +19,9 @@ What follows, and what does not
     places of P for rows and those of K for columns it has rank d^2): with a few heads it is out of reach. One head of
     antisymmetric blocks, P = -J and K = J, has a1 = 0 and the mean |J|^2/(d (d-1)) [z (x.y) - y (x.z)]: it makes the
     third contraction on the average, at the price of a J that no rotation leaves alone, and a projection to multiples
-    of I takes it away whole. The mean of a layer is not the layer of the means; for few heads, or for more than one layer, nothing here says that training ends
-    at multiples of the identity, and what trained weights do is measured (mesa-compressed-depth).
+    of I takes it away whole. The mean of a layer is not the layer of the means; for few heads, or for more than one
+    layer, nothing here says that training ends at multiples of the identity, and what trained weights do is measured
+    (mesa-compressed-depth).
 References
     [vonoswald2023uncovering]: compressed algorithms. [brauer1937algebras]: the invariants of O(d).
 """

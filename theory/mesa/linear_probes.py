@@ -214,10 +214,10 @@ STATEMENT = Statement(
     latex="",  # that of the step `probe`, filled in by `derivation`
     text=(
         "Derived: on a law that rotations leave alone the best linear probe of features that turn with the sequence "
-        "is one multiple of the identity for each block, in closed form. Measured, in at least half of the trainings of "
-        "deep linear attention: the error of probes for s_{t+1} falls with every layer and, after the last one, with t "
-        "up to 2.5 d; that for (S S^T + I/lambda)^-1 s_t is smaller before the last layer than before the first, for t "
-        "up to 1.5 d."
+        "is one multiple of the identity for each block, in closed form. Measured, in at least half of the trainings "
+        "of deep linear attention: the error of probes for s_{t+1} falls with every layer and, after the last one, "
+        "with t up to 2.5 d; that for (S S^T + I/lambda)^-1 s_t is smaller before the last layer than before the "
+        "first, for t up to 1.5 d."
     ),
     assumptions=(
         "the law of (h^1, h^2, y) is that of (O h^1, O h^2, O y) for every signed permutation O",
