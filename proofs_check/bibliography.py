@@ -383,6 +383,52 @@ WORKS = (
         1955,
         {"volume": "19", "pages": "133-151"},
     ),
+    Work(
+        "mehta2004random",
+        "book",
+        ("Madan Lal Mehta",),
+        "Random matrices",
+        "Elsevier Academic Press",
+        2004,
+        {"edition": "3rd"},
+    ),
+    Work(
+        "soshnikov2000central",
+        "article",
+        ("Alexander Soshnikov",),
+        "The central limit theorem for local linear statistics in classical compact groups and related combinatorial "
+        "identities",
+        "The Annals of Probability",
+        2000,
+        {"volume": "28", "number": "3", "pages": "1353-1370"},
+    ),
+    Work(
+        "diaconis1994eigenvalues",
+        "article",
+        ("Persi Diaconis", "Mehrdad Shahshahani"),
+        "On the eigenvalues of random matrices",
+        "Journal of Applied Probability",
+        1994,
+        {"volume": "31A", "pages": "49-62"},
+    ),
+    Work(
+        "macdonald1995symmetric",
+        "book",
+        ("Ian G. Macdonald",),
+        "Symmetric functions and Hall polynomials",
+        "Oxford University Press",
+        1995,
+        {"edition": "2nd"},
+    ),
+    Work(
+        "audibert2009exploration",
+        "article",
+        ("Jean-Yves Audibert", "Rémi Munos", "Csaba Szepesvári"),
+        "Exploration-exploitation tradeoff using variance estimates in multi-armed bandits",
+        "Theoretical Computer Science",
+        2009,
+        {"volume": "410", "number": "19", "pages": "1876-1902"},
+    ),
 )
 
 BY_KEY = {work.key: work for work in WORKS}

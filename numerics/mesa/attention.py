@@ -6,6 +6,9 @@ W_V (H, value_size, D) and P (H, D, value_size) adds
     "linear"    e_t <- e_t + c_t sum_h P_h sum_{t' <= t} (W_V e_t') (W_K e_t' . W_Q e_t)
     "softmax"   e_t <- e_t + sum_h P_h sum_{t' <= t} (W_V e_t') softmax_t'(W_K e_t' . W_Q e_t / sqrt(key_size))
 
+    "mesa"      e_t <- e_t + sum_h P_h Phi_t (W_Q e_t), Phi_t = argmin of sum_{t' <= t} |W_V e_t' - Phi W_K e_t'|^2
+                + |Phi|^2/lambda_h, with a learned lambda_h > 0 for each head (`chunkwise_layer`)
+
 with t' = t among the keys. c_t = 1 ("none", as in [vonoswald2023uncovering]), 1/t ("position") or 1/T ("length").
 No bias, no layer norm, no MLP. The linear layer reads its weights only through W_K^T W_Q and P W_V (`merged_weights`).
 
@@ -26,9 +29,10 @@ import torch
 from torch import nn
 
 from ..training.random_streams import standard_normals
+from .chunkwise_layer import outputs_by_chunks
 from .tokens import delay_tokens
 
-KINDS = ("linear", "softmax")
+KINDS = ("linear", "softmax", "mesa")
 NORMALISATIONS = ("none", "position", "length")
 TOKENS = ("constructed", "learned")
 READOUTS = ("first", "learned")
@@ -102,7 +106,7 @@ class ModelShape:
 
 
 class CausalAttention(nn.Module):
-    """One layer of causal linear or softmax attention with its residual connection."""
+    """One layer of causal linear, softmax or mesa attention with its residual connection."""
 
     def __init__(
         self,
@@ -127,16 +131,24 @@ class CausalAttention(nn.Module):
 
         self.W_Q, self.W_K = drawn(heads, key_size, width), drawn(heads, key_size, width)
         self.W_V, self.P = drawn(heads, value_size, width), drawn(heads, width, value_size)
+        if kind == "mesa":
+            self.log_regulariser = nn.Parameter(torch.zeros(heads, dtype=dtype))
 
     def forward(self, stream: torch.Tensor) -> torch.Tensor:
         """The stream after the layer, (B, T, D)."""
         read = stream.unsqueeze(1)  # (B, 1, T, D)
-        values, weights = read @ self.W_V.mT, self.attention(stream)  # (B, H, T, value_size), (B, H, T, T)
-        written: torch.Tensor = (weights @ values @ self.P.mT).sum(1)
+        values = read @ self.W_V.mT  # (B, H, T, value_size)
+        outputs = self.least_squares(read, values) if self.kind == "mesa" else self.attention(stream) @ values
+        written: torch.Tensor = (outputs @ self.P.mT).sum(1)
         return stream + written
 
+    def least_squares(self, read: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Phi_t W_Q e_t of the mesa layer, (B, H, T, value_size)."""
+        keys, queries = read @ self.W_K.mT, read @ self.W_Q.mT
+        return outputs_by_chunks(keys, values, queries, self.log_regulariser.exp().expand(keys.shape[:2]))
+
     def attention(self, stream: torch.Tensor) -> torch.Tensor:
-        """The weights (B, H, T, T) of t' (last axis) at t; 0 for t' > t."""
+        """The weights (B, H, T, T) of t' (last axis) at t; 0 for t' > t. A mesa layer has none: see `least_squares`."""
         read = stream.unsqueeze(1)
         scores = (read @ self.W_Q.mT) @ (read @ self.W_K.mT).mT
         if self.kind == "linear":

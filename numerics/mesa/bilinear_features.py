@@ -58,7 +58,7 @@ TWO_BLOCKS = ("V_010", "V_001")  # the odd ones that one head has with the value
 ODD = tuple(name for name in NAMES if name.count("1") % 2)
 BATCH = 2048
 ROUNDING = 1e-12  # of singular values beside the largest: those of exact zeros are some 14 eps
-SWEEPS, STARTS = 2000, 8
+SWEEPS, STARTS, SETTLED = 2000, 8, 1e-9
 
 
 def features(states: torch.Tensor, names: Sequence[str] = NAMES) -> torch.Tensor:
@@ -136,7 +136,10 @@ def unit_sequences(task: SequenceTask, count: int, generator: torch.Generator) -
 def feature_moments(
     task: SequenceTask, count: int, stream_key: str, device: str | torch.device = "cpu"
 ) -> FeatureMoments:
-    """The moments over `count` fresh sequences, the radius averaged over exactly."""
+    """The moments over `count` fresh sequences, the radius and the sign of W averaged over exactly.
+
+    G_squares and c_squares are of draws that are averaged over the radius alone.
+    """
     r2, r4, r6 = radial_moments(task)
     totals = [torch.zeros(14, 14, dtype=torch.float64), torch.zeros(14, dtype=torch.float64)] * 2
     for place, start in enumerate(range(0, count, BATCH)):
@@ -147,7 +150,10 @@ def feature_moments(
         batch = [G.sum(0), c.sum(0), G.square().sum(0), c.square().sum(0)]
         totals = [total + one.cpu() for total, one in zip(totals, batch, strict=True)]
     means = [(total / count).numpy() for total in totals]
-    return FeatureMoments(count, means[0], means[1], r2, means[2], means[3])
+    odd = np.array([name in ODD for name in NAMES])
+    return FeatureMoments(
+        count, means[0] * (odd == odd[:, None]), means[1] * odd, r2, G_squares=means[2], c_squares=means[3]
+    )
 
 
 def best_coefficients(moments: FeatureMoments, names: Sequence[str] = NAMES) -> Array:
@@ -178,11 +184,14 @@ def one_head_minima(moments: FeatureMoments, seed: int = 0) -> list[Array]:
 
 
 def _alternated(G: Array, c: Array, start: Array) -> Array:
-    p, k = start, start
+    p, x = start, np.zeros(c.size)
     for _ in range(SWEEPS):
         k = _solved(np.einsum("a,aibj,b->ij", p, G, p), p @ c)
         p = _solved(np.einsum("i,aibj,j->ab", k, G, k), c @ k)
-    return np.outer(p, k).ravel()
+        last, x = x, np.outer(p, k).ravel()
+        if np.abs(x - last).max() < SETTLED * np.abs(x).max():
+            break
+    return x
 
 
 @dataclass(frozen=True)
@@ -218,17 +227,31 @@ def feature_tensor(x: Array, n: int) -> Array:
     return tensor
 
 
-def growth(tensor: Array) -> float:
-    """A k with |prediction at t| <= t k for unit sequences: of each block the least operator norm of its unfoldings.
+def growth(tensor: Array, length: int) -> Array:
+    """k (length,) with |prediction at t| <= k_t for unit sequences, from operator norms of the blocks.
 
-    |sum X_ijkl w_i x_j y_k z_l| is at most the norm of X as a matrix from any two of the legs to the other two.
+    A block abc adds at most t times its norm. Blocks 00c and 11c sum the same terms but for the last, so that 00c may
+    also be moved to 11c for one term of its own norm; the lesser of the two bounds counts at each t.
     """
-    n = tensor.shape[-1]
+    t = np.arange(1, length + 1)
+    norms = block_norms(tensor)
+    mixed = norms[0, 1].sum() + norms[1, 0].sum()
+    moved = block_norms(tensor[1:, 1:] + tensor[:1, :1])[0, 0]
+    apart = [np.minimum(t * (norms[0, 0, c] + norms[1, 1, c]), t * moved[c] + norms[0, 0, c]) for c in (0, 1)]
+    return np.asarray(t * mixed + sum(apart), dtype=np.float64)
+
+
+def block_norms(tensor: Array) -> Array:
+    """Of each block (.., n, n, n, n) the least operator norm of its three unfoldings.
+
+    |sum X_ijkl w_i x_j y_k z_l| for unit vectors is at most the norm of X as a matrix from any two legs to the others.
+    """
+    n, blocks = tensor.shape[-1], tensor.shape[:3]
     norms = [
-        np.linalg.norm(tensor.transpose(0, 1, 2, *order).reshape(8, n * n, n * n), 2, axis=(-2, -1))
+        np.linalg.norm(tensor.transpose(0, 1, 2, *order).reshape(*blocks, n * n, n * n), 2, axis=(-2, -1))
         for order in ((3, 4, 5, 6), (3, 5, 4, 6), (3, 6, 4, 5))
     ]
-    return float(np.min(norms, axis=0).sum())
+    return np.asarray(np.min(norms, axis=0), dtype=np.float64)
 
 
 def invariant_part(W_PV: Array, W_KQ: Array, n: int) -> InvariantPart:

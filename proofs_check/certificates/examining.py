@@ -46,6 +46,8 @@ MODULES = {
     "random-covariance": "random_covariance",
     "mesa-compressed-depth": "mesa_rotations",
     "mesa-probing": "mesa_rotations:probing",
+    "mesa-learning-rate": "mesa_learning_rate",
+    "mesa-trained-layer": "mesa_trained_layer",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

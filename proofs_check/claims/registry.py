@@ -13,7 +13,7 @@ from .parameters import UsageError, guess
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from ..mesa import compressed_depth, probing
+    from ..mesa import compressed_depth, learning_rate, probing, trained_layer
     from . import (
         any_start,
         attention_hessian,
@@ -35,7 +35,7 @@ def all_claims() -> dict[str, Claim]:
     laws = (one_layer, any_start, risk, relu_attention, nonlinear_targets, random_covariance)
     dynamics = (gradient_flow, conservation_law, pl_inequality, flow_limit, critical_points)
     audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
-    mesa: tuple[ModuleType, ...] = (compressed_depth, probing)
+    mesa: tuple[ModuleType, ...] = (learning_rate, trained_layer, compressed_depth, probing)
     found = [claim for module in (*laws, *dynamics, *mesa, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

@@ -6,9 +6,9 @@ Main statement
 Proof
     X = Z^2 lies in [0, b^2], so E X^2 <= b^2 E X. For x >= 0, exp(-x) <= 1 - x + x^2/2, hence for lambda > 0
         E exp(-lambda X) <= 1 - lambda E X + lambda^2 b^2 E X/2 <= exp(-lambda E X + lambda^2 b^2 E X/2),
-    and by Markov P(E X - mean X >= L/(n lambda) + lambda b^2 E X/2) <= exp(-L). If E X > 0, then lambda =
-    sqrt(2 L/(n b^2 E X)) makes the right side sqrt(2 b^2 L E X/n) = 2 g sqrt(E X). So but for exp(-L), E X - 2 g sqrt(E X) < m: sqrt(E X) is
-    below the larger root g + sqrt(g^2 + m) of that quadratic.  QED
+    and by Markov P(E X - mean X >= L/(n lambda) + lambda b^2 E X/2) <= exp(-L). If E X > 0, then
+    lambda = sqrt(2 L/(n b^2 E X)) makes the right side sqrt(2 b^2 L E X/n) = 2 g sqrt(E X). So but for exp(-L),
+    E X - 2 g sqrt(E X) < m: sqrt(E X) is below the larger root g + sqrt(g^2 + m) of that quadratic.  QED
 Use
     A pilot of draws bounds the second moment, and with it the rest is compared as draws of known second moment
     (`heavy_tails`), because the pilot is independent of the rest. Half of the rate goes to either.

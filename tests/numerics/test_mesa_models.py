@@ -188,6 +188,7 @@ SHAPES = [
     ModelShape(size=3, layers=2, kind="softmax", heads=2, key_size=4, readout="learned"),
     ModelShape(size=3, layers=1, observations=2, normalisation="position"),
     ModelShape(size=3, layers=2, tokens="learned", channels=9, positions=4, copy_heads=2),
+    ModelShape(size=3, layers=2, kind="mesa", heads=2, key_size=3),
 ]
 
 
@@ -222,6 +223,28 @@ def test_one_gradient_step_is_a_choice_of_weights() -> None:
     np.testing.assert_allclose(model(s)[0, 4].detach(), eta * (Phi @ s[0, 4]), rtol=0, atol=1e-12)
 
 
+def test_one_mesa_layer_is_ridge_regression() -> None:
+    """Keys s_{t'-1}, values s_t', query s_t: Phi_t s_t with Phi_t = S Z^T (Z Z^T + I/lambda)^-1 of the pairs so far."""
+    n = 3
+    shape = ModelShape(size=n, kind="mesa", key_size=n, value_size=n)
+    model = AutoregressiveModel(shape, stream("ridge"), torch.float64)
+    layer = model.layers[0]
+    assert isinstance(layer, CausalAttention)
+    eye, lam = np.eye(n), 7.0
+    with torch.no_grad():
+        layer.W_K.copy_(torch.from_numpy(np.kron([[0, 0, 1]], eye)))
+        layer.W_Q.copy_(torch.from_numpy(np.kron([[0, 1, 0]], eye)))
+        layer.W_V.copy_(torch.from_numpy(np.kron([[0, 1, 0]], eye)))
+        layer.P.copy_(torch.from_numpy(np.kron([[1], [0], [0]], eye)))
+        layer.log_regulariser.fill_(math.log(lam))
+    s = sample_sequences(SequenceTask(size=n, length=6), 1, stream("regression")).observed
+    found = model(s)[0].detach().numpy()
+    for t in range(6):
+        S, Z = s[0, 1 : t + 1].numpy().T, s[0, :t].numpy().T
+        expected = S @ Z.T @ np.linalg.inv(Z @ Z.T + eye / lam) @ s[0, t].numpy()
+        np.testing.assert_allclose(found[t], expected, rtol=0, atol=1e-11)  # condition number below 1e3
+
+
 def test_positions_are_turned_by_a_shift() -> None:
     p = positional_encodings(12, 6)
     turn = torch.linalg.lstsq(p[:-1], p[1:]).solution
@@ -230,7 +253,7 @@ def test_positions_are_turned_by_a_shift() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layers": 7}, {"kind": "mesa"}, {"channels": 9}, {"tokens": "learned", "channels": 2}, {"scale": 0.0}]
+    "wrong", [{"layers": 7}, {"kind": "gated"}, {"channels": 9}, {"tokens": "learned", "channels": 2}, {"scale": 0.0}]
 )
 def test_shapes_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="need "):

@@ -30,6 +30,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"covariance": [[1.0, 0.0], [0.0, 1.0]], "context_length": 5},
         {"points": (5,), "complete": (), "searched": ()},
     ),
+    "mesa-learning-rate": (
+        {"dimension": 3, "length": 6},
+        {"learning_rate": (), "loss": (), "optimum_loss": (), "two_heads_loss": (), "zero_loss": ()},
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},

@@ -114,6 +114,7 @@ parameters = {
     "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
     "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
+    "mesa-learning-rate": {"dimension": 2, "length": 4},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
