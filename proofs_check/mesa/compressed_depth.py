@@ -93,6 +93,7 @@ DETAILS: dict[str, Callable[[Values], float]] = {
     "largest loss on the line": lambda values: max(values["line"]["losses"]) / loss(values, "trained") - 1,
     "outside of key-query": lambda values: float(np.mean(np.sum(values["outside"]["KQ"], axis=(-2, -1)))),
     "outside of value-projection": lambda values: float(np.mean(np.sum(values["outside"]["PV"], axis=(-2, -1)))),
+    "antisymmetric in key-query": lambda values: float(np.mean(values["antisymmetric"]["KQ"])),
 }
 
 

@@ -45,6 +45,7 @@ def values(**changes: Any) -> dict[str, Any]:
     return {
         "losses": {name: {"sum": 10 * value, "count": 10} for name, value in losses.items()},
         "distance": 0.01, "line": {"losses": [1.0, 1.01]}, "probes": probes,
+        "antisymmetric": {"KQ": [[0.0], [0.0]], "PV": [[0.0], [0.0]]},
         "outside": {"KQ": np.zeros((2, 1, 3, 3)).tolist(), "PV": np.zeros((2, 1, 3, 3)).tolist()},
     }  # fmt: skip
 
