@@ -44,6 +44,8 @@ MODULES = {
     "gradient-flow-limit": "flow_limit",
     "nonlinear-targets": "nonlinear_targets",
     "random-covariance": "random_covariance",
+    "mesa-compressed-depth": "mesa_rotations",
+    "mesa-probing": "mesa_rotations:probing",
     "mesa-learning-rate": "mesa_learning_rate",
     "mesa-trained-layer": "mesa_trained_layer",
     "audit-mesa-one-step": "mesa_trained_layer:refutation",

@@ -14,12 +14,14 @@ from .parameters import UsageError, guess
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
     from ..mesa import (
+        compressed_depth,
         gradient_step,
         learning_rate,
         mesa_layer,
         mesanet_layer,
         partial_observation,
         preconditioning,
+        probing,
         trained_layer,
     )
     from . import (
@@ -51,6 +53,8 @@ def all_claims() -> dict[str, Claim]:
         partial_observation,
         learning_rate,
         trained_layer,
+        compressed_depth,
+        probing,
     )
     found = [claim for module in (*laws, *dynamics, *mesa, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}

@@ -70,6 +70,20 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
     ),
     "random-covariance": ({"dimension": 3, "context_length": 5, "test_length": 8}, {"gain": (), "risk": ()}),
     "relu-attention": ({"dimension": 2, "context_length": 5}, {"gain": ()}),
+    "mesa-compressed-depth": (
+        {"value_projection": [[1.0, 0.2], [0.0, 3.0]], "key_query": [[2.0, 0.0], [1.0, 2.0]]},
+        {
+            "value_multiple": (),
+            "key_query_multiple": (),
+            "outside_value": (),
+            "outside_key_query": (),
+            "layer_coefficients": (3,),
+        },
+    ),
+    "mesa-probing": (
+        {"features": [[2.0, 0.1], [0.1, 1.0]], "target": [1.0, 0.3], "target_square": 1.0, "dimension": 2},
+        {"weights": (2,), "error": (), "numbers": (), "numbers_without_rotations": ()},
+    ),
     "test-risk": (
         {
             **NOISY,

@@ -92,6 +92,10 @@ parameters = {
     "random-context-length": {"covariance": [[2.0]], "context_lengths": [3]},
     "test-risk": {**law, "test_length": 5},
     "relu-attention": {"dimension": 2, "context_length": 3},
+    "mesa-compressed-depth": {
+        "value_projection": [[1.0, 0.0], [0.0, 1.0]], "key_query": [[1.0, 0.0], [0.0, 1.0]],
+    },
+    "mesa-probing": {"features": [[1.0]], "target": [0.5], "target_square": 1.0, "dimension": 2},
     **dict.fromkeys(("least-squares-hessian", "audit-acds-hessian"), {"X": [[1.0]]}),
     **dict.fromkeys(
         ("attention-hessian-inertia", "audit-zfb-hessian"), {"X": [[1.0]], "y": [1.0], "x_query": [1.0]}
