@@ -329,7 +329,7 @@ def derivation() -> Derivation:
     return Derivation(STATEMENT, steps, {"gram": gram(), "cross": cross(), "least": least()}, Instance)
 
 
-def CW(power: int) -> TracePolynomial:  # noqa: N802  the name of the product
+def CW(power: int) -> TracePolynomial:
     """C W^j as a polynomial."""
     found = matrix("C", rows="s", cols="h")
     for _ in range(power):
@@ -400,7 +400,7 @@ def points(name: str) -> list[dict[str, Any]]:
 
 
 def for_user(transition: Any, observation: Any, delays: Any, noise_variance: Any = 0.0) -> dict[str, Any]:
-    """The best map (n_s, k n_s), its residual covariance (n_s, n_s), and whether it is exact. Raises AssumptionError."""
+    """The best map (n_s, k n_s), its residual covariance (n_s, n_s), whether it is exact. Raises AssumptionError."""
     W = real_array(transition, "transition")
     if W.ndim != 2 or W.shape[0] != W.shape[1] or not len(W):
         raise AssumptionError(f"transition needs a square matrix, got shape {W.shape}; write nested lists, [[1]]")
