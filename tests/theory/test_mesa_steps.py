@@ -211,6 +211,8 @@ def test_a_planar_rotation_is_predicted_from_two_numbers() -> None:
     found = partial_observation.for_user([[c, -s], [s, c]], [[1.0, 0.0]], 2)
     assert found["exists"] is True
     np.testing.assert_allclose(found["next_step_map"], [[2 * c, -1]], atol=100 * EPS)  # newest first
+    turned = partial_observation.for_user([[c, -s], [s, c]], [[1.0, 0.0]], 2, 0.0, "oldest-first")
+    assert turned["next_step_map"] == [found["next_step_map"][0][::-1]]
 
 
 def test_what_is_left_is_the_conditional_variance() -> None:
@@ -257,6 +259,7 @@ def test_the_map_by_singular_values_is_the_exact_one(n_h: int, n_s: int, delays:
         ({"transition": [[1.0, 0.0]]}, "transition needs a square matrix"),
         ({"observation": [[1.0]]}, r"observation needs shape \(n_s, 2\)"),
         ({"delays": 0}, "delays needs a whole number from 1 to 1000, got 0"),
+        ({"order": "sorted"}, "order needs one of newest-first, oldest-first, got 'sorted'"),
         ({"noise_variance": -1.0}, "noise_variance needs at least 0, got -1"),
     ],
 )
