@@ -34,6 +34,9 @@ PARAMETERS = (
     Parameter("observation", "C, s_t = C h_t (n_s x n_h)"),
     Parameter("delays", "k, how many observations z_t = (s_t, .., s_{t-k+1}) holds, from 1"),
     Parameter("noise_variance", "sigma^2 of each entry of the noise in an observation", required=False, default=0.0),
+    Parameter(
+        "order", "of the blocks of z_t, and of the map: newest-first or oldest-first", False, "newest-first", True
+    ),
 )
 
 Made = Callable[[], "Formula"]

@@ -329,7 +329,7 @@ def derivation() -> Derivation:
     return Derivation(STATEMENT, steps, {"gram": gram(), "cross": cross(), "least": least()}, Instance)
 
 
-def CW(power: int) -> TracePolynomial:  # noqa: N802  the name of the product
+def CW(power: int) -> TracePolynomial:
     """C W^j as a polynomial."""
     found = matrix("C", rows="s", cols="h")
     for _ in range(power):
@@ -399,8 +399,13 @@ def points(name: str) -> list[dict[str, Any]]:
 # For a user
 
 
-def for_user(transition: Any, observation: Any, delays: Any, noise_variance: Any = 0.0) -> dict[str, Any]:
-    """The best map (n_s, k n_s), its residual covariance (n_s, n_s), and whether it is exact. Raises AssumptionError."""
+ORDERS = ("newest-first", "oldest-first")
+
+
+def for_user(
+    transition: Any, observation: Any, delays: Any, noise_variance: Any = 0.0, order: Any = ORDERS[0]
+) -> dict[str, Any]:
+    """The best map (n_s, k n_s), its residual covariance (n_s, n_s), whether it is exact. Raises AssumptionError."""
     W = real_array(transition, "transition")
     if W.ndim != 2 or W.shape[0] != W.shape[1] or not len(W):
         raise AssumptionError(f"transition needs a square matrix, got shape {W.shape}; write nested lists, [[1]]")
@@ -413,7 +418,13 @@ def for_user(transition: Any, observation: Any, delays: Any, noise_variance: Any
     sigma2 = float(check_shape(noise_variance, (), "noise_variance"))
     if sigma2 < 0:
         raise AssumptionError(f"noise_variance needs at least 0, got {sigma2:g}; it is the variance of an entry of eps")
-    return best_map(W, C, int(delays), sigma2)
+    if order not in ORDERS:
+        raise AssumptionError(f"order needs one of {', '.join(ORDERS)}, got {order!r}; it is that of the blocks of z_t")
+    found = best_map(W, C, int(delays), sigma2)
+    if order == ORDERS[1]:
+        blocks = np.split(np.array(found["next_step_map"]), int(delays), axis=1)
+        found["next_step_map"] = np.concatenate(blocks[::-1], axis=1).tolist()
+    return found
 
 
 def best_map(W: Array, C: Array, delays: int, sigma2: float) -> dict[str, Any]:

@@ -431,11 +431,13 @@ def numbers_of_layers(parts: Blocks, values: Values, n: int) -> dict[str, Any]:
     omegas, exact = list(values["omegas"]), np.asarray(values["omegas"]).dtype.kind == "O"
     eye = np.eye(n, dtype=int).astype(object) if exact else np.eye(n)
 
+    others = {name: value for name, value in values.items() if name not in ("sequence", "omegas")}
+
     def at(name: str, omega: Any) -> Array:
-        others = {k: v for k, v in values.items() if k not in ("sequence", "omegas")}
         return np.asarray(evaluate(parts[name], {**others, "omega": omega, "I": eye}))
 
-    layers = [tuple(at(name, omega) for name in ("V_pair", "V_own", "V_state")) for omega in omegas[1:]]
+    by_omega = {omega: tuple(at(name, omega) for name in ("V_pair", "V_own", "V_state")) for omega in set(omegas[1:])}
+    layers = [by_omega[omega] for omega in omegas[1:]]
     return {"start": at("start", omegas[0]), "layers": layers, "readout": at("readout", omegas[-1])}
 
 
