@@ -232,7 +232,7 @@ def backwards_at(seed: int) -> tuple[Array, Array]:
 
 
 def way_back(seed: int) -> tuple[Array, Array]:
-    """An error of R_T carried back step by step beside (lambda^2/zeta_T0) P_T E P_T, a factor beside 1/(1 - k^T R k)."""
+    """An error of R_T carried back to R_0 beside (lambda^2/zeta_T0) P_T E P_T; a factor beside 1/(1 - k^T R k)."""
     sequence = random_sequence(seed)
     T, free = len(sequence), random_matrix(f"error/{seed}", sequence.dimension, sequence.dimension)
     error = carried = free + free.T
@@ -373,8 +373,8 @@ def steps_back() -> tuple[Step, ...]:
             way_back,
             proof=(
                 "Relative to R' the size |P'^(1/2) . P'^(1/2)| of R' P E P R'/gamma is at most "
-                "|R'^(1/2) P R'^(1/2)|/gamma = 1 + k^T R' k/gamma times that of E relative to R. Forwards the factor is "
-                "gamma |P'^(1/2) R P'^(1/2)| <= 1, since gamma P' <= P."
+                "|R'^(1/2) P R'^(1/2)|/gamma = 1 + k^T R' k/gamma times that of E relative to R. Forwards the factor "
+                "is gamma |P'^(1/2) R P'^(1/2)| <= 1, since gamma P' <= P."
             ),
             forms={"factor": growth_of_errors()},
         ),
