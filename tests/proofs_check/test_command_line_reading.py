@@ -34,6 +34,16 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"dimension": 3, "length": 6},
         {"learning_rate": (), "loss": (), "optimum_loss": (), "two_heads_loss": (), "zero_loss": ()},
     ),
+    "mesa-trained-layer": (
+        {"dimension": 3, "length": 6},
+        dict.fromkeys(
+            (
+                *("step_coefficient", "second_coefficient", "loss", "gradient_step_rate", "gradient_step_loss"),
+                *("best_layer_loss", "zero_loss"),
+            ),
+            (),
+        ),
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},

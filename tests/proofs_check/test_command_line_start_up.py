@@ -115,6 +115,7 @@ parameters = {
     "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
     "mesa-learning-rate": {"dimension": 2, "length": 4},
+    "mesa-trained-layer": {"dimension": 2, "length": 4},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:

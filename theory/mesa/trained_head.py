@@ -8,8 +8,9 @@ Steps
     3 below the step        how much lower that loss is than the best gradient step's, from the part of G(0, 0, 1) that
                             the step does not have
 The numbers of the steps 2 and 3 are shown, and certified, for n = 2 .. 6 and T = 4 .. 8.
-Not proved: that no other head is better. A head with a value in s_(t'-1) too has further minima (`docs/mesa_training.md`),
-and blocks that are no multiples of the identity are not excluded. What training finds is measured.
+Not proved: that no other head is better. A head with a value in s_(t'-1) too has further minima
+(`docs/mesa_training.md`), and blocks that are no multiples of the identity are not excluded. What training finds is
+measured.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def derivation() -> Derivation:
         Step(
             "below the step",
             "loss of the best gradient step - loss of the two blocks",
-            "(s - b r/a)^2/(2 (T - 1) (d - b^2/a)), with a, b, d the inner products and r, s the pulls of both features",
+            "(s - b r/a)^2/(2 (T - 1) (d - b^2/a)), with a, b, d the inner products and r, s the pulls of the two",
             r"L_{\mathrm{step}} - L_{\mathrm{two}} = \frac{(s - b r/a)^2}{2 (T-1)(d - b^2/a)}",
             "the part of G(0, 0, 1) orthogonal to G(0, 1, 0)",
             gain_by_residual,
@@ -265,7 +266,7 @@ STATEMENT = Statement(
     ),
     assumptions=(
         "s_1 ~ N(0, I_n), W ~ Haar(O(n)), independent; no noise; n >= 2, T >= 4",
-        "tokens (0, s_t, s_(t-1)) with s_0 = 0; one head of linear attention without normalisation, t' = t among the keys",
+        "tokens (0, s_t, s_(t-1)) with s_0 = 0; one head of linear attention, not normalised, t' = t among the keys",
         "loss 1/2 E |s_(t+1) - yhat_t|^2, the mean over t = 1 .. T - 1 of a sequence of T states",
     ),
     conventions="a sequence has T states, of which the last T - 1 are predicted",
