@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, ModelShape
-from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining
+from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, train
 from iclcheck.numerics.mesa.bilinear_features import NAMES
+from iclcheck.numerics.mesa.exact_means import enumerated_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
+from iclcheck.numerics.mesa.trained_heads import exact_loss, trained_heads
 from iclcheck.numerics.mesa.trained_layer import (
     averaged_losses,
     compared,
     feature_predictor,
     largest_difference,
+    merged,
     model_predictor,
     reference_losses,
     trained_layers,
@@ -84,6 +87,30 @@ def test_the_measurement_is_plain_data_and_the_same_again() -> None:
 
     assert measured() == measured()
     assert set(measured()["runs"][0]["gaps"]) == {"gradient step", "two blocks", "best layer", "zero"}
+
+
+def test_the_exact_loss_is_that_of_the_enumerated_layer() -> None:
+    """Two routes through the same nodes; and by hand at zero weights, where the loss is n/2."""
+    W_PV, W_KQ = (np.random.default_rng(k).normal(size=(2, 6, 6)) / 6 for k in (0, 1))
+    loss, rounding, nodes = exact_loss(2, 4, W_PV, W_KQ)
+    other = enumerated_losses([{"size": 2, "length": 4, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}], "cpu")
+    assert loss == pytest.approx(other["loss"][0], abs=rounding)
+    assert nodes == other["nodes"][0]
+    nothing, rounding, _ = exact_loss(2, 4, 0 * W_PV, W_KQ)
+    assert nothing == pytest.approx(1.0, abs=rounding)
+    assert rounding < 1e-9
+
+
+def test_heads_are_trained_and_measured_on_their_own_task() -> None:
+    shape = ModelShape(size=2)
+    run = AutoregressiveTraining(SequenceTask(size=2, length=4), shape, steps=3, batch_size=8)
+    found = trained_heads([run.to_plain()], "cpu")
+    model, _ = train(run)
+    assert found["loss"][0] == exact_loss(2, 4, *merged(model))[0]
+    assert len(found["coefficients"][0]) == 14
+    for task in (SequenceTask(size=2, length=4, initial="sphere"), SequenceTask(size=2, length=4, noise_variance=0.1)):
+        with pytest.raises(ValueError, match="need noiseless linear sequences"):
+            trained_heads([AutoregressiveTraining(task, shape, steps=1).to_plain()], "cpu")
 
 
 @pytest.mark.slow
