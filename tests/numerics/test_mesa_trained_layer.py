@@ -54,6 +54,16 @@ def test_no_draw_leaves_its_bound() -> None:
     assert abs(total) / count <= found["bound"]
 
 
+def test_the_bound_is_reached_in_one_dimension() -> None:
+    """n = 1, f = x V_000 = x t s_t: at W = -1 the target is -s_t, and the difference from the prediction 0 is
+    E r^4 x t + E r^6 x^2 t^2/2 at every t, which is the bound."""
+    task = SequenceTask(size=1, length=6)
+    first, zero = (feature_predictor(x * np.eye(14)[0], 1, "cpu") for x in (0.5, 0.0))
+    states = torch.tensor([(-1.0) ** t for t in range(6)], dtype=torch.float64).view(1, 6, 1)
+    gap = averaged_losses(first.predict(states), states, task) - averaged_losses(zero.predict(states), states, task)
+    assert float(gap) == pytest.approx(largest_difference(first, zero, task), rel=1e-12)
+
+
 def test_a_model_of_the_reference_weights_has_no_gap() -> None:
     one = feature_predictor(np.eye(14)[2], 3, "cpu")
     found = compared(one, {"same": one}, TASK, 50, "none", "cpu")
