@@ -99,13 +99,15 @@ def test_the_measurement_is_plain_data_and_the_same_again() -> None:
     assert set(measured()["runs"][0]["gaps"]) == {"gradient step", "two blocks", "best layer", "zero"}
 
 
-def test_the_exact_loss_is_that_of_the_enumerated_layer() -> None:
-    """Two routes through the same nodes; and by hand at zero weights, where the loss is n/2."""
+def test_the_exact_loss_is_that_of_the_enumerated_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two routes through the same nodes, in pieces too; and by hand at zero weights, where the loss is n/2."""
     W_PV, W_KQ = (np.random.default_rng(k).normal(size=(2, 6, 6)) / 6 for k in (0, 1))
     loss, rounding, nodes = exact_loss(2, 4, W_PV, W_KQ)
     other = enumerated_losses([{"size": 2, "length": 4, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}], "cpu")
     assert loss == pytest.approx(other["loss"][0], abs=rounding)
     assert nodes == other["nodes"][0]
+    monkeypatch.setattr("iclcheck.numerics.mesa.trained_heads.BATCH", 99)
+    assert exact_loss(2, 4, W_PV, W_KQ)[:2] == pytest.approx((loss, rounding), rel=1e-10)  # sums in another order
     nothing, rounding, _ = exact_loss(2, 4, 0 * W_PV, W_KQ)
     assert nothing == pytest.approx(1.0, abs=rounding)
     assert rounding < 1e-9
