@@ -145,7 +145,8 @@ def haar_orthogonal(count: int, n: int, generator: torch.Generator, dtype: torch
         u = standard_normals((count, k), generator, dtype)
         sign = torch.where(u[:, 0] < 0, -1.0, 1.0).to(dtype)
         Q[:, n - k, n - k] = -sign
-        u = u / u.square().sum(-1, keepdim=True).sqrt()
+        norm = u.square().sum(-1, keepdim=True).sqrt()
+        u = u / norm.where(norm > 0, 1)  # in float32 a normal is 0 once in 2^24: for k = 1 that is no direction
         u[:, 0] += sign
         _reflect(Q[:, n - k :, n - k :], u)
     return Q
