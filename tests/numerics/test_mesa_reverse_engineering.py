@@ -318,6 +318,12 @@ def test_one_measurement_holds_everything_and_is_the_same_twice() -> None:
     assert found["line"]["contrasts"]["main"]["count"] == 48
 
 
+def test_a_training_that_diverges_says_so() -> None:
+    task = {"size": 3, "length": 8, "noise_variance": 1e60}
+    found = reverse_engineered({**RUN, "task": task}, 64, 32, 5, [3, 6], 1.0, [0.0, 1.0], "cpu")
+    assert "need finite losses" in found["diverged"]
+
+
 def test_a_compressed_model_is_its_own_compressed_algorithm(states: torch.Tensor) -> None:
     one = model_of_products(projected(products(model())))
     found = taken_apart(one, states[:32], states[:32], 1, [3], 1.0, [0.0, 1.0])
