@@ -34,6 +34,7 @@ from iclcheck.numerics.mesa.autoregressive_training import (
 )
 from iclcheck.numerics.mesa.compressed_algorithm import products
 from iclcheck.numerics.mesa.copying import copying_mass, sensitivities
+from iclcheck.numerics.mesa.interpolation import barrier
 from iclcheck.numerics.mesa.polynomial_steps import (
     chebyshev,
     fitted_coefficients,
@@ -273,7 +274,8 @@ def print_lines(found: Plain) -> None:
             middle, half = interval(one[name]["contrasts"], k)
             print(
                 f"  {one['layers']} layers, seed {one['seed']}: {100 * (losses[k] / losses[0] - 1):.2f} % at "
-                f"{found['shares'][k]:g}, contrast {middle:+.4f} ({half:.4f})"
+                f"{found['shares'][k]:g}, contrast {middle:+.4f} ({half:.4f}); barrier above the chord "
+                f"{100 * barrier(losses, found['shares']):.2f} %"
             )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from ..training.batched_training import DivergedTrainingError
 from ..training.random_streams import stream
 from ..training.threads import one_thread
 from .attention import AutoregressiveModel
@@ -57,9 +58,15 @@ def reverse_engineered(
     shares: Sequence[float],
     device: str,
 ) -> dict[str, Any]:
-    """Everything about one run; positions count from 1 and are below T, regulariser is lambda, shares in [0, 1]."""
+    """Everything about one run; positions count from 1 and are below T, regulariser is lambda, shares in [0, 1].
+
+    A training that diverges is a result too: {"diverged": why}.
+    """
     wanted = AutoregressiveTraining.from_plain(run)
-    model, _ = train(wanted, device)
+    try:
+        model, _ = train(wanted, device)
+    except DivergedTrainingError as error:
+        return {"diverged": str(error)}
     test, other = (fresh(wanted, name, count) for name, count in (("test", test_sequences), ("fit", fit_sequences)))
     return taken_apart(model.cpu().double(), test, other, fit_steps, positions, regulariser, shares)
 

@@ -6,7 +6,7 @@ layers with one or two heads, keys and values of the token's width. Full: n = 10
 keys and values of size 20: the sizes of [vonoswald2023uncovering].
 Error rates. A replica is a training with its own start, sequences and test sequences; it hits or not, and the share of
 hits in the domain is bounded by Clopper and Pearson (`verdicts.replicas`) at the rate FALSE_ALARM. No law of the
-trained weights is assumed.
+trained weights is assumed. A training that diverges misses.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ DEPTHS = ((2, 1), (2, 2), (1, 1), (2, 1), (2, 1), (2, 1), (2, 2), (1, 2), (2, 1)
 QUICK_REPLICAS, QUICK_STEPS = 20, 700
 SEEDS, LAYERS = 5, (1, 2, 3, 4, 5, 6)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+DIVERGED = 1e9  # in the place of an error: the numbers of a verdict are finite
 EARLY = 1.5  # t/n up to which preconditioned inputs are probed for the claim
 
 
@@ -108,15 +109,20 @@ class CountedTrainings:
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         sizes, found = sizes_of(budget), run(self.tasks(budget))
-        rows = [self.error(one, values, sizes.positions) for one, values in zip(sizes.runs, found, strict=True)]
+        rows = [self.error_of(one, values, sizes.positions) for one, values in zip(sizes.runs, found, strict=True)]
         errors = np.array([row for row in rows if row is not None])
         depths = sorted({run["shape"]["layers"] for run, row in zip(sizes.runs, rows, strict=True) if row is not None})
         ran = f"trainings of {', '.join(map(str, depths))} layers, {sizes.test_sequences} test sequences each"
         verdict = replica_verdict(self.name, errors, self.margin, REQUIRED, FALSE_ALARM, self.unit, ran)
-        verdict.details.update(
-            {name: float(np.median([number(values) for values in found])) for name, number in self.further.items()}
-        )
+        ended = [values for values in found if "diverged" not in values]
+        verdict.details["diverged"] = len(found) - len(ended)
+        for name, number in self.further.items():
+            verdict.details[name] = float(np.median([number(values) for values in ended])) if ended else None
         return verdict
+
+    def error_of(self, run: Mapping[str, Any], values: Values, positions: tuple[int, ...]) -> float | None:
+        """That of the statement; a training that diverged misses it."""
+        return DIVERGED if "diverged" in values else self.error(run, values, positions)
 
 
 def loss(values: Values, name: str) -> float:

@@ -157,6 +157,8 @@ def test_a_line_begins_and_ends_at_its_models(states: torch.Tensor) -> None:
 
 def test_a_line_below_its_chord_has_no_barrier() -> None:
     assert barrier([1.0, 0.5, 1.0], [0.0, 0.5, 1.0]) == 0.0
+    assert barrier([1.0, 2.0, 3.0], [0.0, 0.5, 1.0]) == 0.0
+    assert barrier([2.0, 4.0, 3.0], [0.0, 0.5, 1.0]) == 0.75
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else(states: torch.Tensor) -> None:
@@ -316,6 +318,18 @@ def test_one_measurement_holds_everything_and_is_the_same_twice() -> None:
     assert np.shape(found["probes"]["next"]["relative"]) == (3, 2)
     assert found["line"]["losses"][0] == pytest.approx(found["losses"]["trained"]["sum"] / 64, rel=1e-6)
     assert found["line"]["contrasts"]["main"]["count"] == 48
+
+
+def test_fits_do_not_see_the_test_sequences(states: torch.Tensor) -> None:
+    one, other = model(1, 1), states[:32]
+    fits = [taken_apart(one, test, other, 3, [3], 1.0, [0.0])["fit"] for test in (states[32:64], states[64:96])]
+    assert fits[0] == fits[1]
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    task = {"size": 3, "length": 8, "noise_variance": 1e60}
+    found = reverse_engineered({**RUN, "task": task}, 64, 32, 5, [3, 6], 1.0, [0.0, 1.0], "cpu")
+    assert "need finite losses" in found["diverged"]
 
 
 def test_a_compressed_model_is_its_own_compressed_algorithm(states: torch.Tensor) -> None:

@@ -81,6 +81,14 @@ def test_trainings_that_miss_contradict_their_check_alone(identifier: str, name:
     assert set(outcomes.values()) == {"agrees"}
 
 
+def test_trainings_that_diverge_miss_every_statement() -> None:
+    for identifier in CLAIMS:
+        for check in counted(identifier):
+            verdict = judged(check, {"diverged": "the loss is not finite"})
+            assert verdict.outcome == "contradicts"
+            assert verdict.details["diverged"] == 20
+
+
 def test_late_positions_of_preconditioned_inputs_do_not_count() -> None:
     """t = 9 is beyond 1.5 n = 6: the domain says so."""
     late = {"preconditioned": {"relative": [[0.3, 0.4, 0.4], [0.1, 0.2, 5.0], [0.1, 0.2, 5.0]]}}
