@@ -1,6 +1,6 @@
 """Trained layers beside the gradient step and the best layer; few-shot prompts: numbers of docs/mesa_training.md.
 
-    python benchmarks/mesa_training.py [layers] [prompts] [tails] [plane] [paper]
+    python benchmarks/mesa_training.py [layers] [prompts] [tails] [plane]
 
 Writes what is named, all if nothing is, to evidence/mesa_training_layers.json, and so on.
 Intervals hold at a rate of 1e-6 each, for bounded draws (`proofs_check/verdicts/bounded_means.py`).
@@ -20,19 +20,12 @@ import torch
 
 from iclcheck.numerics.mesa.attention import ModelShape
 from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, loss_sums, train
-from iclcheck.numerics.mesa.bilinear_features import NAMES, invariant_part
+from iclcheck.numerics.mesa.bilinear_features import NAMES
 from iclcheck.numerics.mesa.few_shot import few_shot_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
 from iclcheck.numerics.mesa.trained_heads import trained_heads
-from iclcheck.numerics.mesa.trained_layer import (
-    compared,
-    feature_predictor,
-    merged,
-    model_predictor,
-    trained_layers,
-)
+from iclcheck.numerics.mesa.trained_layer import trained_layers
 from iclcheck.proofs_check.verdicts.bounded_means import compare_bounded_mean
-from iclcheck.theory.mesa.trained_head import prediction
 
 EVIDENCE = Path(__file__).parent.parent / "evidence"
 # first state, n, T, heads, runs, steps, batch size
@@ -168,36 +161,8 @@ def measured_plane() -> list[dict[str, Any]]:
     return rows
 
 
-def measured_paper() -> list[dict[str, Any]]:
-    """One head at n = 10, T = 50: its two blocks beside the derived ones, and losses beside both predictions."""
-    n, T, rows = 10, 50, []
-    derived = prediction(n, T)
-    task, shape = SequenceTask(size=n, length=T), ModelShape(size=n)
-    step, two = np.zeros(14), np.zeros(14)
-    first, second = NAMES.index("V_010"), NAMES.index("V_001")
-    step[first] = derived.gradient_step_rate
-    two[first], two[second] = derived.step_coefficient, derived.second_coefficient
-    others = {"gradient step": feature_predictor(step, n, "cpu"), "two blocks": feature_predictor(two, n, "cpu")}
-    for replica in range(3):
-        started = time.process_time()
-        model, _ = train(AutoregressiveTraining(task, shape, 3000, 128, 0.005, replica=replica))
-        part = invariant_part(*merged(model), n)
-        found = compared(model_predictor(model), others, task, 20_000, f"paper/{replica}", "cpu")
-        gaps = {name: interval(one["pilot"], one["main"], one["bound"]) for name, one in found.items()}
-        rows.append({
-            "V_010": part.coefficients[first], "V_001": part.coefficients[second], "share": part.share, "gaps": gaps,
-            "derived": derived._asdict(), "cpu_seconds": time.process_time() - started,
-        })  # fmt: skip
-        print({name: entry for name, entry in rows[-1].items() if name != "derived"})
-    print(derived)
-    return rows
-
-
 def main() -> None:
-    parts = {
-        **{"layers": measured_layers, "prompts": measured_prompts, "tails": measured_tails, "plane": measured_plane},
-        "paper": measured_paper,
-    }
+    parts = {"layers": measured_layers, "prompts": measured_prompts, "tails": measured_tails, "plane": measured_plane}
     for name in sys.argv[1:] or parts:
         record = {
             "command": f"python benchmarks/mesa_training.py {name}",
