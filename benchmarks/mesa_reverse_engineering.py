@@ -32,10 +32,10 @@ from iclcheck.numerics.mesa.autoregressive_training import (
     save,
     train,
 )
-from iclcheck.numerics.mesa.compressed_algorithm import products
-from iclcheck.numerics.mesa.copying import copying_mass, sensitivities
-from iclcheck.numerics.mesa.interpolation import barrier
-from iclcheck.numerics.mesa.polynomial_steps import (
+from iclcheck.numerics.reverse_engineering.compressed_algorithm import products
+from iclcheck.numerics.reverse_engineering.copying import copying_mass, sensitivities
+from iclcheck.numerics.reverse_engineering.interpolation import barrier
+from iclcheck.numerics.reverse_engineering.polynomial_steps import (
     chebyshev,
     fitted_coefficients,
     krylov_vectors,
@@ -45,7 +45,7 @@ from iclcheck.numerics.mesa.polynomial_steps import (
     richardson,
     spectrum,
 )
-from iclcheck.numerics.mesa.reverse_engineering import fresh, taken_apart
+from iclcheck.numerics.reverse_engineering.reverse_engineering import fresh, taken_apart
 from iclcheck.proofs_check.verdicts.bounded_means import compare_bounded_mean
 
 ROOT = Path(__file__).parent.parent

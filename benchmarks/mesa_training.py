@@ -20,11 +20,11 @@ import torch
 
 from iclcheck.numerics.mesa.attention import ModelShape
 from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, loss_sums, train
-from iclcheck.numerics.mesa.bilinear_features import NAMES
 from iclcheck.numerics.mesa.few_shot import few_shot_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
-from iclcheck.numerics.mesa.trained_heads import trained_heads
-from iclcheck.numerics.mesa.trained_layer import trained_layers
+from iclcheck.numerics.orthogonal_dynamics.bilinear_features import NAMES
+from iclcheck.numerics.orthogonal_dynamics.trained_heads import trained_heads
+from iclcheck.numerics.orthogonal_dynamics.trained_layer import trained_layers
 from iclcheck.proofs_check.verdicts.bounded_means import compare_bounded_mean
 
 EVIDENCE = Path(__file__).parent.parent / "evidence"

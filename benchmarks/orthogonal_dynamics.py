@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+
 from iclcheck.theory.orthogonal_dynamics.autocorrelations import autocorrelations
 from iclcheck.theory.orthogonal_dynamics.one_head import one_head
 from iclcheck.theory.orthogonal_dynamics.one_layer_optimum import derived_optimum, least_loss, vector_features, worth

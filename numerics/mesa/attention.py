@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..mesa_layer.chunkwise_layer import outputs_by_chunks
 from ..training.random_streams import standard_normals
-from .chunkwise_layer import outputs_by_chunks
 from .tokens import delay_tokens
 
 KINDS = ("linear", "softmax", "mesa")

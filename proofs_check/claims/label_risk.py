@@ -21,13 +21,7 @@ from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .claim import AlterationCost, Budget, Run
-from .loss_checks import (
-    ROUNDINGS,
-    compared_with_sampled,
-    enumerated_verdict,
-    gap_of_sampled_loss,
-    sampled_verdict,
-)
+from .loss_checks import ROUNDINGS, compared_with_sampled, enumerated_verdict, gap_of_sampled_loss, sampled_verdict
 from .settings import ROUNDED, generator, random_covariance, rounded
 from .stationarity import ENUMERATED, SAMPLED, layer_weights
 

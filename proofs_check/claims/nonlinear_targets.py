@@ -23,13 +23,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from .loss_checks import (
-    ROUNDINGS,
-    compared_with_sampled,
-    enumerated_verdict,
-    gap_of_sampled_loss,
-    sampled_verdict,
-)
+from .loss_checks import ROUNDINGS, compared_with_sampled, enumerated_verdict, gap_of_sampled_loss, sampled_verdict
 from .one_layer_predictions import letters_of_law
 from .settings import ROUNDED, FloatArray, Setting, dimension_of, gaussian_setting, generator, rounded
 from .stationarity import ENUMERATED, SAMPLED, UNIT, Predictor, described, layer_weights

@@ -25,13 +25,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .alterable import Alterable
 from .claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from .loss_checks import (
-    ROUNDINGS,
-    compared_with_sampled,
-    enumerated_verdict,
-    gap_of_sampled_loss,
-    sampled_verdict,
-)
+from .loss_checks import ROUNDINGS, compared_with_sampled, enumerated_verdict, gap_of_sampled_loss, sampled_verdict
 from .settings import ROUNDED, FloatArray, generator, rounded
 from .settings import random_covariance as drawn_covariance
 from .stationarity import UNIT, layer_weights

@@ -24,7 +24,7 @@ from .trained_models import CountedTrainings, loss
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-LAYER_MEANS = "iclcheck.numerics.mesa.rotation_means:layer_means"
+LAYER_MEANS = "iclcheck.numerics.reverse_engineering.rotation_means:layer_means"
 MARGIN = 0.05
 SIZES = (2, 3, 2, 3)
 TOKENS = 3

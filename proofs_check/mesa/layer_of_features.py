@@ -19,7 +19,7 @@ import numpy as np
 from ..claims.settings import FloatArray, rounded
 
 if TYPE_CHECKING:
-    from ...theory.mesa.one_layer_optimum import Feature
+    from ...theory.orthogonal_dynamics.one_layer_optimum import Feature
 
 
 def merged_weights(coefficients: Mapping[Feature, Any], n: int) -> dict[str, Any]:

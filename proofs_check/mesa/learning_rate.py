@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...theory.mesa import learning_rate, one_layer_optimum
-from ...theory.mesa.one_step_rate import derived_step_loss
+from ...theory.orthogonal_dynamics import learning_rate, one_layer_optimum
+from ...theory.orthogonal_dynamics.one_step_rate import derived_step_loss
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from ..claims.loss_checks import enumerated_verdict, sampled_verdict
@@ -28,7 +28,8 @@ from .layer_of_features import merged_weights
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-EXACT, SAMPLED = "iclcheck.numerics.mesa.exact_means", "iclcheck.numerics.mesa.sampled_losses"
+EXACT = "iclcheck.numerics.orthogonal_dynamics.exact_means"
+SAMPLED = "iclcheck.numerics.orthogonal_dynamics.sampled_losses"
 Size = tuple[int, int]  # n, T
 StepPrediction = Callable[[Size], tuple[float, float]]  # -> (rate, loss)
 # At T = 3 only one pair is seen before the last target; four states let all moments of the formula enter.

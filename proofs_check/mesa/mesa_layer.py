@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...theory.algebra.formulas import SingularSystemError
-from ...theory.mesa import backward_pass, mesa_layer, printed_limit, regulariser_limits
-from ...theory.mesa.key_value_sequences import KeyValueSequence
-from ...theory.mesa.verified_weights import decayed_sums, mesa_weights
+from ...theory.mesa_layer import backward_pass, mesa_layer, printed_limit, regulariser_limits
+from ...theory.mesa_layer.key_value_sequences import KeyValueSequence
+from ...theory.mesa_layer.verified_weights import decayed_sums, mesa_weights
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
@@ -39,7 +39,7 @@ from ..verdicts.verdict import Verdict, decide
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENTS = "iclcheck.numerics.mesa.layer_measurements"
+MEASUREMENTS = "iclcheck.numerics.mesa_layer.layer_measurements"
 FormulaMaker = Callable[[], "Formula"]
 Case = dict[str, Any]
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.mesa import mesanet_layer as theory
-from ...theory.mesa.key_value_sequences import KeyValueSequence
-from ...theory.mesa.verified_weights import mesanet_weights
+from ...theory.mesa_layer import mesanet_layer as theory
+from ...theory.mesa_layer.key_value_sequences import KeyValueSequence
+from ...theory.mesa_layer.verified_weights import mesanet_weights
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
@@ -33,7 +33,7 @@ from .mesa_layer import columns, in_floats, relative_row
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENTS = "iclcheck.numerics.mesa.gated_measurements"
+MEASUREMENTS = "iclcheck.numerics.mesa_layer.gated_measurements"
 FormulaMaker = Callable[[], "Formula"]
 Case = dict[str, Any]
 SIZES = {  # (T, d, m); with d = 1 the first step leaves only rounding for the second

@@ -28,7 +28,7 @@ from .trained_models import EARLY, CountedTrainings
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-PROBE_MEANS = "iclcheck.numerics.mesa.rotation_means:probe_means"
+PROBE_MEANS = "iclcheck.numerics.reverse_engineering.rotation_means:probe_means"
 SIZES, PROMPTS, RIDGE = (2, 3), 6, 0.1
 # The normal equations have a condition number of at most 1 + 2 d/RIDGE = 61; solving them and adding up at most
 # 48 * 6 copies loses less than 61 * 300 eps.

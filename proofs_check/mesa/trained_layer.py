@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.mesa import one_head as theory
-from ...theory.mesa.one_layer_optimum import GRADIENT_STEP
-from ...theory.mesa.one_step_rate import derived_step_loss
+from ...theory.orthogonal_dynamics import one_head as theory
+from ...theory.orthogonal_dynamics.one_layer_optimum import GRADIENT_STEP
+from ...theory.orthogonal_dynamics.one_step_rate import derived_step_loss
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
     from ..verdicts.heavy_tails import MeanComparison
 
-TRAINED = "iclcheck.numerics.mesa.trained_weights"
+TRAINED = "iclcheck.numerics.orthogonal_dynamics.trained_weights"
 HeadOf = Callable[[Size], tuple[float, float, float]]  # -> (first block, second block, loss) for N(0, I) first states
 PLACE_OF_FIRST, PLACE_OF_SECOND = 2, 1  # of V_010 and V_001 among the features of numerics
 # Two sizes at which 1,500 steps of 128 sequences end: longer sequences and larger states take longer.
@@ -246,7 +246,7 @@ class TrainedHeads:
         ]  # fmt: skip
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
-        from ...numerics.mesa.trained_weights import distance
+        from ...numerics.orthogonal_dynamics.trained_weights import distance
 
         found = run(self.tasks(budget))
         weights = [pair for v in found for pair in zip(v["W_PV"], v["W_KQ"], strict=True)]

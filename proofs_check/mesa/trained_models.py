@@ -22,7 +22,7 @@ from ..claims.replica_verdict import replica_verdict
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 
-MEASUREMENT = "iclcheck.numerics.mesa.reverse_engineering:reverse_engineered"
+MEASUREMENT = "iclcheck.numerics.reverse_engineering.reverse_engineering:reverse_engineered"
 REQUIRED, FALSE_ALARM = 0.5, 1e-4
 DEPTHS = ((2, 1), (2, 2), (1, 1), (2, 1), (2, 1), (2, 1), (2, 2), (1, 2), (2, 1), (2, 1))  # (layers, heads), in turn
 QUICK_REPLICAS, QUICK_STEPS = 20, 700

@@ -10,15 +10,7 @@ from ..engines.points import Point
 from .fixed_point import half, of_forms, value
 from .gradient_flow import ALONG, WITHOUT_LEAK, along, key_query_slope, loss_at, value_slope
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial, of_law
-from .pl_inequality import (
-    GAIN_KIND,
-    START_KIND,
-    gain,
-    product,
-    scalars,
-    theorem_start_identity,
-    value_obligation,
-)
+from .pl_inequality import GAIN_KIND, START_KIND, gain, product, scalars, theorem_start_identity, value_obligation
 from .population_loss import ASSUMPTIONS, TRUSTED
 
 NO_VALUE, GAIN = "the loss at u = 0", "gain over zero weights"

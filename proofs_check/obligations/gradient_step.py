@@ -12,15 +12,7 @@ from ..engines.layer import DEGREE, LAW, PROMPT, dot, literal_layer, mean_of_for
 from ..engines.matrices import Matrix, total
 from ..engines.points import Kind, Point
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial
-from .population_loss import (
-    ASSUMPTIONS,
-    TRUSTED,
-    VECTORS,
-    embedding,
-    full_weights,
-    powers_of_d,
-    summed_over_samples,
-)
+from .population_loss import ASSUMPTIONS, TRUSTED, VECTORS, embedding, full_weights, powers_of_d, summed_over_samples
 
 SLOPE, LAYER = "gradient of the in-context risk at 0", "the layer at u12 = u21 = 0"
 STEP, LIMIT = "layer = one preconditioned step", "infinite context"

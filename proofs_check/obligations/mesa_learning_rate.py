@@ -12,14 +12,7 @@ import flint
 from ..engines.expressions import rational
 from ..engines.gaussian_means import gaussian_mean
 from ..engines.identities import Identity
-from ..engines.orthogonal_dynamics import (
-    Part,
-    mean_of_traces,
-    mean_product,
-    mean_pull,
-    trace_feature,
-    vector_feature,
-)
+from ..engines.orthogonal_dynamics import Part, mean_of_traces, mean_product, mean_pull, trace_feature, vector_feature
 from ..engines.points import Kind, Point
 from ..engines.refusals import UnreadableError
 from ..engines.relations import Relation, Relations

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, CausalAttention, ModelShape
-from iclcheck.numerics.mesa.bilinear_features import (
+from iclcheck.numerics.mesa.sequences import SequenceTask, sample_sequences
+from iclcheck.numerics.orthogonal_dynamics.bilinear_features import (
     GRADIENT_STEP,
     NAMES,
     ODD,
@@ -26,7 +27,6 @@ from iclcheck.numerics.mesa.bilinear_features import (
     one_head_minima,
     unit_sequences,
 )
-from iclcheck.numerics.mesa.sequences import SequenceTask, sample_sequences
 from iclcheck.numerics.training.random_streams import stream
 
 TASK = SequenceTask(size=3, length=10, initial="sphere")

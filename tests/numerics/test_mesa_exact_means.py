@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.mesa.exact_means import enumerated_losses, layer_with, losses, sequences, transitions
-from iclcheck.numerics.mesa.sampled_losses import directions, largest_loss, sampled_losses, squared_lengths
+from iclcheck.numerics.orthogonal_dynamics.exact_means import (
+    enumerated_losses,
+    layer_with,
+    losses,
+    sequences,
+    transitions,
+)
+from iclcheck.numerics.orthogonal_dynamics.sampled_losses import (
+    directions,
+    largest_loss,
+    sampled_losses,
+    squared_lengths,
+)
 from iclcheck.numerics.training.random_streams import stream
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from iclcheck.numerics.mesa import chunkwise_layer, sequence_blocks
-from iclcheck.numerics.mesa.chunkwise_layer import condition_bounds
-from iclcheck.numerics.mesa.least_squares_layer import outputs_by_direct_solve, outputs_by_recursion
+from iclcheck.numerics.mesa_layer import chunkwise_layer, sequence_blocks
+from iclcheck.numerics.mesa_layer.chunkwise_layer import condition_bounds
+from iclcheck.numerics.mesa_layer.least_squares_layer import outputs_by_direct_solve, outputs_by_recursion
 
 by_chunks: Callable[..., torch.Tensor] = chunkwise_layer.outputs_by_chunks
 directly: Callable[..., torch.Tensor] = outputs_by_direct_solve

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from iclcheck.numerics.mesa import sequence_blocks
-from iclcheck.numerics.mesa.conjugate_gradients import conjugate_gradients, outputs_by_conjugate_gradients
+from iclcheck.numerics.mesa_layer import sequence_blocks
+from iclcheck.numerics.mesa_layer.conjugate_gradients import conjugate_gradients, outputs_by_conjugate_gradients
 
 by_iteration: Callable[..., torch.Tensor] = outputs_by_conjugate_gradients
 Inputs = tuple[Any, ...]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from iclcheck.numerics.mesa.mesa_layer import FORMS, MesaLayer
+from iclcheck.numerics.mesa_layer.mesa_layer import FORMS, MesaLayer
 
 
 def drawn_layer(**settings: Any) -> MesaLayer:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from iclcheck.numerics.mesa.least_squares_layer import (
+from iclcheck.numerics.mesa_layer.least_squares_layer import (
     outputs_by_direct_solve,
     outputs_by_recursion,
     weights_by_direct_solve,

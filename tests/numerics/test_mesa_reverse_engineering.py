@@ -11,9 +11,10 @@ import pytest
 import torch
 from numpy.polynomial import Polynomial
 
-from iclcheck.numerics.mesa import rotation_means
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, ModelShape
-from iclcheck.numerics.mesa.compressed_algorithm import (
+from iclcheck.numerics.mesa.sequences import SequenceTask, sample_sequences
+from iclcheck.numerics.reverse_engineering import rotation_means
+from iclcheck.numerics.reverse_engineering.compressed_algorithm import (
     Products,
     antisymmetric_shares,
     balanced,
@@ -27,9 +28,9 @@ from iclcheck.numerics.mesa.compressed_algorithm import (
     projected,
     with_multiples,
 )
-from iclcheck.numerics.mesa.copying import copying_mass, sensitivities
-from iclcheck.numerics.mesa.interpolation import barrier, between, losses_on_line
-from iclcheck.numerics.mesa.polynomial_steps import (
+from iclcheck.numerics.reverse_engineering.copying import copying_mass, sensitivities
+from iclcheck.numerics.reverse_engineering.interpolation import barrier, between, losses_on_line
+from iclcheck.numerics.reverse_engineering.polynomial_steps import (
     chebyshev,
     fitted_coefficients,
     gram_matrices,
@@ -41,9 +42,14 @@ from iclcheck.numerics.mesa.polynomial_steps import (
     spectrum,
     transition_sums,
 )
-from iclcheck.numerics.mesa.probes import contrasts, next_states, preconditioned_inputs, probe_errors, relative_errors
-from iclcheck.numerics.mesa.reverse_engineering import reverse_engineered, taken_apart
-from iclcheck.numerics.mesa.sequences import SequenceTask, sample_sequences
+from iclcheck.numerics.reverse_engineering.probes import (
+    contrasts,
+    next_states,
+    preconditioned_inputs,
+    probe_errors,
+    relative_errors,
+)
+from iclcheck.numerics.reverse_engineering.reverse_engineering import reverse_engineered, taken_apart
 from iclcheck.numerics.training.random_streams import stream
 from iclcheck.numerics.training.threads import one_thread
 

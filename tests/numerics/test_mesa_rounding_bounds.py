@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.mesa.gated_measurements import gated_outputs, steps_bounds
-from iclcheck.numerics.mesa.layer_measurements import BOUNDS, FORMS, arrays, layer_gradients, layer_outputs, tensors
-from iclcheck.numerics.mesa.rounding_balls import Ball, balls, dot
+from iclcheck.numerics.mesa_layer.gated_measurements import gated_outputs, steps_bounds
+from iclcheck.numerics.mesa_layer.layer_measurements import (
+    BOUNDS,
+    FORMS,
+    arrays,
+    layer_gradients,
+    layer_outputs,
+    tensors,
+)
+from iclcheck.numerics.mesa_layer.rounding_balls import Ball, balls, dot
 
 SHAPES = ((1, 1, 1, 0, 0), (4, 2, 2, 0, 0), (6, 3, 2, 10, 0), (5, 4, 3, 6, 4), (6, 2, 2, 20, 8))
 

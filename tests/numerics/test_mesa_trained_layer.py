@@ -10,11 +10,11 @@ import torch
 
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, ModelShape
 from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, train
-from iclcheck.numerics.mesa.bilinear_features import NAMES
-from iclcheck.numerics.mesa.exact_means import enumerated_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
-from iclcheck.numerics.mesa.trained_heads import exact_loss, trained_heads
-from iclcheck.numerics.mesa.trained_layer import (
+from iclcheck.numerics.orthogonal_dynamics.bilinear_features import NAMES
+from iclcheck.numerics.orthogonal_dynamics.exact_means import enumerated_losses
+from iclcheck.numerics.orthogonal_dynamics.trained_heads import exact_loss, trained_heads
+from iclcheck.numerics.orthogonal_dynamics.trained_layer import (
     averaged_losses,
     compared,
     feature_predictor,
@@ -106,7 +106,7 @@ def test_the_exact_loss_is_that_of_the_enumerated_layer(monkeypatch: pytest.Monk
     other = enumerated_losses([{"size": 2, "length": 4, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}], "cpu")
     assert loss == pytest.approx(other["loss"][0], abs=rounding)
     assert nodes == other["nodes"][0]
-    monkeypatch.setattr("iclcheck.numerics.mesa.trained_heads.BATCH", 99)
+    monkeypatch.setattr("iclcheck.numerics.orthogonal_dynamics.trained_heads.BATCH", 99)
     assert exact_loss(2, 4, W_PV, W_KQ)[:2] == pytest.approx((loss, rounding), rel=1e-10)  # sums in another order
     nothing, rounding, _ = exact_loss(2, 4, 0 * W_PV, W_KQ)
     assert nothing == pytest.approx(1.0, abs=rounding)

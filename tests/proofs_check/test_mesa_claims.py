@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from iclcheck.numerics.mesa import layer_measurements
-from iclcheck.numerics.mesa.gated_measurements import gated_errors, gated_outputs
-from iclcheck.numerics.mesa.layer_measurements import layer_gradients, layer_outputs
-from iclcheck.numerics.mesa.least_squares_layer import outputs_by_direct_solve
+from iclcheck.numerics.mesa_layer import layer_measurements
+from iclcheck.numerics.mesa_layer.gated_measurements import gated_errors, gated_outputs
+from iclcheck.numerics.mesa_layer.layer_measurements import layer_gradients, layer_outputs
+from iclcheck.numerics.mesa_layer.least_squares_layer import outputs_by_direct_solve
 from iclcheck.proofs_check.certificates.examining import obligations_of
 from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check, Claim

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclcheck.theory.algebra.evaluation import exact_inverse
-from iclcheck.theory.mesa import backward_pass, mesa_layer, mesanet_layer, printed_limit, regulariser_limits
-from iclcheck.theory.mesa.key_value_sequences import (
+from iclcheck.theory.mesa_layer import backward_pass, mesa_layer, mesanet_layer, printed_limit, regulariser_limits
+from iclcheck.theory.mesa_layer.key_value_sequences import (
     KeyValueSequence,
     discount,
     least_squares,
@@ -18,7 +18,7 @@ from iclcheck.theory.mesa.key_value_sequences import (
     random_sequence,
     tangent,
 )
-from iclcheck.theory.mesa.verified_weights import decayed_sums, mesa_weights, mesanet_weights
+from iclcheck.theory.mesa_layer.verified_weights import decayed_sums, mesa_weights, mesanet_weights
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 
 DERIVATIONS = [

@@ -9,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from iclcheck.theory.algebra.evaluation import evaluate
-from iclcheck.theory.mesa.autocorrelations import autocorrelations, given_transition, index_of, symbol_of
-from iclcheck.theory.mesa.haar_traces import HaarTraces, cosets, rim_hook_moment
-from iclcheck.theory.mesa.learning_rate import derivation, prediction
-from iclcheck.theory.mesa.one_layer_optimum import (
+from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.orthogonal_dynamics.autocorrelations import autocorrelations, given_transition, index_of, symbol_of
+from iclcheck.theory.orthogonal_dynamics.haar_traces import HaarTraces, cosets, rim_hook_moment
+from iclcheck.theory.orthogonal_dynamics.learning_rate import derivation, prediction
+from iclcheck.theory.orthogonal_dynamics.one_layer_optimum import (
     GRADIENT_STEP,
     Feature,
     all_features,
@@ -22,8 +23,7 @@ from iclcheck.theory.mesa.one_layer_optimum import (
     vector_features,
     worth,
 )
-from iclcheck.theory.mesa.one_step_rate import derived_step_loss, limits_at
-from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.orthogonal_dynamics.one_step_rate import derived_step_loss, limits_at
 
 Array = NDArray[np.float64]
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iclcheck.theory.mesa.autocorrelations import autocorrelations, radial_factor
-from iclcheck.theory.mesa.one_head import (
+from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.orthogonal_dynamics.autocorrelations import autocorrelations, radial_factor
+from iclcheck.theory.orthogonal_dynamics.one_head import (
     BLOCKS,
     HeadLoss,
     derivation,
@@ -18,9 +19,14 @@ from iclcheck.theory.mesa.one_head import (
     prediction,
     refutation,
 )
-from iclcheck.theory.mesa.one_layer_optimum import GRADIENT_STEP, Feature, inner_product, least_loss, positions
-from iclcheck.theory.mesa.one_step_rate import derived_step_loss
-from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.orthogonal_dynamics.one_layer_optimum import (
+    GRADIENT_STEP,
+    Feature,
+    inner_product,
+    least_loss,
+    positions,
+)
+from iclcheck.theory.orthogonal_dynamics.one_step_rate import derived_step_loss
 
 
 def test_every_step_holds_at_its_instances() -> None:

@@ -29,15 +29,7 @@ from itertools import combinations
 from math import comb
 
 from .matrix_derivatives import linear_part_to_matrix
-from .trace_polynomials import (
-    Monomial,
-    Scalars,
-    TracePolynomial,
-    matrix,
-    multiply_scalars,
-    normal_form,
-    trace,
-)
+from .trace_polynomials import Monomial, Scalars, TracePolynomial, matrix, multiply_scalars, normal_form, trace
 from .words import LINE, Letter, Word, closed_normal_form, join, transpose
 
 COPY = "unit vector"  # e_a of the law's own basis; no letter of a model has this name (noise may well be called e)

@@ -37,13 +37,7 @@ from ..algebra.evaluation import evaluate
 from ..algebra.formulas import Formula, Values, left_divided
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar, substitute, sum_over_samples
 from ..one_layer import risk as one_layer_risk
-from ..one_layer.assumptions import (
-    AssumptionError,
-    check_context_length,
-    check_dimension,
-    check_positive,
-    check_shape,
-)
+from ..one_layer.assumptions import AssumptionError, check_context_length, check_dimension, check_positive, check_shape
 from ..one_layer.fixed_point import exact_value, latex_of
 from ..one_layer.prompt_law import PromptLaw
 from ..symbols import LAMBDA, X_Q, ZERO, I, N, W, X

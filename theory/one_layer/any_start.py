@@ -31,13 +31,7 @@ from ..algebra.evaluation import Array, evaluate
 from ..algebra.printing import to_sympy
 from ..algebra.trace_polynomials import TracePolynomial, degree, scalar, select, substitute, vector
 from ..symbols import ZERO, I, N, d, u
-from .assumptions import (
-    FloatArray,
-    check_context_length,
-    check_covariance,
-    check_non_negative,
-    check_task_covariance,
-)
+from .assumptions import FloatArray, check_context_length, check_covariance, check_non_negative, check_task_covariance
 from .enumeration import Instance, layer_prediction, prompt, random_instance
 from .fixed_point import (
     FixedPoint,

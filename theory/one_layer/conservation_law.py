@@ -31,13 +31,7 @@ from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, matrix, scalar, trace, vector
 from ..symbols import U12, U21, U, u
 from .any_start import enumerated_loss
-from .assumptions import (
-    check_context_length,
-    check_covariance,
-    check_non_negative,
-    check_shape,
-    check_task_covariance,
-)
+from .assumptions import check_context_length, check_covariance, check_non_negative, check_shape, check_task_covariance
 from .enumeration import Instance, InstanceKey, layer_prediction, prompt, random_instance
 from .gradient_flow import with_weights
 from .population_loss import WEIGHTS, general_loss, population_loss, value_at, weight_gradients

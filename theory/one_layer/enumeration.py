@@ -16,14 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algebra.component_moments import (
-    ComponentPolynomial,
-    constant,
-    gaussian_moment,
-    mean,
-    uniform_moment,
-    variable,
-)
+from ..algebra.component_moments import ComponentPolynomial, constant, gaussian_moment, mean, uniform_moment, variable
 from ..algebra.evaluation import Array
 
 

@@ -41,13 +41,7 @@ from ..algebra.trace_polynomials import (
     substitute,
 )
 from ..symbols import A_STAR, LAM, LAMBDA, PSI_SCALE, A
-from .assumptions import (
-    FloatArray,
-    check_context_length,
-    check_covariance,
-    check_non_negative,
-    check_task_covariance,
-)
+from .assumptions import FloatArray, check_context_length, check_covariance, check_non_negative, check_task_covariance
 from .enumeration import Instance, InstanceKey, context_mean
 from .population_loss import enumerated, reduced_loss, value_at
 from .prompt_law import PromptLaw

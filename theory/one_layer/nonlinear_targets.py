@@ -53,14 +53,7 @@ from ..algebra.trace_polynomials import (
 from ..symbols import LAMBDA, A, I, N, X
 from .assumptions import AssumptionError, check_context_length, check_dimension, check_non_negative
 from .enumeration import InstanceKey
-from .fixed_point import (
-    coefficient_of_identity,
-    exact_value,
-    factor_before_A,
-    instance_of,
-    isotropic_gain,
-    latex_of,
-)
+from .fixed_point import coefficient_of_identity, exact_value, factor_before_A, instance_of, isotropic_gain, latex_of
 from .function_laws import (
     enumerated_means,
     exact_eye,

@@ -22,13 +22,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import evaluate
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial
-from .assumptions import (
-    FloatArray,
-    check_context_lengths,
-    check_covariance,
-    check_non_negative,
-    check_task_covariance,
-)
+from .assumptions import FloatArray, check_context_lengths, check_covariance, check_non_negative, check_task_covariance
 from .fixed_point import (
     fixed_point_inverse,
     instance_of,

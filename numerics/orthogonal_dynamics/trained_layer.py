@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..mesa.attention import AutoregressiveModel, CausalAttention
+from ..mesa.autoregressive_training import AutoregressiveTraining, train
+from ..mesa.sequences import SequenceTask
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .attention import AutoregressiveModel, CausalAttention
-from .autoregressive_training import AutoregressiveTraining, train
 from .bilinear_features import (
     BATCH,
     GRADIENT_STEP,
@@ -47,7 +48,6 @@ from .bilinear_features import (
     radial_moments,
     unit_sequences,
 )
-from .sequences import SequenceTask
 
 Array = NDArray[np.float64]
 Plain = Mapping[str, Any]

@@ -43,10 +43,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..mesa.sequences import SequenceTask, apply, sample_sequences
+from ..mesa.tokens import shifted
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .sequences import SequenceTask, apply, sample_sequences
-from .tokens import shifted
 
 Array = NDArray[np.float64]
 NAMES = (

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .attention import CausalAttention
+from ..mesa.attention import CausalAttention
 from .chunkwise_layer import condition_bounds, initial_states, outputs_by_chunks
 from .conjugate_gradients import outputs_by_conjugate_gradients
 from .least_squares_layer import outputs_by_direct_solve, outputs_by_recursion

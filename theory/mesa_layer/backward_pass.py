@@ -27,14 +27,7 @@ from ..algebra.formulas import Formula, Values
 from ..algebra.matrix_derivatives import derivative, gradient
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, inverse_of_monomial, matrix, substitute, trace, vector
-from .key_value_sequences import (
-    KeyValueSequence,
-    least_squares,
-    random_column,
-    random_sequence,
-    statistics,
-    tangent,
-)
+from .key_value_sequences import KeyValueSequence, least_squares, random_column, random_sequence, statistics, tangent
 from .mesa_layer import B_BEFORE, FORGET, GATES, KEY, P_BEFORE, PHI, REGULARISER, VALUE, R
 
 CROSS, INVERSE = matrix("B", rows="m"), matrix("X")  # X: R as a letter whose entries are free

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from .attention import AutoregressiveModel, CausalAttention
+from ..mesa.attention import AutoregressiveModel, CausalAttention
 
 
 def previous_token_mass(layer: CausalAttention, stream: torch.Tensor) -> torch.Tensor:

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..mesa.attention import CausalAttention
+from ..mesa.tokens import constructed_tokens
 from ..training.threads import use_one_thread
-from .attention import CausalAttention
-from .tokens import constructed_tokens
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)

@@ -21,11 +21,12 @@ from typing import Any
 
 import torch
 
+from ..mesa.attention import AutoregressiveModel
+from ..mesa.autoregressive_training import AutoregressiveTraining, position_losses, train
+from ..mesa.sequences import sample_sequences
 from ..training.batched_training import DivergedTrainingError
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .attention import AutoregressiveModel
-from .autoregressive_training import AutoregressiveTraining, position_losses, train
 from .compressed_algorithm import (
     Fit,
     Products,
@@ -42,7 +43,6 @@ from .compressed_algorithm import (
 from .interpolation import losses_on_line
 from .polynomial_steps import optimal_coefficients, predicted_vectors
 from .probes import contrasts, next_states, preconditioned_inputs, probe_errors, relative_errors, target_sizes
-from .sequences import sample_sequences
 
 Plain = Mapping[str, Any]
 

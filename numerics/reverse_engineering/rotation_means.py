@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from ..mesa.attention import CausalAttention
 from ..training.random_streams import stream
-from .attention import CausalAttention
 from .probes import fitted_probe
 
 Plain = Mapping[str, Any]

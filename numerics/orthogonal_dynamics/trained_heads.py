@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..mesa.autoregressive_training import AutoregressiveTraining, train
 from ..training.threads import one_thread
-from .autoregressive_training import AutoregressiveTraining, train
 from .bilinear_features import invariant_part
 from .exact_means import BATCH, layer_with, losses, majorant_layer, majorants, roundings, sequences
 from .trained_layer import merged, model_predictor

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .autoregressive_training import AutoregressiveTraining, train
+from ..mesa.autoregressive_training import AutoregressiveTraining, train
 from .bilinear_features import feature_tensor, layer_tensor
 from .trained_layer import compared, feature_predictor, merged, model_predictor
 

@@ -29,10 +29,10 @@ import torch
 from scipy.optimize import minimize
 from torch.func import functional_call
 
+from ..mesa.attention import AutoregressiveModel, ModelShape
+from ..mesa.autoregressive_training import position_losses
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .attention import AutoregressiveModel, ModelShape
-from .autoregressive_training import position_losses
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from scipy.special import roots_genlaguerre
 
+from ..mesa.sequences import apply, haar_orthogonal
 from ..training.random_streams import standard_normals, stream
 from ..training.threads import use_one_thread
 from .exact_means import layer_with, losses
-from .sequences import apply, haar_orthogonal
 
 Nested = Sequence[Any]
 BATCH = 1_000

@@ -1,0 +1,1 @@
+"""One layer on random orthogonal dynamics: exact and sampled means, features, trained layers."""

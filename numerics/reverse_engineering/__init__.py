@@ -1,0 +1,1 @@
+"""Trained autoregressive attention taken apart: compressed algorithms, probes, steps, copies."""
