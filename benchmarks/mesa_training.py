@@ -1,8 +1,8 @@
 """Trained layers beside the gradient step and the best layer; few-shot prompts: numbers of docs/mesa_training.md.
 
-    python benchmarks/mesa_training.py [layers] [prompts]
+    python benchmarks/mesa_training.py [layers] [prompts] [tails] [plane]
 
-Writes what is named, all if nothing is, to evidence/mesa_training_layers.json and evidence/mesa_training_prompts.json.
+Writes what is named, all if nothing is, to evidence/mesa_training_layers.json, and so on.
 Intervals hold at a rate of 1e-6 each, for bounded draws (`proofs_check/verdicts/bounded_means.py`).
 """
 
@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from iclcheck.numerics.mesa.attention import ModelShape
-from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining
+from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, loss_sums, train
 from iclcheck.numerics.mesa.bilinear_features import NAMES
 from iclcheck.numerics.mesa.few_shot import few_shot_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
+from iclcheck.numerics.mesa.trained_heads import trained_heads
 from iclcheck.numerics.mesa.trained_layer import trained_layers
 from iclcheck.proofs_check.verdicts.bounded_means import compare_bounded_mean
 
@@ -135,8 +136,33 @@ def show_prompts(row: dict[str, Any]) -> None:
         print(f"   {name:17} mean {one['mean'][0]:.3f} +- {one['mean'][1]:.3f}   at shots 1 .. 8: {shots}   {lengths}")
 
 
+def measured_tails() -> list[dict[str, Any]]:
+    """Deep linear attention under Gaussian first states: what batches showed last, and the mean over more sequences."""
+    rows = []
+    for layers in (1, 2, 3):
+        shape = ModelShape(size=3, layers=layers)
+        run = AutoregressiveTraining(SequenceTask(size=3, length=10), shape, 1000, 128, 0.003)
+        model, end = train(run)
+        sums = loss_sums(model, run.task, TEST, "tails")
+        row = {"layers": layers, "last_100_batches_median": float(np.median(end.losses[-100:]))}
+        row["mean_over_fresh_sequences"] = sums["sum"] / sums["count"]
+        rows.append(row)
+        print(row)
+    return rows
+
+
+def measured_plane() -> list[dict[str, Any]]:
+    """One head at n = 2, T = 6, ten runs: the loss where each ends, averaged without sampling."""
+    task, shape = SequenceTask(size=2, length=6), ModelShape(size=2)
+    runs = [AutoregressiveTraining(task, shape, 600, 128, 0.01, replica=replica).to_plain() for replica in range(10)]
+    found = trained_heads(runs, "cpu")
+    rows = [{"loss": loss, "share": share} for loss, share in zip(found["loss"], found["share"], strict=True)]
+    print("; ".join(f"{row['loss']:.4f} ({row['share']:.2f} in the features)" for row in rows))
+    return rows
+
+
 def main() -> None:
-    parts = {"layers": measured_layers, "prompts": measured_prompts}
+    parts = {"layers": measured_layers, "prompts": measured_prompts, "tails": measured_tails, "plane": measured_plane}
     for name in sys.argv[1:] or parts:
         record = {
             "command": f"python benchmarks/mesa_training.py {name}",

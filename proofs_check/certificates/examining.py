@@ -48,6 +48,15 @@ MODULES = {
     "mesa-probing": "mesa_rotations:probing",
     "mesa-learning-rate": "mesa_learning_rate",
     "mesa-trained-layer": "mesa_trained_layer",
+    "audit-mesa-one-step": "mesa_trained_layer:refutation",
+    "mesa-gradient-step": "mesa_gradient_step",
+    "mesa-preconditioning": "mesa_preconditioning",
+    "audit-mesa-richardson": "mesa_preconditioning:refutation",
+    "mesa-partial-observation": "mesa_partial_observation",
+    "mesa-layer": "mesa_layer",
+    "mesanet-layer": "mesanet_layer",
+    "audit-mesa-limit": "mesanet_layer:limit_refutation",
+    "audit-mn-objective": "mesanet_layer:objective_refutation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

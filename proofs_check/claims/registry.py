@@ -13,7 +13,17 @@ from .parameters import UsageError, guess
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
-    from ..mesa import compressed_depth, learning_rate, probing, trained_layer
+    from ..mesa import (
+        compressed_depth,
+        gradient_step,
+        learning_rate,
+        mesa_layer,
+        mesanet_layer,
+        partial_observation,
+        preconditioning,
+        probing,
+        trained_layer,
+    )
     from . import (
         any_start,
         attention_hessian,
@@ -35,7 +45,17 @@ def all_claims() -> dict[str, Claim]:
     laws = (one_layer, any_start, risk, relu_attention, nonlinear_targets, random_covariance)
     dynamics = (gradient_flow, conservation_law, pl_inequality, flow_limit, critical_points)
     audited = (least_squares_hessian, attention_hessian, exponential_variances, merged_heads)
-    mesa: tuple[ModuleType, ...] = (learning_rate, trained_layer, compressed_depth, probing)
+    mesa: tuple[ModuleType, ...] = (
+        gradient_step,
+        preconditioning,
+        mesa_layer,
+        mesanet_layer,
+        partial_observation,
+        learning_rate,
+        trained_layer,
+        compressed_depth,
+        probing,
+    )
     found = [claim for module in (*laws, *dynamics, *mesa, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

@@ -232,6 +232,7 @@ def learning_rate_claim(predicted: StepPrediction = predicted_step) -> Claim:
         (
             Parameter("dimension", "n, the size of a state: a whole number from 1 to 100"),
             Parameter("length", "T, the states of a sequence: a whole number from 3 to 100; T - 1 are predicted"),
+            Parameter("initial", "the law of s_1: gaussian, or sphere (|s_1|^2 = n)", False, "gaussian", word=True),
         ),
         predict_learning_rate,
         (EnumeratedStep(predicted), EnumeratedOptimum(), SampledStep(predicted)),

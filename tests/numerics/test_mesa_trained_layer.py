@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, ModelShape
-from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining
+from iclcheck.numerics.mesa.autoregressive_training import AutoregressiveTraining, train
 from iclcheck.numerics.mesa.bilinear_features import NAMES
+from iclcheck.numerics.mesa.exact_means import enumerated_losses
 from iclcheck.numerics.mesa.sequences import SequenceTask
+from iclcheck.numerics.mesa.trained_heads import exact_loss, trained_heads
 from iclcheck.numerics.mesa.trained_layer import (
     averaged_losses,
     compared,
     feature_predictor,
     largest_difference,
+    merged,
     model_predictor,
     reference_losses,
     trained_layers,
@@ -49,6 +52,16 @@ def test_no_draw_leaves_its_bound() -> None:
     assert count == 400
     assert 0 < squares / count <= found["bound"] ** 2
     assert abs(total) / count <= found["bound"]
+
+
+def test_the_bound_is_reached_in_one_dimension() -> None:
+    """n = 1, f = x V_000 = x t s_t: at W = -1 the target is -s_t, and the difference from the prediction 0 is
+    E r^4 x t + E r^6 x^2 t^2/2 at every t, which is the bound."""
+    task = SequenceTask(size=1, length=6)
+    first, zero = (feature_predictor(x * np.eye(14)[0], 1, "cpu") for x in (0.5, 0.0))
+    states = torch.tensor([(-1.0) ** t for t in range(6)], dtype=torch.float64).view(1, 6, 1)
+    gap = averaged_losses(first.predict(states), states, task) - averaged_losses(zero.predict(states), states, task)
+    assert float(gap) == pytest.approx(largest_difference(first, zero, task), rel=1e-12)
 
 
 def test_a_model_of_the_reference_weights_has_no_gap() -> None:
@@ -84,6 +97,32 @@ def test_the_measurement_is_plain_data_and_the_same_again() -> None:
 
     assert measured() == measured()
     assert set(measured()["runs"][0]["gaps"]) == {"gradient step", "two blocks", "best layer", "zero"}
+
+
+def test_the_exact_loss_is_that_of_the_enumerated_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two routes through the same nodes, in pieces too; and by hand at zero weights, where the loss is n/2."""
+    W_PV, W_KQ = (np.random.default_rng(k).normal(size=(2, 6, 6)) / 6 for k in (0, 1))
+    loss, rounding, nodes = exact_loss(2, 4, W_PV, W_KQ)
+    other = enumerated_losses([{"size": 2, "length": 4, "W_PV": W_PV.tolist(), "W_KQ": W_KQ.tolist()}], "cpu")
+    assert loss == pytest.approx(other["loss"][0], abs=rounding)
+    assert nodes == other["nodes"][0]
+    monkeypatch.setattr("iclcheck.numerics.mesa.trained_heads.BATCH", 99)
+    assert exact_loss(2, 4, W_PV, W_KQ)[:2] == pytest.approx((loss, rounding), rel=1e-10)  # sums in another order
+    nothing, rounding, _ = exact_loss(2, 4, 0 * W_PV, W_KQ)
+    assert nothing == pytest.approx(1.0, abs=rounding)
+    assert rounding < 1e-9
+
+
+def test_heads_are_trained_and_measured_on_their_own_task() -> None:
+    shape = ModelShape(size=2)
+    run = AutoregressiveTraining(SequenceTask(size=2, length=4), shape, steps=3, batch_size=8)
+    found = trained_heads([run.to_plain()], "cpu")
+    model, _ = train(run)
+    assert found["loss"][0] == exact_loss(2, 4, *merged(model))[0]
+    assert len(found["coefficients"][0]) == 14
+    for task in (SequenceTask(size=2, length=4, initial="sphere"), SequenceTask(size=2, length=4, noise_variance=0.1)):
+        with pytest.raises(ValueError, match="need noiseless linear sequences"):
+            trained_heads([AutoregressiveTraining(task, shape, steps=1).to_plain()], "cpu")
 
 
 @pytest.mark.slow

@@ -252,7 +252,8 @@ def test_a_leaf_changed_and_sealed_again_is_refused(
         file = stored(changed(content, path), tmp_path / "altered.json")
         with pytest.raises((StepRefusedError, AlteredError, NotACertificateError)) as refusal:
             recheck(file)
-        if path[0] == "steps" and path[2] != "step" and isinstance(refusal.value, StepRefusedError | AlteredError):
+        laid_out = path[2:] not in {("step",), ("forms",)}  # a step without forms that gets a list has no place to name
+        if path[0] == "steps" and laid_out and isinstance(refusal.value, StepRefusedError | AlteredError):
             assert content["steps"][path[1]]["step"] in str(refusal.value), path
 
 

@@ -36,13 +36,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
     ),
     "mesa-trained-layer": (
         {"dimension": 3, "length": 6},
-        dict.fromkeys(
-            (
-                *("step_coefficient", "second_coefficient", "loss", "gradient_step_rate", "gradient_step_loss"),
-                *("best_layer_loss", "zero_loss"),
-            ),
-            (),
-        ),
+        {"first_block": (), "second_block": (), "loss": (), "gradient_step_loss": (), "optimum_loss": ()},
     ),
     "fixed-point-any-start": (
         NOISY,
@@ -132,6 +126,47 @@ SHAPES |= {
     "audit-zfb-figure": (VARIANCES, OF_VARIANCES),
     "merged-heads-fixed-points": (HEADS, OF_HEADS),
     "audit-zsls-fixed-points": (HEADS, OF_HEADS),
+}
+SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
+SHAPES |= {
+    "mesa-gradient-step": (
+        {"sequence": SEQUENCE, "learning_rate": 0.3, "initial_weights": [[1.0, 0.0], [0.5, 2.0]]},
+        {"predictions": (3, 2), "value_weights": (6, 6), "key_query_weights": (6, 6)},
+    ),
+    "mesa-preconditioning": (
+        {
+            "sequence": SEQUENCE,
+            "regulariser": 2.0,
+            "steps": 3,
+            "iteration": "richardson",
+            "spectrum_bounds": [0.4, 4.0],
+        },
+        {
+            "predictions": (3, 2),
+            "error_bound": (3,),
+            "least_squares": (3, 2),
+            "residual_bound": (),
+            "step_sizes": (4,),
+            "spectrum_bounds": (2,),
+        },
+    ),
+    "mesa-partial-observation": (
+        {"transition": [[0.6, -0.8], [0.8, 0.6]], "observation": [[1.0, 0.5]], "delays": 3, "noise_variance": 0.1},
+        {"next_step_map": (1, 3), "residual_covariance": (1, 1), "exists": (), "rank": ()},
+    ),
+    "audit-mesa-richardson": (
+        {"moment": [[1.0, 0.0], [0.0, 0.25]], "regulariser": 2.0, "state": [1.0, 1.0], "steps": 60},
+        {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
+    ),
+}
+PAIRS: dict[str, Any] = {"keys": [[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], "values": [[1.0], [0.0], [-1.0]]}
+FORGETTING = {**PAIRS, "regulariser": 2.0, "forget": [1.0, 0.5, 0.9]}
+GATED = {**PAIRS, "penalty": [1.0, 0.5], "forget": 0.9, "input_gate": [0.5, 1.0, 2.0]}
+SHAPES |= {
+    "mesa-layer": (FORGETTING, {"weights": (3, 1, 2)}),
+    "audit-mesa-limit": (FORGETTING, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
+    "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
+    "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
 }
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 

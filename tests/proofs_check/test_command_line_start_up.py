@@ -114,8 +114,18 @@ parameters = {
     "pl-inequality": {**law, "scale": 0.3, "theta": [[1.0]]},
     "random-covariance": {"dimension": 2, "context_length": 3, "law": "exponential"},
     "nonlinear-targets": {"dimension": 2, "context_length": 3, "link": "relu"},
+    **dict.fromkeys(
+        ("mesa-layer", "audit-mesa-limit"), {"keys": [[1.0]], "values": [[1.0]], "regulariser": 1.0}
+    ),
+    **dict.fromkeys(
+        ("mesanet-layer", "audit-mn-objective"), {"keys": [[1.0]], "values": [[1.0]], "penalty": [1.0]}
+    ),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
-    "mesa-trained-layer": {"dimension": 2, "length": 4},
+    **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
+    "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
+    "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
+    "mesa-partial-observation": {"transition": [[1.0]], "observation": [[1.0]], "delays": 1},
+    "audit-mesa-richardson": {"moment": [[1.0]], "regulariser": 2.0, "state": [1.0]},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:

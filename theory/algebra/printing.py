@@ -35,6 +35,9 @@ LATEX_NAMES = {
     "Lambda'": r"\Lambda'",
     "Psi'": r"\Psi'",
     "Sig": r"\mathrm{Sig}",
+    "Phi": r"\Phi",
+    "Phi'": r"\Phi'",
+    "gamma": r"\gamma",
 }
 
 

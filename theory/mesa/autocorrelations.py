@@ -9,8 +9,10 @@ Main statements
     power traces    the A_k commute and have eigenvalues cos(k theta), and a product of cosines is a mean over signs:
                     tr A_i A_j .. = mean over signs of p_(i +- j +- ..), p_k = tr W^k
     over W          the joint moments of the p_k under Haar measure (`haar_traces`), whole numbers; so those of the c_k
+    sphere          c_k is |s_1|^2 times a function of W and the direction of s_1. So for s_1 uniform on the sphere of
+                    squared radius n, a product of m factors has n^m / (n (n + 2) .. (n + 2m - 2)) times its mean
 Assumptions
-    W ~ Haar(O(n)) and s_1 ~ N(0, I_n), independent; no noise.
+    W ~ Haar(O(n)) and s_1 ~ N(0, I_n) (or uniform on that sphere), independent; no noise.
 """
 
 from __future__ import annotations
@@ -109,12 +111,14 @@ class Autocorrelations:
 
     pair, triple    polynomials in the p: those of `in_power_traces`, or altered ones
     of_traces       indices -> the mean of the product of tr W^k: over Haar measure, or for one matrix
+    initial         the law of s_1: "gaussian" or "sphere"
     """
 
     n: int
     pair: TracePolynomial
     triple: TracePolynomial
     of_traces: Callable[..., Fraction | int]
+    initial: str = "gaussian"
 
     @cached_property
     def known(self) -> dict[Index, Fraction]:
@@ -124,7 +128,8 @@ class Autocorrelations:
         """E c_i c_j or E c_i c_j c_k."""
         key = tuple(sorted(abs(k) for k in indices))
         if key not in self.known:
-            self.known[key] = self.value(self.pair if len(key) == 2 else self.triple, key)
+            mean = self.value(self.pair if len(key) == 2 else self.triple, key)
+            self.known[key] = mean * radial_factor(self.n, len(key), self.initial)
         return self.known[key]
 
     def value(self, polynomial: TracePolynomial, indices: Index) -> Fraction:
@@ -146,7 +151,22 @@ def exponents(monomial: Monomial, indices: Index) -> list[int]:
     return found
 
 
+INITIALS = ("gaussian", "sphere")
+
+
+def radial_factor(n: int, count: int, initial: str) -> Fraction:
+    """E |s_1|^(2 count) relative to that of N(0, I_n).
+
+    >>> radial_factor(2, 2, "sphere")
+    Fraction(1, 2)
+    """
+    factor = Fraction(1)
+    for k in range(count if initial == "sphere" else 0):
+        factor *= Fraction(n, n + 2 * k)
+    return factor
+
+
 @cache
-def autocorrelations(n: int) -> Autocorrelations:
+def autocorrelations(n: int, initial: str = "gaussian") -> Autocorrelations:
     """The derived moments under Haar measure."""
-    return Autocorrelations(n, in_power_traces(2), in_power_traces(3), haar_traces(n).moment)
+    return Autocorrelations(n, in_power_traces(2), in_power_traces(3), haar_traces(n).moment, initial)

@@ -31,7 +31,7 @@ from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial
 from ..one_layer.assumptions import AssumptionError
 from ..one_layer.fixed_point import latex_of
-from .autocorrelations import Autocorrelations, given_transition, in_power_traces
+from .autocorrelations import INITIALS, Autocorrelations, autocorrelations, given_transition, in_power_traces
 from .haar_traces import haar_traces, rim_hook_moment
 from .one_layer_optimum import (
     GRADIENT_STEP,
@@ -285,15 +285,20 @@ class Prediction(NamedTuple):
     zero_loss: float
 
 
-def prediction(dimension: Any, length: Any) -> Prediction:
+def prediction(dimension: Any, length: Any, initial: Any = "gaussian") -> Prediction:
     """The numbers for states in R^n, n = dimension, and sequences of T = length states. Raises AssumptionError.
+
+    initial    the law of s_1: gaussian, N(0, I_n), or sphere, uniform with |s_1|^2 = n
 
     >>> round(prediction(10, 50).learning_rate, 6)
     0.009075
     """
     n, T = check_whole(dimension, "dimension", 1, LARGEST_SIZE), check_whole(length, "length", 3, LONGEST)
-    step = derived_step_loss(n, T)
-    best, two = derived_optimum(n, T).loss, least_loss(vector_features(), n, T).loss
+    if initial not in INITIALS:
+        raise AssumptionError(f"need initial as one of {', '.join(INITIALS)}, got {initial!r}")
+    step = derived_step_loss(n, T, initial)
+    two = least_loss(vector_features(), n, T, autocorrelations(n, initial)).loss
+    best = derived_optimum(n, T, initial).loss
     return Prediction(float(step.rate), float(step.least), float(best), float(two), n / 2)
 
 

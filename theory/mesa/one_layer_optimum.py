@@ -174,13 +174,13 @@ def combined(row: Sequence[Fraction], pivot: Sequence[Fraction], factor: Fractio
 
 
 @cache
-def derived_optimum(n: int, length: int) -> Optimum:
-    """The optimum over all layers, from the derived moments.
+def derived_optimum(n: int, length: int, initial: str = "gaussian") -> Optimum:
+    """The optimum over all layers, from the derived moments; the law of s_1 as in `autocorrelations`.
 
     >>> derived_optimum(1, 3).loss, derived_optimum(2, 4).loss < Fraction(1)
     (Fraction(7, 20), True)
     """
-    return least_loss(features_of_optimum(), n, length)
+    return least_loss(features_of_optimum(), n, length, autocorrelations(n, initial))
 
 
 def vector_features() -> list[Feature]:

@@ -85,13 +85,13 @@ def step_loss(moments: Autocorrelations, length: int) -> StepLoss:
 
 
 @cache
-def derived_step_loss(n: int, length: int) -> StepLoss:
-    """The step's loss from the derived moments.
+def derived_step_loss(n: int, length: int, initial: str = "gaussian") -> StepLoss:
+    """The step's loss from the derived moments; the law of s_1 as in `autocorrelations`.
 
     >>> derived_step_loss(10, 50).rate
     Fraction(5713, 629500)
     """
-    return step_loss(autocorrelations(n), length)
+    return step_loss(autocorrelations(n, initial), length)
 
 
 # Large n
