@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from iclcheck.numerics.mesa import sequences
 from iclcheck.numerics.mesa.attention import AutoregressiveModel, CausalAttention, ModelShape, positional_encodings
 from iclcheck.numerics.mesa.sequences import (
     SequenceTask,
@@ -34,6 +35,13 @@ def test_haar_matrices_are_orthogonal() -> None:
     Q = haar_orthogonal(50, 7, stream("orthogonal"), torch.float64)
     # 7 reflections of vectors of length 1, each with an error of a few 7 eps: below 1e-13.
     np.testing.assert_allclose(Q @ Q.mT, np.broadcast_to(np.eye(7), (50, 7, 7)), rtol=0, atol=1e-13)
+
+
+def test_a_direction_that_is_drawn_as_zero_gives_a_rotation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 a normal is exactly 0 once in 2^24: with k = 1 that was 0/0, and one batch in thousands NaN."""
+    monkeypatch.setattr(sequences, "standard_normals", lambda shape, *_: torch.zeros(shape))
+    Q = haar_orthogonal(2, 3, stream("zeros"), torch.float32)
+    assert torch.equal(Q @ Q.mT, torch.eye(3).expand(2, 3, 3))
 
 
 @pytest.mark.parametrize("n", [2, 3])
