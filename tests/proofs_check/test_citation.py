@@ -182,7 +182,7 @@ def test_without_records_every_claim_says_so_and_nothing_is_made(
     assert main(["cite"]) == 0
     text = capsys.readouterr().out
     assert text.count("was not measured") == len(iclcheck.claims())
-    assert len(entries(text)) == 7  # the toolkit, and the six works that state the claims
+    assert len(entries(text)) == 8  # the toolkit, and the seven works that state the claims
     assert main(["cite", "uniform-covariates"]) == 0
     assert set(entries(capsys.readouterr().out)) == {"iclcheck", "vonoswald2023transformers"}
     assert list(tmp_path.iterdir()) == []
