@@ -8,7 +8,7 @@ longer sequence only repeats them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flint
@@ -26,6 +26,8 @@ STEP, FIRST = "layer = one gradient step", "the first position"
 OPEN, IDLE = "what the weights leave open", "tokens (0, s_t, s_{t-1})"
 POSITIONS = (1, 2, 3, 4)
 FIRST_ROW = ("V_1", "V_2", "V_3")
+SOLVED = ("V_2", "V_3", "G_32")
+VECTORS = frozenset({"x", "y", "s_t", "s_t-1", "p", "h"})
 GRID = tuple(f"G_{i}{j}" for i in (1, 2, 3) for j in (1, 2, 3))
 SEQUENCE: dict[str, Kind] = {f"s[{t}]": "vector" for t in POSITIONS}
 START: dict[str, Kind] = {"Phi_0": "matrix", "eta": "scalar"}
@@ -90,17 +92,27 @@ def at_position(form: Expression, point: Point, t: int) -> Any:
 
 
 def for_every_sequence(
-    difference: Callable[[Point, int], Any], letters: Mapping[str, Kind], components: tuple[int, ...] = (1, 2)
+    difference: Callable[[Point, int], Any],
+    letters: Mapping[str, Kind],
+    forms: Sequence[Expression] = (),
+    components: tuple[int, ...] = (1, 2),
 ) -> Identity:
+    """At t = 1 .. 4; a term has at most the legs and factors of the literal layer and those of the forms in it."""
     return Identity(
         lambda point: [difference(point, t) for t in POSITIONS],
-        {**SEQUENCE, **START, **letters}, {}, PAIRS, DEGREE, 0, components,
+        {**SEQUENCE, **START, **letters}, {},
+        PAIRS + sum(form.pairs_of_legs(VECTORS) for form in forms), DEGREE + sum(form.degree() for form in forms), 0,
+        components,
     )  # fmt: skip
+
+
+def blocks_of(forms: Forms) -> list[Expression]:
+    return [forms.expression(WEIGHTS, name) for name in SOLVED]
 
 
 def derived(forms: Forms, point: Point) -> dict[str, Matrix]:
     """The blocks that the derivation solved for."""
-    return {name: value(forms.expression(WEIGHTS, name), point) for name in ("V_2", "V_3", "G_32")}
+    return {name: value(forms.expression(WEIGHTS, name), point) for name in SOLVED}
 
 
 def slope_obligation(forms: Forms) -> Identity:
@@ -110,7 +122,7 @@ def slope_obligation(forms: Forms) -> Identity:
         V = point["V"]
         return slope_along(point, point["Phi"], V, t) - (V.T @ at_position(form, point, t)).trace()
 
-    return for_every_sequence(difference, {"Phi": "matrix", "V": "matrix"})
+    return for_every_sequence(difference, {"Phi": "matrix", "V": "matrix"}, (form,))
 
 
 def layer_obligation(forms: Forms) -> Identity:
@@ -129,14 +141,14 @@ def layer_obligation(forms: Forms) -> Identity:
         found: Matrix = layer(point, full, t) - at_position(form, point.with_values(merged), t)
         return found
 
-    return for_every_sequence(difference, letters, components=(1,))
+    return for_every_sequence(difference, letters, (form,), (1,))
 
 
 def weights_obligation(forms: Forms) -> Identity:
     def difference(point: Point, t: int) -> Any:
         return (point["a"].T @ layer(point, derived(forms, point), t))[0, 0] - step_along(point, t)
 
-    return for_every_sequence(difference, {"a": "vector"})
+    return for_every_sequence(difference, {"a": "vector"}, blocks_of(forms))
 
 
 def step_obligation(forms: Forms) -> Identity:
@@ -145,7 +157,7 @@ def step_obligation(forms: Forms) -> Identity:
     def difference(point: Point, t: int) -> Any:
         return (point["a"].T @ at_position(form, point, t))[0, 0] - step_along(point, t)
 
-    return for_every_sequence(difference, {"a": "vector"})
+    return for_every_sequence(difference, {"a": "vector"}, (form,))
 
 
 def first_obligation(forms: Forms) -> Identity:
@@ -154,7 +166,7 @@ def first_obligation(forms: Forms) -> Identity:
         start: Matrix = point["Phi_0"] @ state(point, 1)
         return layer(point, derived(forms, point), 1) - start
 
-    return for_every_sequence(difference, {})
+    return for_every_sequence(difference, {}, blocks_of(forms))
 
 
 def scale_obligation(forms: Forms) -> Identity:
@@ -179,7 +191,7 @@ def traded_obligation(forms: Forms) -> Identity:
         traded = {"V_1": A, "V_2": ours["V_2"] - A @ Phi_0, "G_31": B, "G_32": ours["G_32"] - B @ Phi_0}
         return layer(point, ours, t) - layer(point, {**ours, **traded}, t)
 
-    return for_every_sequence(difference, {"A": "matrix", "B": "matrix"}, components=(1,))
+    return for_every_sequence(difference, {"A": "matrix", "B": "matrix"}, blocks_of(forms), (1,))
 
 
 def idle_obligation(forms: Forms) -> Identity:
@@ -191,7 +203,7 @@ def idle_obligation(forms: Forms) -> Identity:
         blocks = {**{name: here[name] for name in idle}, **derived(forms, here)}
         return (here["a"].T @ layer(here, blocks, t))[0, 0] - step_along(here, t)
 
-    return for_every_sequence(difference, {**dict.fromkeys(idle, "matrix"), "a": "vector"})
+    return for_every_sequence(difference, {**dict.fromkeys(idle, "matrix"), "a": "vector"}, blocks_of(forms))
 
 
 OF_PAIRS = frozenset({"y", "x"})

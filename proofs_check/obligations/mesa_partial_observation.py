@@ -17,7 +17,7 @@ from ..engines.matrices import Matrix, stack
 from ..engines.points import Kind, Point
 from ..engines.relations import Relation, Relations
 from .fixed_point import value
-from .mesa_gradient_step import WITHOUT_LAW
+from .mesa_gradient_step import VECTORS, WITHOUT_LAW
 from .obligation import ClaimObligations, FormKind, Forms, Obligation, Polynomial
 
 SEEN, COVARIANCE, BEST, LEAST = "what the delays see", "residual covariance of a map", "the best map", "what it leaves"
@@ -29,8 +29,9 @@ PAIRS, DEGREE = 5, 8
 
 
 def identity(difference: Any, letters: dict[str, Kind], *forms: Expression) -> Identity:
-    legs = max([PAIRS, *(form.pairs_of_legs(frozenset({"h"})) + 1 for form in forms)])
-    degree = max([DEGREE, *(form.degree() + 2 for form in forms)])
+    """A term has at most the legs and factors of a covariance and those of the forms in it."""
+    legs = PAIRS + sum(form.pairs_of_legs(VECTORS) for form in forms)
+    degree = DEGREE + sum(form.degree() for form in forms)
     return Identity(difference, letters, {}, legs, degree, 0, (1, 2))
 
 

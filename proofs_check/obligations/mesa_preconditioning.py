@@ -17,7 +17,7 @@ from ..engines.matrices import Matrix, stack
 from ..engines.points import Kind, Point
 from ..engines.relations import Relation, Relations
 from .fixed_point import value
-from .mesa_gradient_step import WITHOUT_LAW, at_position, loss, state
+from .mesa_gradient_step import VECTORS, WITHOUT_LAW, at_position, loss, state
 from .obligation import ClaimObligations, FormKind, Forms, Obligation, Polynomial, Rational
 
 SQUARES, ITERATION, WEIGHTS = "regularised least squares", "one step of the iteration", "the weights of a layer"
@@ -46,8 +46,10 @@ def step(point: Point, t: int) -> Matrix:
 
 
 def identity(difference: Any, letters: dict[str, Kind], *forms: Expression, more: int = 0) -> Identity:
-    degree = max([DEGREE, *(form.degree() + more for form in forms)])
-    return Identity(difference, letters, {}, PAIRS + more, degree, 0, (1, 2))
+    """A term has at most the legs and factors of a literal step, of `more` further matrices, and of the forms in it."""
+    pairs = PAIRS + more + sum(form.pairs_of_legs(VECTORS) for form in forms)
+    degree = DEGREE + more + sum(form.degree() for form in forms)
+    return Identity(difference, letters, {}, pairs, degree, 0, (1, 2))
 
 
 def slope_obligation(forms: Forms) -> Identity:
@@ -185,8 +187,8 @@ def numbers(form: Quotient, point: Point, **letters: Any) -> tuple[Any, Any]:
 
 
 def in_scalars(difference: Any, letters: dict[str, Kind]) -> Identity:
-    """Degrees stay below 40: numerators and denominators of degree at most 4, multiplied by at most 8 of each other."""
-    return Identity(difference, letters, {}, 1, 60, 0, (1,))
+    """Exact in dimension 1, where all letters are symbols; numerators and denominators have degrees of at most 48."""
+    return Identity(difference, letters, {}, 1, 1000, 0, (1,))
 
 
 def constant_obligation(forms: Forms) -> Identity:

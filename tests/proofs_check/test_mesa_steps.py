@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
+from iclcheck.proofs_check.certificates.examining import StepRefusedError, examine
+from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.alterable import mutants_of
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
@@ -54,3 +57,24 @@ def test_the_printed_iterate_is_a_power_of_two() -> None:
 def test_a_row_of_equal_numbers_is_judged_by_the_one_nearest_to_its_bound() -> None:
     row = gradient_step.rows_of(np.array([1e-15, 3e-15]), np.array([1e-15, 1e-14]), np.array([1.0, 1.0]))
     assert row == (1e-15, 1e-15)
+
+
+def test_weights_that_are_right_in_two_dimensions_only_are_refused() -> None:
+    """Phi^2 - tr(Phi) Phi + det(Phi) I vanishes for d = 1 and 2 [Cayley and Hamilton], and nowhere above."""
+    forms = forms_of(find("mesa-gradient-step").derivation())
+    eta, Phi = {"eta": 1}, "Phi_0"
+    forms["the weights"]["V_3"]["terms"] += [
+        ["1", eta, [], [Phi, Phi]], ["-1", eta, [[Phi]], [Phi]],
+        ["1/2", eta, [[Phi], [Phi]], []], ["-1/2", eta, [[Phi, Phi]], []],
+    ]  # fmt: skip
+    with pytest.raises(StepRefusedError, match="the weights"):
+        examine("mesa-gradient-step", forms, "seed")
+
+
+@pytest.mark.parametrize(("step", "name"), [("Chebyshev's steps", "R_2"), ("the best constant step", "rate")])
+def test_a_residual_polynomial_off_by_a_factor_is_refused(step: str, name: str) -> None:
+    forms = forms_of(find("mesa-preconditioning").derivation())
+    for term in forms[step][name]["numerator"]["terms"]:
+        term[0] = str(Fraction(term[0]) * Fraction(21, 20))
+    with pytest.raises(StepRefusedError, match=step):
+        examine("mesa-preconditioning", forms, "seed")
