@@ -2,7 +2,7 @@ r"""The mesa layer on given sequences: outputs of its forms and gradients, each 
 
 Main statements
     layer_outputs      o_t by every plain form in float64, with linear attention sum_i zeta_ti v_i (k_i.q_t) beside them
-    layer_gradients    gradients of sum_t g_t.o_t by automatic differentiation
+    layer_gradients    gradients of sum_t g_t.o_t: automatic differentiation of the direct solve, and the chunks' own
 A case is plain data: keys (T, d), values (T, m), queries (T, d), regulariser, forget (T); for gradients pulls g (T, m).
 """
 
@@ -18,7 +18,14 @@ import torch
 from ..training.threads import one_thread
 from .chunkwise_layer import outputs_by_chunks
 from .least_squares_layer import outputs_by_direct_solve, outputs_by_recursion
-from .rounding_bounds import chunk_bounds, condition_numbers, direct_bounds, gradient_bounds, recursion_bounds
+from .rounding_bounds import (
+    chunk_bounds,
+    chunk_gradient_bounds,
+    condition_numbers,
+    direct_bounds,
+    gradient_bounds,
+    recursion_bounds,
+)
 
 Plain = Mapping[str, Any]
 CHUNK = 4
@@ -73,14 +80,26 @@ def layer_outputs(cases: Sequence[Plain], forms: Sequence[str], device: str) -> 
     return found
 
 
+GRADIENT_FORMS: dict[str, Any] = {
+    "direct solve": gradient_bounds,
+    "chunks": partial(chunk_gradient_bounds, chunk=CHUNK),
+}
+
+
 @one_thread()
-def layer_gradients(cases: Sequence[Plain], device: str) -> dict[str, Any]:
-    """Per case: gradients of sum_t g_t.o_t by inputs, and bounds on the norms of their errors."""
+def layer_gradients(cases: Sequence[Plain], forms: Sequence[str], device: str) -> dict[str, Any]:
+    """Per case and form: gradients of sum_t g_t.o_t by inputs, and bounds on the norms of their errors."""
     found: dict[str, Any] = {"gradients": [], "rounding": []}
     for case in cases:
-        given = {name: tensor.requires_grad_() for name, tensor in tensors(case, device).items()}
-        pulls = torch.tensor(case["pulls"], dtype=torch.float64, device=device)
-        slopes = torch.autograd.grad((pulls * outputs_by_direct_solve(**given)).sum(), list(given.values()))
-        found["gradients"].append({name: slope.tolist() for name, slope in zip(given, slopes, strict=True)})
-        found["rounding"].append(gradient_bounds(*arrays(case), np.array(case["pulls"], dtype=float)))
+        found["gradients"].append({form: slopes_of(case, form, device) for form in forms})
+        pulls = np.array(case["pulls"], dtype=float)
+        found["rounding"].append({form: GRADIENT_FORMS[form](*arrays(case), pulls) for form in forms})
     return found
+
+
+def slopes_of(case: Plain, form: str, device: str) -> dict[str, Any]:
+    """Gradients of sum_t g_t.o_t by one form, by inputs."""
+    given = {name: tensor.requires_grad_() for name, tensor in tensors(case, device).items()}
+    pulls = torch.tensor(case["pulls"], dtype=torch.float64, device=device)
+    slopes = torch.autograd.grad((pulls * FORMS[form](**given)).sum(), list(given.values()))
+    return {name: slope.tolist() for name, slope in zip(given, slopes, strict=True)}

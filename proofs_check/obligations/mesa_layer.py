@@ -18,6 +18,7 @@ from ..engines.expressions import Expression, evaluate, read_expression, times
 from ..engines.identities import Identity
 from ..engines.key_value_sequences import Sequence as KeyValues
 from ..engines.key_value_sequences import derivative, discount, random_sequence, slope, sums, weights
+from ..engines.key_value_sequences import identity as scaled_identity
 from ..engines.layer import dot
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
@@ -401,30 +402,63 @@ def square_sequence(sequence: KeyValues) -> KeyValues:
     return KeyValues(keys, values, queries, sequence.gates, sequence.regulariser)
 
 
+@dataclass(frozen=True)
+class Recursion:
+    """The forms of update and delta rule, run in rational numbers."""
+
+    inverse: Expression
+    below: Expression
+    change: Expression
+    under: Expression
+
+    @classmethod
+    def of(cls, forms: Forms) -> Recursion:
+        update = (forms.expression(UPDATE, name) for name in ("numerator", "denominator"))
+        return cls(*update, *(forms.expression(DELTA, name) for name in ("change", "denominator")))
+
+    def states(self, sequence: KeyValues) -> list[tuple[Any, Any]]:
+        """(R_t, Phi_t) for t = 0 .. T, from R_0 = lambda I and Phi_0 = 0."""
+        size = sequence.keys[0].nrows()
+        found = [(scaled_identity(size, sequence.regulariser), flint.fmpq_mat(size, size))]
+        for k, v, gate in zip(sequence.keys, sequence.values, sequence.gates, strict=True):
+            R, Phi = found[-1]
+            letters = {"R'": R, "Phi'": Phi, "k": k, "v": v, "gamma": gate}
+            Phi = Phi + as_numbers(at(self.change, letters)) / at(self.under, letters)
+            found.append((as_numbers(at(self.inverse, letters)) / at(self.below, letters), Phi))
+        return found
+
+
 def recursion_obligation(forms: Forms) -> RandomSequences:
-    """Phi_t by update and delta rule: dL_t/dPhi = 0 at every t, and back again to R_0 and Phi_0."""
-    update = [forms.expression(UPDATE, name) for name in ("numerator", "denominator")]
-    delta = [forms.expression(DELTA, name) for name in ("change", "denominator")]
-    back = [forms.expression(BACK, name) for name in ("numerator", "denominator", "change")]
+    """Phi_t by update and delta rule: dL_t/dPhi = 0 at every t."""
+    recursion = Recursion.of(forms)
 
     def ask(given: KeyValues, direction: KeyValues) -> list[tuple[Any, Any]]:
         del direction
         sequence = square_sequence(given)
-        size = sequence.keys[0].nrows()
-        R = flint.fmpq_mat(size, size, [sequence.regulariser * int(i == j) for i in range(size) for j in range(size)])
-        Phi, states = flint.fmpq_mat(size, size), []
-        pairs: list[tuple[Any, Any]] = []
-        for t, (k, v, gate) in enumerate(zip(sequence.keys, sequence.values, sequence.gates, strict=True), start=1):
-            states.append((R, Phi))
-            letters = {"R'": R, "Phi'": Phi, "k": k, "v": v, "gamma": gate}
-            Phi = Phi + as_numbers(at(delta[0], letters)) / at(delta[1], letters)
-            R = as_numbers(at(update[0], letters)) / at(update[1], letters)
-            pairs += [(entry, 0) for entry in slope(sequence, t, Phi)]
+        states = recursion.states(sequence)
+        return [(entry, 0) for t in range(1, len(states)) for entry in slope(sequence, t, states[t][1])]
+
+    return RandomSequences(ask)
+
+
+def all_the_way_back_obligation(forms: Forms) -> RandomSequences:
+    """From (R_T, Phi_T) by the forms of the step back: every (R_t, Phi_t) down to lambda I and 0."""
+    recursion = Recursion.of(forms)
+    numerator, below, change = (forms.expression(BACK, name) for name in ("numerator", "denominator", "change"))
+
+    def ask(given: KeyValues, direction: KeyValues) -> list[tuple[Any, Any]]:
+        del direction
+        sequence = square_sequence(given)
+        states = recursion.states(sequence)
+        (R, Phi), pairs = states[-1], []
         for t in range(len(sequence), 0, -1):
-            letters = {"R": R, "Phi": Phi, "k": sequence.keys[t - 1], "v": sequence.values[t - 1]}
-            letters["gamma"] = sequence.gates[t - 1]
-            below = at(back[1], letters)
-            R, Phi = as_numbers(at(back[0], letters)) / below, Phi + as_numbers(at(back[2], letters)) / below
+            letters = {
+                "R": R, "Phi": Phi, "k": sequence.keys[t - 1], "v": sequence.values[t - 1],
+                "gamma": sequence.gates[t - 1],
+            }  # fmt: skip
+            divisor = at(below, letters)
+            R = as_numbers(at(numerator, letters)) / divisor
+            Phi = Phi + as_numbers(at(change, letters)) / divisor
             pairs += [(R, states[t - 1][0]), (Phi, states[t - 1][1])]
         return pairs
 
@@ -555,13 +589,11 @@ def obligations() -> ClaimObligations:
             Obligation(DELTA, "(Phi' + change/denominator) left = right", delta_obligation),
             Obligation(DELTA, "the denominators are gamma + k^T R' k, times gamma in the update", positive_denominator),
             Obligation(DELTA, "change = (v - Phi' k)(R' k)^T and (gamma + k^T R' k) R_t k = R' k", gain_obligation),
-            Obligation(
-                EVERY, "the literal objective has slope 0 at every Phi_t; the way back gives every R', Phi'",
-                recursion_obligation,
-            ),
+            Obligation(EVERY, "the literal objective has slope 0 at every Phi_t", recursion_obligation),
             Obligation(BACK, "(R^-1 - k k^T)/gamma numerator = denominator I", back_obligation),
             Obligation(BACK, "(Phi + change/denominator)(R^-1 - k k^T) = Phi R^-1 - v k^T", change_back_obligation),
             Obligation(BACK, "denominator = 1 - k^T R k = gamma/(gamma + k^T R' k)", open_obligation),
+            Obligation(BACK, "from R_T, Phi_T back to lambda I and 0, by every step", all_the_way_back_obligation),
             Obligation(DIGITS, "factor = 1 + k^T R' k/gamma", factor_obligation),
             Obligation(
                 DIGITS, "R' P E P R'/gamma over all steps = (lambda^2/zeta_T0) P_T E P_T", way_back_obligation

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.mesa_layer.gated_measurements import gated_outputs, steps_bounds
-from iclcheck.numerics.mesa_layer.layer_measurements import (
+from iclcheck.numerics.mesa.gated_measurements import gated_outputs, steps_bounds
+from iclcheck.numerics.mesa.layer_measurements import (
     BOUNDS,
     FORMS,
+    GRADIENT_FORMS,
     arrays,
     layer_gradients,
     layer_outputs,
@@ -90,14 +91,15 @@ def test_a_layer_in_single_precision_is_outside_of_the_bounds(form: str) -> None
     assert (off > BOUNDS[form](*arrays(case))).any()
 
 
-def test_gradients_are_within_their_bounds_of_those_with_inputs_in_another_order() -> None:
+@pytest.mark.parametrize("form", GRADIENT_FORMS)
+def test_gradients_are_within_their_bounds_of_those_in_turned_coordinates(form: str) -> None:
     """Turning all coordinates of the keys turns the gradients: two float64 computations, both within the bound."""
     case = case_of(1, 5, 3, 2, 2, 0)
     turn = np.linalg.qr(np.random.default_rng(7).normal(size=(3, 3)))[0]
     turned = {**case, **{name: (np.array(case[name]) @ turn).tolist() for name in ("keys", "queries")}}
-    here, there = layer_gradients([case], "cpu"), layer_gradients([turned], "cpu")
-    for name, bound in here["rounding"][0].items():
-        slopes = [np.array(one["gradients"][0][name]) for one in (here, there)]
+    here, there = (layer_gradients([one], [form], "cpu") for one in (case, turned))
+    for name, bound in here["rounding"][0][form].items():
+        slopes = [np.array(one["gradients"][0][form][name]) for one in (here, there)]
         if name in ("keys", "queries"):
             slopes[1] = slopes[1] @ turn.T
         off = np.linalg.norm((slopes[0] - slopes[1]).reshape(len(bound), -1), axis=1)
