@@ -24,7 +24,7 @@ import torch
 from .decayed_sums import in_chunks
 from .least_squares_gradients import StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors, per_sequence
-from .sequence_blocks import Block, Sequences, default_chunk, joined, working_dtype
+from .sequence_blocks import Block, Sequences, as_given, default_chunk, joined, working_dtype
 from .whitened_chunks import Whitened, inverse_factors, whitened
 
 LOST_IN_CHUNKS = 1e4  # digits that the factor inside a chunk may lose, as a ratio
@@ -59,7 +59,8 @@ def outputs_by_chunks(
     factors = None if forget is None else forget_factors(keys, forget).reshape(-1, T)
     flat = keys.reshape(-1, T, d), values.to(keys.dtype).reshape(-1, T, m), queries.to(keys.dtype).reshape(-1, T, d)
     C = chunk or default_chunk(d, T)
-    found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, C, tolerance)  # type: ignore[no-untyped-call]
+    with as_given(keys.device):
+        found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, C, tolerance)  # type: ignore[no-untyped-call]
     return found.reshape(*keys.shape[:-1], m)
 
 
@@ -141,8 +142,9 @@ class _Chunkwise(torch.autograd.Function):
     def backward(ctx: Any, gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         whole = Sequences(*ctx.saved_tensors)
         found = whole.empty_like()
-        for rows, plan, starts in ctx.parts:
-            _differentiate(whole.some(rows), plan, starts, gradients[rows], found.some(rows))
+        with as_given(gradients.device):
+            for rows, plan, starts in ctx.parts:
+                _differentiate(whole.some(rows), plan, starts, gradients[rows], found.some(rows))
         return found.keys, found.values, found.queries, found.forget, found.start, None, None
 
 

@@ -28,7 +28,7 @@ import torch
 
 from .least_squares_gradients import StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors
-from .sequence_blocks import Block, Sequences, default_chunk, working_dtype
+from .sequence_blocks import Block, Sequences, as_given, default_chunk, working_dtype
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -65,9 +65,11 @@ def outputs_by_conjugate_gradients(
     diagonals = (kept[..., None] if kept.dim() == 0 else kept).expand(*keys.shape[:-2], d).reshape(-1, d)
     factors, gates = (None if one is None else forget_factors(keys, one).reshape(-1, T) for one in (forget, gate))
     flat = (one.to(keys.dtype).reshape(-1, T, one.shape[-1]) for one in (keys, values, queries))
-    found: torch.Tensor = _Implicit.apply(  # type: ignore[no-untyped-call]
-        *flat, factors, gates, diagonals, chunk or default_chunk(d, T), steps, residual
-    )
+    C = chunk or default_chunk(d, T)
+    with as_given(keys.device):
+        found: torch.Tensor = _Implicit.apply(  # type: ignore[no-untyped-call]
+            *flat, factors, gates, diagonals, C, steps, residual
+        )
     return found.reshape(*keys.shape[:-1], m)
 
 
@@ -188,19 +190,32 @@ class _Implicit(torch.autograd.Function):
         whole, starts = Sequences(*inputs), list(ctx.starts)
         found, of_ridge = whole.empty_like(), torch.zeros_like(ridge)
         for rows in reversed(list(whole.row_blocks())):
-            end = torch.zeros_like(whole.start[rows])
             # queries and values of `given` hold x and the gradient for o, which need the same chunks
             part, given = whole.some(rows), whole._replace(values=gradients, queries=solutions).some(rows)
-            at_once = part.steps_at_once(ctx.settings[1])
-            for first in reversed(range(0, whole.keys.shape[1], at_once)):
-                block, pulled = (one.block(first, at_once, *ctx.settings[:2]) for one in (part, given))
-                systems = _Systems(block, starts.pop(), ridge[rows].to(ctx.settings[0]))
-                u, result = _block_gradients(systems, pulled.queries, pulled.values, end, *ctx.settings[2:])
-                end = result.start
-                of_ridge[rows] -= (u * pulled.queries).sum((1, 2))
-                now = slice(first, first + at_once)
-                found.some(rows).write(now, result.keys, result.values, u, result.forget, result.gate)
+            with as_given(gradients.device):
+                of_ridge[rows] = _differentiate(part, given, ridge[rows], starts, found.some(rows), ctx.settings)
         return found.keys, found.values, found.queries, found.forget, found.gate, of_ridge, None, None, None
+
+
+def _differentiate(
+    part: Sequences,
+    given: Sequences,
+    ridge: torch.Tensor,
+    starts: list[torch.Tensor],
+    results: Sequences,
+    settings: tuple[torch.dtype, int, int, float],
+) -> torch.Tensor:
+    """Write the gradients for some sequences and return that for Lambda; takes their blocks' states off `starts`."""
+    dtype, C, steps, residual = settings
+    end, of_ridge, at_once = torch.zeros_like(part.start), torch.zeros_like(ridge), part.steps_at_once(C)
+    for first in reversed(range(0, part.keys.shape[1], at_once)):
+        block, pulled = (one.block(first, at_once, dtype, C) for one in (part, given))
+        systems = _Systems(block, starts.pop(), ridge.to(dtype))
+        u, found = _block_gradients(systems, pulled.queries, pulled.values, end, steps, residual)
+        end = found.start
+        of_ridge -= (u * pulled.queries).sum((1, 2))
+        results.write(slice(first, first + at_once), found.keys, found.values, u, found.forget, found.gate)
+    return of_ridge
 
 
 def _block_gradients(

@@ -96,6 +96,11 @@ def numbers_at_once(device: torch.device) -> int:
     return NUMBERS_AT_ONCE["cpu" if device.type == "cpu" else "cuda"]
 
 
+def as_given(device: torch.device) -> torch.autocast:
+    """A context without autocast, which would turn the products inside to half precision."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def joined(chunks: torch.Tensor, steps: int) -> torch.Tensor:
     """(N, n, C, ...) as (N, steps, ...), without what filled the last chunk."""
     return chunks.flatten(1, 2)[:, :steps]

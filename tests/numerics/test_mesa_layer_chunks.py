@@ -268,6 +268,14 @@ def test_a_last_chunk_that_is_filled_up_needs_no_second_attempt(monkeypatch: pyt
     assert plans == [None]
 
 
+def test_autocast_does_not_reach_the_products_inside() -> None:
+    inputs = (*(one.float() for one in drawn(T=40, d=8, m=4)[:3]), torch.tensor(1.0))
+    expected = by_chunks(*inputs), *gradients(by_chunks, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = by_chunks(*inputs), *gradients(by_chunks, inputs)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 class LargestArray(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the number of entries of the largest tensor that is made."""
 
