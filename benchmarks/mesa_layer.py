@@ -9,8 +9,9 @@ Sizes: T = 1024 steps, keys and values of size d = 64, one sequence and 32 (batc
   - causal linear attention of the same shapes, (Q K^T masked) V, which solves nothing.
 Each is timed forward without gradients, and forward and backward together; "ratio" is the recursion's time over the
 chunkwise form's. The times are medians over rounds in which all take turns, in CPU time on one thread, or on a GPU wall
-time around a synchronisation; the recursion takes part in three rounds, and with 32 sequences and gradients in one. Peak memory is what a fresh process holds at most beyond what it held before the call:
-VmHWM of /proc/self/status after writing 5 to /proc/self/clear_refs, or torch.cuda.max_memory_allocated.
+time around a synchronisation; the recursion takes part in three rounds, and with 32 sequences and gradients in one.
+Peak memory is what a fresh process holds at most beyond what it held before the call: VmHWM of /proc/self/status after
+writing 5 to /proc/self/clear_refs, or torch.cuda.max_memory_allocated.
 Digits: the largest error relative to the largest output of the direct solve in float64, at several condition numbers.
 
 Exits 1 if the chunkwise form is not at least 20 times as fast as the recursion forward and backward.
@@ -92,7 +93,8 @@ def seconds(run: Callable[[], Any], device: str) -> float:
 
 def timed(name: str, sequences: int, dtype: torch.dtype, device: str, rounds: int) -> dict[str, float]:
     """The median over the rounds for every form; the expensive recursion takes part in the first rounds only."""
-    inputs, found = drawn(sequences, dtype, device), {form: [] for form in FORMS}  # type: dict[str, list[float]]
+    inputs = drawn(sequences, dtype, device)
+    found: dict[str, list[float]] = {form: [] for form in FORMS}
     for turn in range(rounds + 1):  # the first warms up
         for form, call in FORMS.items():
             limit = 1 if sequences > 1 and name != "forward" else 3
@@ -204,7 +206,7 @@ def main() -> int:
     if asked.peak:
         print(one_peak(asked.peak[0], int(asked.peak[1]), int(asked.peak[2]), asked.device))
         return 0
-    found = {
+    found: dict[str, Any] = {
         "command": f"python benchmarks/mesa_layer.py --device {asked.device}",
         "device": torch.cuda.get_device_name() if asked.device == "cuda" else f"CPU, one thread, {platform.machine()}",
         "torch": torch.__version__,

@@ -6,7 +6,7 @@ decayed causal sum, so all steps of a block iterate at once and no H_t is made b
 
 Main statements
     outputs_by_conjugate_gradients    o_t after n steps from x_0 = Lambda^{-1} q, with gradients
-    conjugate_gradients               the iteration, for any symmetric positive definite product
+    conjugate_gradients               the iteration, for any symmetric positive definite product [hestenes1952methods]
 With no step o_t = G_t Lambda^{-1} q_t, gated linear attention of rescaled queries. In exact arithmetic, with kappa the
 condition number of A = H_t + Lambda and |e|_A^2 = e^T A e,
 
