@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from .least_squares_gradients import StateGradients, state_gradients
+from .least_squares_gradients import Pulls, StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors
 from .sequence_blocks import Block, Sequences, as_given, default_chunk, working_dtype
 
@@ -127,7 +127,7 @@ class _Systems:
     def moments_times(self, vectors: torch.Tensor) -> torch.Tensor:
         """H_t p_t."""
         scores = self.block.decays.causal(vectors @ self.block.keys.mT)
-        return scores @ self.gated + self.block.decays.from_start * (vectors @ self.H)
+        return scores @ self.gated + self._faded(vectors @ self.H)
 
     def product(self, vectors: torch.Tensor) -> torch.Tensor:
         """(H_t + Lambda) p_t."""
@@ -136,12 +136,15 @@ class _Systems:
     def outputs(self, solved: torch.Tensor) -> torch.Tensor:
         """G_t x_t."""
         scores = self.block.decays.causal(solved @ self.gated.mT)
-        return scores @ self.block.values + self.block.decays.from_start * (solved @ self.G.mT)
+        return scores @ self.block.values + self._faded(solved @ self.G.mT)
 
     def transposed(self, gradients: torch.Tensor) -> torch.Tensor:
         """G_t^T g_t."""
         scores = self.block.decays.causal(gradients @ self.block.values.mT)
-        return scores @ self.gated + self.block.decays.from_start * (gradients @ self.G)
+        return scores @ self.gated + self._faded(gradients @ self.G)
+
+    def _faded(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.block.decays.faded(rows, self.block.decays.from_start)
 
     def solved(self, right: torch.Tensor, steps: int, residual: float) -> torch.Tensor:
         """x_t with (H_t + Lambda) x_t = right_t, nearly."""
@@ -224,7 +227,7 @@ def _block_gradients(
     """u_t (N, n, C, d), which is the gradient for the queries, and the others."""
     u = systems.solved(systems.transposed(g), steps, residual)
     taken = (g * systems.outputs(x)).sum(-1) - (u * systems.moments_times(x)).sum(-1)
-    return u, state_gradients(systems.block, systems.states, x, torch.cat([-u, g], -1), end, taken)
+    return u, state_gradients(systems.block, systems.states, x, Pulls(-u, g), end, taken)
 
 
 def _state(keys: torch.Tensor, values: torch.Tensor) -> tuple[int, int]:
