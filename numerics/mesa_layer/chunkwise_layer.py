@@ -11,21 +11,23 @@ condition number at the chunks' starts is bounded from above as the work goes on
 float64 does not hold either is refused. Where the factorisation inside a chunk loses more than four digits, chunks are
 halved.
 
-Memory. Forward keeps its inputs, and H and G once per block; backward repeats the forward work of one block at a time.
-A block has about NUMBERS_AT_ONCE numbers an array, whatever T is.
+Memory. A block has about NUMBERS_AT_ONCE numbers an array, whatever T is. For the gradient are kept the inputs, z, w
+and two factors, T (d + m) (1 + d / C) numbers more than the inputs. Where d > 2C, for instance because chunks had to be
+halved, only the inputs are kept, and backward makes z, w and factors again, one block at a time.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 
 from .decayed_sums import in_chunks
-from .least_squares_gradients import StateGradients, state_gradients
+from .least_squares_gradients import Pulls, StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors, per_sequence
-from .sequence_blocks import Block, Sequences, default_chunk, joined, working_dtype
-from .whitened_chunks import Whitened, inverse_factors, whitened
+from .sequence_blocks import Block, Sequences, as_given, default_chunk, joined, working_dtype
+from .whitened_chunks import Loss, Whitened, inverse_factors, whitened
 
 LOST_IN_CHUNKS = 1e4  # digits that the factor inside a chunk may lose, as a ratio
 
@@ -59,7 +61,8 @@ def outputs_by_chunks(
     factors = None if forget is None else forget_factors(keys, forget).reshape(-1, T)
     flat = keys.reshape(-1, T, d), values.to(keys.dtype).reshape(-1, T, m), queries.to(keys.dtype).reshape(-1, T, d)
     C = chunk or default_chunk(d, T)
-    found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, C, tolerance)  # type: ignore[no-untyped-call]
+    with as_given(keys.device):
+        found: torch.Tensor = _Chunkwise.apply(*flat, factors, start, C, tolerance)  # type: ignore[no-untyped-call]
     return found.reshape(*keys.shape[:-1], m)
 
 
@@ -128,45 +131,54 @@ class _Chunkwise(torch.autograd.Function):
         tolerance: float,
     ) -> torch.Tensor:
         whole = Sequences(keys, values, queries, forget, None, start)
-        ctx.save_for_backward(*whole)
+        outputs, kept = torch.empty_like(values), list[torch.Tensor]()
         ctx.parts = []
-        outputs = torch.empty_like(values)
         for rows in whole.row_blocks():
-            plan, starts = _solve(whole.some(rows), _Plan(working_dtype(keys.dtype), chunk), tolerance, outputs[rows])
-            ctx.parts.append((rows, plan, starts))
+            plan, made = _solve(whole.some(rows), _Plan(working_dtype(keys.dtype), chunk), tolerance, outputs[rows])
+            # with few steps a chunk the factors weigh more than the inputs, and backward makes them again
+            worth_it = any(ctx.needs_input_grad) and keys.shape[-1] <= 2 * plan.C
+            ctx.parts.append((rows, plan, len(made), worth_it))
+            kept += [one for state, factors in made for one in (state, *(factors if worth_it else ()))]
+        ctx.save_for_backward(*whole, *kept)
         return outputs
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        whole = Sequences(*ctx.saved_tensors)
+        saved = iter(ctx.saved_tensors)
+        whole = Sequences(*islice(saved, 6))
         found = whole.empty_like()
-        for rows, plan, starts in ctx.parts:
-            _differentiate(whole.some(rows), plan, starts, gradients[rows], found.some(rows))
+        with as_given(gradients.device):
+            for rows, plan, blocks, worth_it in ctx.parts:
+                made = [(next(saved), Whitened(*islice(saved, 4)) if worth_it else None) for _ in range(blocks)]
+                _differentiate(whole.some(rows), plan, made, gradients[rows], found.some(rows))
         return found.keys, found.values, found.queries, found.forget, found.start, None, None
 
 
-def _solve(part: Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor) -> tuple[_Plan, list[torch.Tensor]]:
-    """Write the outputs (N, T, m); returns the plan that lost little enough, and the state where each block starts."""
+def _solve(
+    part: Sequences, plan: _Plan, tolerance: float, outputs: torch.Tensor
+) -> tuple[_Plan, list[tuple[torch.Tensor, Whitened]]]:
+    """Write the outputs (N, T, m); returns the plan that lost little enough, and each block's state and factors."""
     while True:
-        starts, factors, state = [], [], part.start.to(plan.dtype)
+        made, losses, state = [], [], part.start.to(plan.dtype)
         steps = part.steps_at_once(plan.C)
         for first in range(0, part.keys.shape[1], steps):
             block = part.block(first, steps, *plan)
-            starts.append(state)
-            states, found = _solved(block, state)
+            states = block.states(state)
+            found, loss = _whitened(block, states)
+            made.append((state, found))
+            losses.append(loss)
             state = states[:, -1]
-            factors.append(found)
             outputs[:, first : first + steps] = joined(found.outputs(block.queries), block.steps)
-        revised = _revised(plan, factors, tolerance, part.keys)
+        revised = _revised(plan, losses, tolerance, part.keys)
         if revised is None:
-            return plan, starts
+            return plan, made
         plan = revised
 
 
-def _revised(plan: _Plan, found: list[Whitened], tolerance: float, keys: torch.Tensor) -> _Plan | None:
+def _revised(plan: _Plan, losses: list[Loss], tolerance: float, keys: torch.Tensor) -> _Plan | None:
     """The next finer plan if this one lost too much, None if it did not; ArithmeticError where there is none."""
-    extremes = [torch.stack([one.lost.max(), one.condition.max()]) for one in found]
+    extremes = [torch.stack([one.in_chunks.max(), one.condition.max()]) for one in losses]
     lost, condition = torch.stack(extremes).amax(0).tolist()
     eps = torch.finfo(plan.dtype).eps
     if eps * condition <= tolerance:
@@ -184,34 +196,40 @@ def _revised(plan: _Plan, found: list[Whitened], tolerance: float, keys: torch.T
     )
 
 
-def _solved(block: Block, start: torch.Tensor) -> tuple[torch.Tensor, Whitened]:
-    """The states (N, n + 1, d + m, d), and z and w."""
-    d, states = block.keys.shape[-1], block.states(start)
-    return states, whitened(block.keys, block.values, states[:, :-1, :d], states[:, :-1, d:], block.decays)
+def _whitened(block: Block, states: torch.Tensor) -> tuple[Whitened, Loss]:
+    """z, w and their factors from the states at the chunks' starts (and after the last)."""
+    d = block.keys.shape[-1]
+    return whitened(block.keys, block.values, states[:, :-1, :d], states[:, :-1, d:], block.decays)
 
 
 def _differentiate(
     part: Sequences,
     plan: _Plan,
-    starts: list[torch.Tensor],
+    made: list[tuple[torch.Tensor, Whitened | None]],
     gradients: torch.Tensor,
     results: Sequences,
 ) -> None:
     """Write the gradients for all of `Sequences` from those for the outputs (N, T, m), last block first."""
-    steps, end = part.steps_at_once(plan.C), torch.zeros_like(starts[0])
-    for place, start in reversed(list(enumerate(starts))):
+    steps, end = part.steps_at_once(plan.C), torch.zeros_like(part.start, dtype=plan.dtype)
+    for place, (state, factors) in reversed(list(enumerate(made))):
         now = slice(place * steps, (place + 1) * steps)
         block = part.block(place * steps, steps, *plan)
-        u, found = _block_gradients(block, start, in_chunks(gradients[:, now].to(plan.dtype), plan.C), end)
+        given = in_chunks(gradients[:, now].to(plan.dtype), plan.C)
+        u, found = _block_gradients(block, state, factors, given, end)
         end = found.start
         results.write(now, found.keys, found.values, u, found.forget, None)
     results.start.copy_(end)
 
 
 def _block_gradients(
-    block: Block, start: torch.Tensor, gradients: torch.Tensor, end: torch.Tensor
+    block: Block, state: torch.Tensor, factors: Whitened | None, gradients: torch.Tensor, end: torch.Tensor
 ) -> tuple[torch.Tensor, StateGradients]:
     """The gradient u for the queries (N, n, C, d), and all others."""
-    states, found = _solved(block, start)
-    x, u = found.solved(block.queries, gradients)
-    return u, state_gradients(block, states, x, torch.cat([-u, gradients], -1), end)
+    states = None if factors is not None and block.forget is None else block.states(state)
+    if factors is None:
+        assert states is not None
+        factors = _whitened(block, states)[0]
+    x, u = factors.solved(block.queries, gradients)
+    if block.forget is not None:
+        x = x / block.decays.from_start
+    return u, state_gradients(block, states, x, Pulls(-u, gradients), end)

@@ -6,7 +6,7 @@ decayed causal sum, so all steps of a block iterate at once and no H_t is made b
 
 Main statements
     outputs_by_conjugate_gradients    o_t after n steps from x_0 = Lambda^{-1} q, with gradients
-    conjugate_gradients               the iteration, for any symmetric positive definite product
+    conjugate_gradients               the iteration, for any symmetric positive definite product [hestenes1952methods]
 With no step o_t = G_t Lambda^{-1} q_t, gated linear attention of rescaled queries. In exact arithmetic, with kappa the
 condition number of A = H_t + Lambda and |e|_A^2 = e^T A e,
 
@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from .least_squares_gradients import StateGradients, state_gradients
+from .least_squares_gradients import Pulls, StateGradients, state_gradients
 from .least_squares_layer import check_shapes, forget_factors
-from .sequence_blocks import Block, Sequences, default_chunk, working_dtype
+from .sequence_blocks import Block, Sequences, as_given, default_chunk, working_dtype
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -65,9 +65,11 @@ def outputs_by_conjugate_gradients(
     diagonals = (kept[..., None] if kept.dim() == 0 else kept).expand(*keys.shape[:-2], d).reshape(-1, d)
     factors, gates = (None if one is None else forget_factors(keys, one).reshape(-1, T) for one in (forget, gate))
     flat = (one.to(keys.dtype).reshape(-1, T, one.shape[-1]) for one in (keys, values, queries))
-    found: torch.Tensor = _Implicit.apply(  # type: ignore[no-untyped-call]
-        *flat, factors, gates, diagonals, chunk or default_chunk(d, T), steps, residual
-    )
+    C = chunk or default_chunk(d, T)
+    with as_given(keys.device):
+        found: torch.Tensor = _Implicit.apply(  # type: ignore[no-untyped-call]
+            *flat, factors, gates, diagonals, C, steps, residual
+        )
     return found.reshape(*keys.shape[:-1], m)
 
 
@@ -125,7 +127,7 @@ class _Systems:
     def moments_times(self, vectors: torch.Tensor) -> torch.Tensor:
         """H_t p_t."""
         scores = self.block.decays.causal(vectors @ self.block.keys.mT)
-        return scores @ self.gated + self.block.decays.from_start * (vectors @ self.H)
+        return scores @ self.gated + self._faded(vectors @ self.H)
 
     def product(self, vectors: torch.Tensor) -> torch.Tensor:
         """(H_t + Lambda) p_t."""
@@ -134,12 +136,15 @@ class _Systems:
     def outputs(self, solved: torch.Tensor) -> torch.Tensor:
         """G_t x_t."""
         scores = self.block.decays.causal(solved @ self.gated.mT)
-        return scores @ self.block.values + self.block.decays.from_start * (solved @ self.G.mT)
+        return scores @ self.block.values + self._faded(solved @ self.G.mT)
 
     def transposed(self, gradients: torch.Tensor) -> torch.Tensor:
         """G_t^T g_t."""
         scores = self.block.decays.causal(gradients @ self.block.values.mT)
-        return scores @ self.gated + self.block.decays.from_start * (gradients @ self.G)
+        return scores @ self.gated + self._faded(gradients @ self.G)
+
+    def _faded(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.block.decays.faded(rows, self.block.decays.from_start)
 
     def solved(self, right: torch.Tensor, steps: int, residual: float) -> torch.Tensor:
         """x_t with (H_t + Lambda) x_t = right_t, nearly."""
@@ -188,19 +193,32 @@ class _Implicit(torch.autograd.Function):
         whole, starts = Sequences(*inputs), list(ctx.starts)
         found, of_ridge = whole.empty_like(), torch.zeros_like(ridge)
         for rows in reversed(list(whole.row_blocks())):
-            end = torch.zeros_like(whole.start[rows])
             # queries and values of `given` hold x and the gradient for o, which need the same chunks
             part, given = whole.some(rows), whole._replace(values=gradients, queries=solutions).some(rows)
-            at_once = part.steps_at_once(ctx.settings[1])
-            for first in reversed(range(0, whole.keys.shape[1], at_once)):
-                block, pulled = (one.block(first, at_once, *ctx.settings[:2]) for one in (part, given))
-                systems = _Systems(block, starts.pop(), ridge[rows].to(ctx.settings[0]))
-                u, result = _block_gradients(systems, pulled.queries, pulled.values, end, *ctx.settings[2:])
-                end = result.start
-                of_ridge[rows] -= (u * pulled.queries).sum((1, 2))
-                now = slice(first, first + at_once)
-                found.some(rows).write(now, result.keys, result.values, u, result.forget, result.gate)
+            with as_given(gradients.device):
+                of_ridge[rows] = _differentiate(part, given, ridge[rows], starts, found.some(rows), ctx.settings)
         return found.keys, found.values, found.queries, found.forget, found.gate, of_ridge, None, None, None
+
+
+def _differentiate(
+    part: Sequences,
+    given: Sequences,
+    ridge: torch.Tensor,
+    starts: list[torch.Tensor],
+    results: Sequences,
+    settings: tuple[torch.dtype, int, int, float],
+) -> torch.Tensor:
+    """Write the gradients for some sequences and return that for Lambda; takes their blocks' states off `starts`."""
+    dtype, C, steps, residual = settings
+    end, of_ridge, at_once = torch.zeros_like(part.start), torch.zeros_like(ridge), part.steps_at_once(C)
+    for first in reversed(range(0, part.keys.shape[1], at_once)):
+        block, pulled = (one.block(first, at_once, dtype, C) for one in (part, given))
+        systems = _Systems(block, starts.pop(), ridge.to(dtype))
+        u, found = _block_gradients(systems, pulled.queries, pulled.values, end, steps, residual)
+        end = found.start
+        of_ridge -= (u * pulled.queries).sum((1, 2))
+        results.write(slice(first, first + at_once), found.keys, found.values, u, found.forget, found.gate)
+    return of_ridge
 
 
 def _block_gradients(
@@ -209,7 +227,7 @@ def _block_gradients(
     """u_t (N, n, C, d), which is the gradient for the queries, and the others."""
     u = systems.solved(systems.transposed(g), steps, residual)
     taken = (g * systems.outputs(x)).sum(-1) - (u * systems.moments_times(x)).sum(-1)
-    return u, state_gradients(systems.block, systems.states, x, torch.cat([-u, g], -1), end, taken)
+    return u, state_gradients(systems.block, systems.states, x, Pulls(-u, g), end, taken)
 
 
 def _state(keys: torch.Tensor, values: torch.Tensor) -> tuple[int, int]:

@@ -46,6 +46,10 @@ class Decays(NamedTuple):
         from_start = forget.cumprod(-1)[..., None]
         return cls(within, from_start, within[..., -1, :, None], from_start[..., -1:, :])
 
+    def faded(self, rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        """The rows (N, n, C, ...) times `from_start` or `to_end`; the very rows where nothing fades."""
+        return rows if self.within is None else rows * factors
+
     def causal(self, scores: torch.Tensor) -> torch.Tensor:
         """zeta_ts times scores (N, n, C, C) of s at t, 0 for s > t; overwrites the scores."""
         return scores.tril_() if self.within is None else scores.mul_(self.within)
@@ -53,6 +57,12 @@ class Decays(NamedTuple):
     def anticausal(self, scores: torch.Tensor) -> torch.Tensor:
         """zeta_ts times scores (N, n, C, C) of t at s, 0 for t < s; overwrites the scores."""
         return scores.triu_() if self.within is None else scores.mul_(self.within.mT)
+
+
+def plus_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """total + left right, for matrices (N, n, ., .); overwrites the total, which saves a pass over it."""
+    total.flatten(0, 1).baddbmm_(left.flatten(0, 1), right.flatten(0, 1))
+    return total
 
 
 def in_chunks(rows: torch.Tensor, C: int, fill: float = 0.0) -> torch.Tensor:

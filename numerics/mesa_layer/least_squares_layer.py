@@ -12,7 +12,7 @@ included, is multiplied by f_t.
 Main statements
     weights_by_direct_solve    Phi_t at every t: one linear system a step, in float64
     outputs_by_direct_solve    Phi_t q_t from it; what every faster form is compared with
-    outputs_by_recursion       Phi_t q_t with R_t = H_t^{-1} carried by the Sherman-Morrison formula
+    outputs_by_recursion       Phi_t q_t with R_t = H_t^{-1} carried by rank-one updates [sherman1950adjustment]
 These are readable and slow, of order T d^3 and T d^2 (m + d) with T steps in Python; use `MesaLayer` for work.
 
 Shapes: keys (..., T, d), values (..., T, m), queries (..., T, d); forget (..., T) or None; the regulariser lambda > 0 a

@@ -39,8 +39,8 @@ class Block(NamedTuple):
     def states(self, start: torch.Tensor) -> torch.Tensor:
         """(H; G) at the chunks' starts and after the last, (N, n + 1, d + m, d), from the first."""
         added = torch.cat([self.keys, self.values], -1)
-        weighted = added if self.forget is None else added * self.decays.to_end
-        return states_at_starts(weighted.mT @ self.gated_keys, self.decays, start)
+        sums = self.decays.faded(added, self.decays.to_end).mT @ self.gated_keys
+        return states_at_starts(sums, self.decays, start)
 
 
 class Sequences(NamedTuple):
@@ -94,6 +94,11 @@ class Sequences(NamedTuple):
 def numbers_at_once(device: torch.device) -> int:
     """The entries that an array of a block may have."""
     return NUMBERS_AT_ONCE["cpu" if device.type == "cpu" else "cuda"]
+
+
+def as_given(device: torch.device) -> torch.autocast:
+    """A context without autocast, which would turn the products inside to half precision."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def joined(chunks: torch.Tensor, steps: int) -> torch.Tensor:

@@ -16,12 +16,12 @@ every chunk is solved at once, and none inherits the rounding of another's inver
 
 Digits. Rounding H costs eps times its condition number. The Cholesky factorisation of A subtracts: A_tt falls to
 L_tt^2, which costs eps A_tt / L_tt^2. This is large when a chunk starts from a nearly empty memory and has more than d
-keys, or when much is forgotten in it; with C = 1 it is nothing. Both come with the rest (`condition`, `lost`).
+keys, or when much is forgotten in it; with C = 1 it is nothing. Both come with the rest (`Loss`).
 
 Main statements
     whitened            M, G M^T, z and w of every chunk
     Whitened.outputs    Phi_t q_t
-    Whitened.solved     R_t q_t and R_t G_t^T g_t, which the gradients need
+    Whitened.solved     zeta_t0 R_t q_t and R_t G_t^T g_t, which the gradients need
 """
 
 from __future__ import annotations
@@ -30,40 +30,48 @@ from typing import NamedTuple
 
 import torch
 
-from .decayed_sums import Decays
+from .decayed_sums import Decays, plus_product
 
 
 class Whitened(NamedTuple):
     """n chunks of N sequences.
 
     inverse_factor: M (N, n, d, d), lower triangular. weights: G M^T (N, n, m, d). keys: z (N, n, C, d). residuals:
-    w (N, n, C, m). from_start: zeta_t0 (N, n, C, 1). lost (N, n): A_tt / L_tt^2 at its largest. condition (N, n): an
-    upper bound on H's condition number. Both are infinite where a matrix is not positive definite in floating point.
+    w (N, n, C, m).
     """
 
     inverse_factor: torch.Tensor
     weights: torch.Tensor
     keys: torch.Tensor
     residuals: torch.Tensor
-    from_start: torch.Tensor
-    lost: torch.Tensor
-    condition: torch.Tensor
 
     def outputs(self, queries: torch.Tensor) -> torch.Tensor:
         """Phi_t q_t (N, n, C, m)."""
         turned = queries @ self.inverse_factor.mT
-        return (turned @ self.keys.mT).tril_() @ self.residuals + turned @ self.weights.mT
+        return plus_product(turned @ self.weights.mT, (turned @ self.keys.mT).tril_(), self.residuals)
 
     def solved(self, queries: torch.Tensor, gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """R_t q_t and R_t G_t^T g_t = Phi_t^T g_t, both (N, n, C, d), for q (N, n, C, d) and g (N, n, C, m)."""
+        """zeta_t0 R_t q_t and R_t G_t^T g_t = Phi_t^T g_t, both (N, n, C, d), for q (N, n, C, d) and g (N, n, C, m)."""
         turned = queries @ self.inverse_factor.mT
         of_queries = turned - (turned @ self.keys.mT).tril_() @ self.keys
-        of_gradients = gradients @ self.weights + (gradients @ self.residuals.mT).tril_() @ self.keys
-        return of_queries @ self.inverse_factor / self.from_start, of_gradients @ self.inverse_factor
+        of_gradients = plus_product(gradients @ self.weights, (gradients @ self.residuals.mT).tril_(), self.keys)
+        return of_queries @ self.inverse_factor, of_gradients @ self.inverse_factor
 
 
-def whitened(keys: torch.Tensor, values: torch.Tensor, H: torch.Tensor, G: torch.Tensor, decays: Decays) -> Whitened:
-    """For keys (N, n, C, d), values (N, n, C, m) and H (N, n, d, d), G (N, n, m, d) at the chunks' starts."""
+class Loss(NamedTuple):
+    """What rounding may cost: the largest A_tt / L_tt^2 and an upper bound on H's condition number, (N, n) both.
+
+    Infinite where a matrix is not positive definite in floating point.
+    """
+
+    in_chunks: torch.Tensor
+    condition: torch.Tensor
+
+
+def whitened(
+    keys: torch.Tensor, values: torch.Tensor, H: torch.Tensor, G: torch.Tensor, decays: Decays
+) -> tuple[Whitened, Loss]:
+    """z, w and their factors, for keys (N, n, C, d), values (N, n, C, m), and H, G (N, n, ., d) at their starts."""
     d = keys.shape[-1]
     M, condition = inverse_factors(H)
     weights, turned = G @ M.mT, keys @ M.mT
@@ -73,7 +81,7 @@ def whitened(keys: torch.Tensor, values: torch.Tensor, H: torch.Tensor, G: torch
     lost = (A.diagonal(dim1=-2, dim2=-1) / L.diagonal(dim1=-2, dim2=-1).square()).amax(-1)
     rows = solved_from_the_left(L, torch.cat([turned, values - turned @ weights.mT], -1))
     lost = lost.where(failed == 0, torch.inf)
-    return Whitened(M, weights, rows[..., :d], rows[..., d:], decays.from_start, lost, condition)
+    return Whitened(M, weights, rows[..., :d], rows[..., d:]), Loss(lost, condition)
 
 
 def inverse_factors(H: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

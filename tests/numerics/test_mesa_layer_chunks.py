@@ -151,8 +151,9 @@ def test_blocks_of_steps_and_of_sequences_change_nothing(monkeypatch: pytest.Mon
     halves = by_chunks(*given, chunk=8), *gradients(by_chunks, given, chunk=8)
     monkeypatch.setitem(sequence_blocks.NUMBERS_AT_ONCE, "cpu", 90)  # one sequence, 16 steps
     parts = by_chunks(*given, chunk=8), *gradients(by_chunks, given, chunk=8)
-    for one, two, other in zip(whole, halves, parts, strict=True):
-        assert max(error(two, one), error(other, one)) < 1e-12  # the same sums up to the order of a few
+    single = by_chunks(*given, chunk=1), *gradients(by_chunks, given, chunk=1)  # factors made again in backward
+    for one, *others in zip(whole, halves, parts, single, strict=True):
+        assert max(error(other, one) for other in others) < 1e-12  # the same sums up to the order of a few
 
 
 def test_a_chunk_longer_than_the_keys_dimension_is_halved_where_it_loses_digits(
@@ -268,6 +269,14 @@ def test_a_last_chunk_that_is_filled_up_needs_no_second_attempt(monkeypatch: pyt
     assert plans == [None]
 
 
+def test_autocast_does_not_reach_the_products_inside() -> None:
+    inputs = (*(one.float() for one in drawn(T=40, d=8, m=4)[:3]), torch.tensor(1.0))
+    expected = by_chunks(*inputs), *gradients(by_chunks, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = by_chunks(*inputs), *gradients(by_chunks, inputs)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 class LargestArray(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the number of entries of the largest tensor that is made."""
 
@@ -281,9 +290,8 @@ class LargestArray(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
 
-def test_no_array_grows_with_the_steps_beyond_the_inputs() -> None:
-    T, d = 8192, 32
-    inputs = [one.float().requires_grad_() for one in drawn(T=T, d=d, m=d)[:3]]
+def saved_and_largest(inputs: Inputs) -> tuple[int, int]:
+    """How many numbers are kept for the gradient, and how many the largest array of either pass has."""
     saved: list[int] = []
 
     def keep(one: torch.Tensor) -> torch.Tensor:
@@ -292,9 +300,25 @@ def test_no_array_grows_with_the_steps_beyond_the_inputs() -> None:
 
     seen: Any = LargestArray()  # type: ignore[no-untyped-call]
     with seen, torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
-        torch.autograd.backward(by_chunks(*inputs, 1.0).sum())
-    assert seen.entries <= 2 * sequence_blocks.NUMBERS_AT_ONCE["cpu"] < T * d * d / 8
-    assert sum(saved) <= 3 * T * d + 2 * d * d + 10
+        torch.autograd.backward(by_chunks(*(one.requires_grad_() for one in inputs)).sum())
+    return sum(saved), seen.entries
+
+
+def test_no_array_grows_with_the_steps_beyond_the_inputs() -> None:
+    T, d = 8192, 32
+    saved, largest = saved_and_largest((*(one.float() for one in drawn(T=T, d=d, m=d)[:3]), torch.tensor(1.0)))
+    assert largest <= 2 * sequence_blocks.NUMBERS_AT_ONCE["cpu"] < T * d * d / 8
+    # three inputs, and z, w and two factors a chunk of 32 steps, as large as one input each; states a few times
+    assert saved <= 7 * T * d + 20 * 2 * d * d
+
+
+def test_short_chunks_keep_the_inputs_alone() -> None:
+    T, d = 2048, 16
+    keys, values, queries, _ = (one.float() for one in drawn(T=T, d=d, m=d))
+    forget = torch.full((T,), 0.25)  # more than 4 digits in 7 steps, so that C falls to 4
+    saved, largest = saved_and_largest((keys, values, queries, torch.tensor(1.0), forget))
+    assert largest <= 2 * sequence_blocks.NUMBERS_AT_ONCE["cpu"]
+    assert saved <= 3 * T * d + 2 * T + 20 * 2 * d * d
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -144,6 +144,14 @@ def test_the_dtype_is_kept_and_half_precision_is_computed_in_single(dtype: torch
     assert float((found.double() - expected).abs().max()) < 1.5 * digits * float(expected.abs().max())
 
 
+def test_autocast_does_not_reach_the_products_inside() -> None:
+    inputs = tuple(one.float() for one in drawn(T=40, d=8, m=4))
+    expected = by_iteration(*inputs), *gradients(by_iteration, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = by_iteration(*inputs), *gradients(by_iteration, inputs)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

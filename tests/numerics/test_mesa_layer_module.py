@@ -89,6 +89,15 @@ def test_the_gradient_of_the_layer_is_that_of_its_plain_form() -> None:
         )  # five digits lost by the condition number, two spare
 
 
+def test_normalised_heads_do_not_see_the_lengths_of_keys_and_queries() -> None:
+    layer = drawn_layer(normalised=True)
+    before = layer(stream())
+    with torch.no_grad():
+        layer.W_K.mul_(3)
+        layer.W_Q.mul_(0.1)
+    assert largest(layer(stream()) - before) < 1e-12
+
+
 def test_bounds_on_condition_numbers_cover_every_head() -> None:
     layer = drawn_layer()
     with torch.no_grad():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.mesa.gated_measurements import gated_outputs, steps_bounds
-from iclcheck.numerics.mesa.layer_measurements import (
+from iclcheck.numerics.mesa_layer.gated_measurements import gated_outputs, steps_bounds
+from iclcheck.numerics.mesa_layer.layer_measurements import (
     BOUNDS,
     FORMS,
     GRADIENT_FORMS,
