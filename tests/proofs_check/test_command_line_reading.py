@@ -38,6 +38,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"dimension": 3, "length": 6},
         {"first_block": (), "second_block": (), "loss": (), "gradient_step_loss": (), "optimum_loss": ()},
     ),
+    "audit-mesa-one-step": (
+        {"dimension": 3, "length": 6},
+        {"first_block": (), "second_block": (), "loss": (), "gradient_step_loss": (), "optimum_loss": ()},
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
