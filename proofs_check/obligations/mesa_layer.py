@@ -541,7 +541,8 @@ SIGNS = (
     "1 - k^T R k = gamma/(gamma + s) > 0."
 )
 NORMS = (
-    "The norms: |R^(1/2) P R^(1/2)| of gamma I + (a matrix of rank one) is gamma plus its trace; R has the eigenvalues "
+    "That R' moves by R' P E P R'/gamma to first order where R moves by E, as d(P^-1) = -R dP R says twice. The norms: "
+    "|R^(1/2) P R^(1/2)| of gamma I + (a matrix of rank one) is gamma plus its trace; R has the eigenvalues "
     "c/(1 + c mu_i) where S has mu_i >= 0, which gives both bounds."
 )
 
