@@ -12,7 +12,15 @@ import flint
 from ..engines.expressions import rational
 from ..engines.gaussian_means import gaussian_mean
 from ..engines.identities import Identity
-from ..engines.orthogonal_dynamics import Part, mean_of_traces, mean_product, mean_pull, trace_feature, vector_feature
+from ..engines.orthogonal_dynamics import (
+    Part,
+    mean_of_dot_products,
+    mean_of_traces,
+    mean_product,
+    mean_pull,
+    trace_feature,
+    vector_feature,
+)
 from ..engines.points import Kind, Point
 from ..engines.refusals import UnreadableError
 from ..engines.relations import Relation, Relations
@@ -84,6 +92,20 @@ def haar_obligation(forms: Forms) -> Relations:
             triples = {at: Fraction(mean_of_traces(n, (*at, sum(at)))) for at in places}
             yield f"pairs, n = {n}", distance(numbers(forms, HAAR, f"pairs, n = {n}"), pairs)
             yield f"triples, n = {n}", distance(numbers(forms, HAAR, f"triples, n = {n}"), triples)
+
+    return Relations(lambda: vanishing(distances()))
+
+
+def powers_obligation(forms: Forms) -> Relations:
+    """The tables of E c_i c_j and E c_i c_j c_(i+j), by sums over permutations and signs."""
+
+    def distances() -> Iterator[tuple[str, Any]]:
+        places = list(product(INDICES, INDICES))
+        for n in SIZES:
+            pairs = {at: mean_of_dot_products(n, tuple(sorted(at))) for at in places}
+            triples = {at: mean_of_dot_products(n, tuple(sorted((*at, sum(at))))) for at in places}
+            yield f"pairs of c, n = {n}", distance(numbers(forms, POWERS, f"pairs, n = {n}"), pairs)
+            yield f"triples of c, n = {n}", distance(numbers(forms, POWERS, f"triples, n = {n}"), triples)
 
     return Relations(lambda: vanishing(distances()))
 
@@ -226,7 +248,6 @@ TRUSTED = (
     "python-flint's rational arithmetic.",
     "Murnaghan and Nakayama's rule, and that the Schur function of a partition with at most n rows has mean 1 over O(n)"
     " if all rows are even and else 0 [macdonald1995symmetric, chapter VII].",
-    "The step 'power traces' is not a form of its own: the tables rest on it, by sums over permutations and signs.",
     "The step 'best layer': the loss is convex in the sum over heads of W_PV (x) W_KQ and invariant under O(n), so "
     "that maps that commute with O(n) suffice, and those of degree (1, 1, 1) are contractions [brauer1937algebras].",
     "The tables are for n = 1 .. 6 and T = 3 .. 8; the code is the same for all n and T.",
@@ -245,7 +266,7 @@ def obligations() -> ClaimObligations:
         ("s_1 ~ N(0, I_n), W ~ Haar(O(n)), s_(t+1) = W s_t; T states, T - 1 of them predicted",),
         {
             GIVEN: {"right": Polynomial("1", "1", letters, {})},
-            POWERS: {},
+            POWERS: haar,
             HAAR: haar,
             STEP: {"rate": table, "loss": table},
             UNSEEN: {},
@@ -257,6 +278,7 @@ def obligations() -> ClaimObligations:
         },
         (
             Obligation(GIVEN, "E s^T A s s^T B s s^T C s over s ~ N(0, I) = right", given_obligation),
+            Obligation(POWERS, "the tables of means of two and three c, by permutations and signs", powers_obligation),
             Obligation(HAAR, "the tables of joint moments of tr W^k, by rim hooks", haar_obligation),
             Obligation(STEP, "rate = B/D and the loss there", step_obligation),
             Obligation(UNSEEN, "twins coincide and the wrong parity is uncorrelated", unseen_obligation),

@@ -178,7 +178,7 @@ def test_an_audit_alters_nothing_and_says_so(claim: Claim) -> None:
     assert claim.audit.corrected in claim.domain
 
 
-SAMPLED = ("audit-zfb-failure", "audit-zfb-figure")
+SAMPLED = ("audit-zfb-failure", "audit-zfb-figure", "audit-mesa-one-step")  # or trained: half a minute and more
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def refutation() -> Derivation:
 
     step, head = losses_at_counterexample()
     steps = (
-        derivation().steps[1],
+        *derivation().steps[:2],
         Step(
             "counterexample",
             "the least loss of a gradient step and the loss of the head at n = 3, T = 4",
