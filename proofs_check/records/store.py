@@ -242,10 +242,13 @@ class RecordStore:
 
 
 def write_records_json(records: list[Record], path: str | os.PathLike[str]) -> None:
-    """Write records as strict JSON, each with its sha256, in the order of their content."""
+    """Write records as strict JSON, each with its sha256, in the order of their content: one record a line.
+
+    A line for each number would more than double the file, whose measurements are mostly numbers.
+    """
     entries = [{**record.as_plain(), "sha256": record.sha256()} for record in sorted(records, key=_content_order)]
-    document = {"format": EXPORT_FORMAT, "records": entries}
-    write_whole(Path(path), json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    lines = ",\n".join(json.dumps(entry, sort_keys=True, allow_nan=False) for entry in entries)
+    write_whole(Path(path), f'{{"format": {json.dumps(EXPORT_FORMAT)}, "records": [\n{lines}\n]}}\n')
 
 
 def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
