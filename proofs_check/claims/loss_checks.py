@@ -129,7 +129,12 @@ class SampledCheck(Protocol):
 
 
 def sampled_verdict(
-    check: SampledCheck, compared: Sequence[MeanComparison], unit: str, where: str, settings: list[str]
+    check: SampledCheck,
+    compared: Sequence[MeanComparison],
+    unit: str,
+    where: str,
+    settings: list[str],
+    drawn: str = "prompts",
 ) -> Verdict:
     """The verdict on losses or risks in units of the predicted ones: the worst of them, and the largest gap."""
     worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
@@ -137,7 +142,7 @@ def sampled_verdict(
     return Verdict(
         check.name, decide(all(one.holds for one in compared), gap, check.resolution), worst.measured, 1.0,
         worst.allowed, gap, unit, check.false_alarm, check.miss,
-        f"{sum(one.draws for one in compared):.1e} prompts {where}", {"settings": settings},
+        f"{sum(one.draws for one in compared):.1e} {drawn} {where}", {"settings": settings},
     )  # fmt: skip
 
 

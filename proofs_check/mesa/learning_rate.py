@@ -17,20 +17,19 @@ from ...theory.orthogonal_dynamics import learning_rate, one_layer_optimum
 from ...theory.orthogonal_dynamics.one_step_rate import derived_step_loss
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from ..claims.loss_checks import enumerated_verdict, sampled_verdict
+from ..claims.loss_checks import sampled_verdict
 from ..claims.settings import ROUNDED
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import compare_mean_in_interval
 from ..verdicts.verdict import Verdict
+from .enumerated_means import EnumeratedMeans, Size, described, slope_row, values_of
 from .layer_of_features import merged_weights
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-EXACT = "iclcheck.numerics.orthogonal_dynamics.exact_means"
 SAMPLED = "iclcheck.numerics.orthogonal_dynamics.sampled_losses"
-Size = tuple[int, int]  # n, T
 StepPrediction = Callable[[Size], tuple[float, float]]  # -> (rate, loss)
 # At T = 3 only one pair is seen before the last target; four states let all moments of the formula enter.
 ENUMERATED: tuple[Size, ...] = ((1, 4), (1, 6), (2, 4), (2, 6), (3, 4))
@@ -53,58 +52,27 @@ def step_by(formula: Formula) -> StepPrediction:
     return predicted
 
 
-def values_of(size: Size) -> dict[str, Any]:
-    return {"n": size[0], "T": size[1]}
-
-
 def case(size: Size, rate: float) -> dict[str, Any]:
     """The layer of one gradient step."""
     weights = merged_weights({one_layer_optimum.GRADIENT_STEP: rate}, size[0])
     return {"size": size[0], "length": size[1], **weights}
 
 
-def described(size: Size) -> str:
-    return f"n = {size[0]}, T = {size[1]}"
+def rate_beside(size: Size) -> float:
+    """A round rate of the size of eta*, which no formula has to know."""
+    doublings = (size[0] + size[1]).bit_length()
+    return float(0.5**doublings)
 
 
 @dataclass(frozen=True)
-class EnumeratedStep:
+class EnumeratedStep(EnumeratedMeans):
     """Where the parabola of the real layer's loss is least, and how low: both relative to the prediction."""
 
-    predicted: StepPrediction
-    sizes: tuple[Size, ...] = ENUMERATED
-    resolution: float = 1e-6
-    cost_of_alteration: AlterationCost = "exact"
-    name: str = "rate and loss, enumerated"
+    predicted: StepPrediction = predicted_step
 
-    def expected_gap(self, budget: Budget) -> float | None:
-        """Nothing is sampled: the verdict itself takes milliseconds."""
-        return None
-
-    def rate_beside(self, size: Size) -> float:
-        """A round rate of the size of eta*, which no formula has to know."""
-        doublings = (size[0] + size[1]).bit_length()
-        return float(0.5**doublings)
-
-    def tasks(self, budget: Budget) -> list[Task]:
+    def cases(self, size: Size) -> list[dict[str, Any]]:
         """Rates 0, h and 2h."""
-        return [
-            Task(
-                f"{EXACT}:enumerated_losses",
-                {"cases": [case(size, k * self.rate_beside(size)) for k in (0, 1, 2)]},
-                budget.device, cost=5.0 if size[0] == 3 else 0.1,
-            )
-            for size in self.sizes
-        ]  # fmt: skip
-
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        rows = [row for size, values in zip(self.sizes, found, strict=True) for row in self.rows(size, values)]
-        ran = f"{sum(sum(values['nodes']) for values in found):.1e} sequences of nodes, {len(self.sizes)} sizes"
-        return enumerated_verdict(
-            self.name, self.resolution, rows, "in units of the rate and of the loss", ran,
-            [described(size) for size in self.sizes],
-        )  # fmt: skip
+        return [case(size, k * rate_beside(size)) for k in (0, 1, 2)]
 
     def rows(self, size: Size, values: Values) -> list[tuple[float, float]]:
         """Differences of rate and loss, with what rounding allows.
@@ -119,59 +87,43 @@ class EnumeratedStep:
         of_vertex = 4 * error / (2 * q) + vertex * 2 * error / q
         of_least = error + vertex * 4 * error + vertex**2 * 2 * error
         rate, loss = self.predicted(size)
-        h = self.rate_beside(size)
         return [
-            (abs(rate / (vertex * h) - 1), of_vertex / vertex + ROUNDED),
+            (abs(rate / (vertex * rate_beside(size)) - 1), of_vertex / vertex + ROUNDED),
             (abs(loss / least - 1), of_least / least + ROUNDED),
         ]
 
 
+def enumerated_step(predicted: StepPrediction) -> EnumeratedStep:
+    return EnumeratedStep(
+        "rate and loss, enumerated", ENUMERATED, "in units of the rate and of the loss", predicted=predicted
+    )
+
+
 @dataclass(frozen=True)
-class EnumeratedOptimum:
-    """The real layer at the predicted best weights: its loss, and its gradient beside that at half of them."""
+class EnumeratedOptimum(EnumeratedMeans):
+    """The real layer at the predicted best weights: its loss, and its gradient beside that at half of W_KQ."""
 
-    sizes: tuple[Size, ...] = ((1, 4), (2, 4), (2, 5), (3, 3))
-    resolution: float = 1e-6
-    cost_of_alteration: AlterationCost = "exact"
-    name: str = "best layer, enumerated"
-
-    def expected_gap(self, budget: Budget) -> float | None:
-        """Nothing is sampled: the verdict itself takes milliseconds."""
-        return None
-
-    def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(size, budget) for size in self.sizes]
-
-    def task(self, size: Size, budget: Budget) -> Task:
+    def cases(self, size: Size) -> list[dict[str, Any]]:
         """The best weights, and half of W_KQ."""
         best = one_layer_optimum.derived_optimum(*size).coefficients
         halves = {feature: x / 2 for feature, x in best.items()}
         sizes = {"size": size[0], "length": size[1]}
-        cases = [{**sizes, **merged_weights(chosen, size[0])} for chosen in (best, halves)]
-        return Task(f"{EXACT}:enumerated_losses", {"cases": cases}, budget.device, cost=0.3)
-
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        rows = [row for size, values in zip(self.sizes, found, strict=True) for row in self.rows(size, values)]
-        ran = f"{sum(sum(values['nodes']) for values in found):.1e} sequences of nodes, {len(self.sizes)} sizes"
-        return enumerated_verdict(
-            self.name, self.resolution, rows, "in units of the loss and of the slope at half the weights", ran,
-            [described(size) for size in self.sizes],
-        )  # fmt: skip
+        return [{**sizes, **merged_weights(chosen, size[0])} for chosen in (best, halves)]
 
     def rows(self, size: Size, values: Values) -> list[tuple[float, float]]:
-        """The loss against the predicted one, and the slope against 0.
-
-        The weights carry up to ROUNDED of themselves. Each term of the slope has at most three other weights, and one
-        of the loss has four; where the loss is least that is of the second order in it.
-        """
+        """The loss against the predicted one, in which rounded weights are of the second order, and the slope."""
         loss = float(one_layer_optimum.derived_optimum(*size).loss)
-        unit = values["gradient"][1]
-        of_slope = values["gradient_rounding"][0] + 4 * ROUNDED * values["gradient_majorant"][0]
         return [
             (abs(values["loss"][0] / loss - 1), values["loss_rounding"][0] / loss + ROUNDED),
-            (values["gradient"][0] / unit, of_slope / unit),
+            slope_row(values, ROUNDED),
         ]
+
+
+BEST_LAYER = EnumeratedOptimum(
+    "best layer, enumerated",
+    ((1, 4), (2, 4), (2, 5), (3, 3)),
+    "in units of the loss and of the slope at half the weights",
+)
 
 
 @dataclass(frozen=True)
@@ -218,7 +170,7 @@ class SampledStep:
             )  # fmt: skip
         where = f"at {len(self.sizes)} sizes"
         unit = "in units of the predicted loss"
-        return sampled_verdict(self, compared, unit, where, [described(size) for size in self.sizes])
+        return sampled_verdict(self, compared, unit, where, [described(size) for size in self.sizes], "sequences")
 
 
 def predict_learning_rate(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +188,7 @@ def learning_rate_claim(predicted: StepPrediction = predicted_step) -> Claim:
             Parameter("initial", "the law of s_1: gaussian, or sphere (|s_1|^2 = n)", False, "gaussian", word=True),
         ),
         predict_learning_rate,
-        (EnumeratedStep(predicted), EnumeratedOptimum(), SampledStep(predicted)),
+        (enumerated_step(predicted), BEST_LAYER, SampledStep(predicted)),
         "random orthogonal dynamics without noise: every sequence of nodes on O(n) for n <= 3 and T <= 6, and the loss "
         "at eta* over fresh sequences for n = 4, 10 and T = 12, 21, 50. Training is the subject of mesa-trained-layer",
         (

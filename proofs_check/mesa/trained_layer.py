@@ -23,14 +23,13 @@ from ...theory.orthogonal_dynamics.one_step_rate import derived_step_loss
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
-from ..claims.loss_checks import enumerated_verdict
 from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import ROUNDED, generator, rounded
 from ..records.tasks import Task
 from ..verdicts.bounded_means import compare_bounded_mean
 from ..verdicts.verdict import Verdict, decide
+from .enumerated_means import EnumeratedMeans, Size, described, slope_row, values_of
 from .layer_of_features import merged_weights
-from .learning_rate import EXACT, Size, described, values_of
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -81,39 +80,16 @@ def case(size: Size, first: float, second: float) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class EnumeratedHead:
+class EnumeratedHead(EnumeratedMeans):
     """Where the real layer's loss is least over both blocks, and how low, relative to the prediction.
 
     The loss is quadratic in the blocks (x, y): six values give it, at rates that no formula has to know.
     """
 
-    predicted: HeadOf
-    sizes: tuple[Size, ...] = ((2, 4), (2, 6))
-    resolution: float = 1e-6
-    cost_of_alteration: AlterationCost = "exact"
-    name: str = "both blocks and the loss, enumerated"
+    predicted: HeadOf = predicted_head
 
-    def expected_gap(self, budget: Budget) -> float | None:
-        """Nothing is sampled: the verdict itself takes milliseconds."""
-        return None
-
-    def tasks(self, budget: Budget) -> list[Task]:
-        return [
-            Task(
-                f"{EXACT}:enumerated_losses", {"cases": [case(size, x * STEP, y * STEP) for x, y in STENCIL]},
-                budget.device, cost=0.3,
-            )
-            for size in self.sizes
-        ]  # fmt: skip
-
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        rows = [row for size, values in zip(self.sizes, found, strict=True) for row in self.rows(size, values)]
-        ran = f"{sum(sum(values['nodes']) for values in found):.1e} sequences of nodes, {len(self.sizes)} sizes"
-        return enumerated_verdict(
-            self.name, self.resolution, rows, "in units of the first block and of the loss", ran,
-            [described(size) for size in self.sizes],
-        )  # fmt: skip
+    def cases(self, size: Size) -> list[dict[str, Any]]:
+        return [case(size, x * STEP, y * STEP) for x, y in STENCIL]
 
     def rows(self, size: Size, values: Values) -> list[tuple[float, float]]:
         """Differences of (x, y) in units of x, and of the loss.
@@ -163,38 +139,26 @@ def mixed(at: Stencil) -> float:
 
 
 @dataclass(frozen=True)
-class EnumeratedSlope:
+class EnumeratedSlope(EnumeratedMeans):
     """The real layer's gradient in all weights at the derived head, beside that at half of W_KQ."""
 
-    sizes: tuple[Size, ...] = ((2, 5), (3, 4))
-    resolution: float = 1e-6
-    cost_of_alteration: AlterationCost = "exact"
-    name: str = "no slope at the head, enumerated"
-
-    def expected_gap(self, budget: Budget) -> float | None:
-        """Nothing is sampled: the verdict itself takes milliseconds."""
-        return None
-
-    def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(size, budget) for size in self.sizes]
-
-    def task(self, size: Size, budget: Budget) -> Task:
+    def cases(self, size: Size) -> list[dict[str, Any]]:
         first, second_block, _ = predicted_head(size)
-        cases = [case(size, share * first, share * second_block) for share in (1.0, 0.5)]
-        return Task(f"{EXACT}:enumerated_losses", {"cases": cases}, budget.device, cost=3.5 if size[0] == 3 else 0.1)
+        return [case(size, share * first, share * second_block) for share in (1.0, 0.5)]
 
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        rows = []
-        for values in found:
-            of_slope = values["gradient_rounding"][0] + 4 * ROUNDED * values["gradient_majorant"][0]
-            unit = values["gradient"][1]
-            rows.append((values["gradient"][0] / unit, of_slope / unit))
-        ran = f"{sum(sum(values['nodes']) for values in found):.1e} sequences of nodes, {len(self.sizes)} sizes"
-        return enumerated_verdict(
-            self.name, self.resolution, rows, "in units of the slope at half the weights", ran,
-            [described(size) for size in self.sizes],
-        )  # fmt: skip
+    def rows(self, size: Size, values: Values) -> list[tuple[float, float]]:
+        return [slope_row(values, ROUNDED)]
+
+
+BOTH_SIZES: tuple[Size, ...] = ((2, 4), (2, 6))
+NO_SLOPE = EnumeratedSlope(
+    "no slope at the head, enumerated", ((2, 5), (3, 4)), "in units of the slope at half the weights"
+)
+
+
+def enumerated_head(predicted: HeadOf) -> EnumeratedHead:
+    unit = "in units of the first block and of the loss"
+    return EnumeratedHead("both blocks and the loss, enumerated", BOTH_SIZES, unit, predicted=predicted)
 
 
 @dataclass(frozen=True)
@@ -389,7 +353,7 @@ def trained_layer_claim(predicted: HeadOf = predicted_head) -> Claim:
         theory.derivation,
         PARAMETERS,
         predict_head,
-        (EnumeratedHead(predicted), EnumeratedSlope(), TrainedHeads(predicted), PlacedLosses()),
+        (enumerated_head(predicted), NO_SLOPE, TrainedHeads(predicted), PlacedLosses()),
         "the loss and the slope at the predicted head for n = 2, 3 and T = 4 .. 6 without sampling; 96 trainings "
         "of one head (Adam, 500 steps of 64 sequences, first states on the sphere) with n = 3 or 4 and T = 5 .. 8; the "
         "loss of four longer ones. At n = 2 the point is a saddle, and trainings there are not part of the domain",
@@ -397,7 +361,7 @@ def trained_layer_claim(predicted: HeadOf = predicted_head) -> Claim:
             Alterable(
                 theory.formula,
                 lambda name: [{"n": n, "T": T} for n, T in ((2, 5), (3, 4), (3, 6), (5, 4), (4, 7))],
-                lambda seed: [values_of(size) for size in EnumeratedHead(predicted).sizes],
+                lambda seed: [values_of(size) for size in BOTH_SIZES],
                 lambda formula: trained_layer_claim(head_by(formula)),
             ),
         ),

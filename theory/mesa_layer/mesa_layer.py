@@ -86,7 +86,11 @@ def step_gradient() -> TracePolynomial:
 @cache
 def normal_equations() -> tuple[TracePolynomial, TracePolynomial]:
     """(left, right) with Phi_t left = right: dL_t/dPhi = Phi left - right."""
-    slope = step_gradient()
+    return without_phi(step_gradient())
+
+
+def without_phi(slope: TracePolynomial) -> tuple[TracePolynomial, TracePolynomial]:
+    """(left, right) of a slope Phi left - right that is linear in Phi."""
     linear = select(slope, lambda monomial: degree(monomial, "Phi") == 1)
     left = TracePolynomial("d", "d", {m._replace(word=m.word[1:]): value for m, value in linear.terms.items()})
     return left, linear - slope

@@ -51,7 +51,7 @@ from ..algebra.trace_polynomials import (
     vector,
 )
 from .key_value_sequences import KeyValueSequence, discount, random_matrix, random_sequence
-from .mesa_layer import FORGET, KEY, PHI, VALUE
+from .mesa_layer import FORGET, KEY, PHI, VALUE, without_phi
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -85,10 +85,7 @@ def step_gradient() -> TracePolynomial:
 @cache
 def normal_equations() -> tuple[TracePolynomial, TracePolynomial]:
     """(left, right) with Phi_t left = right."""
-    slope = step_gradient()
-    linear = select(slope, lambda monomial: degree(monomial, "Phi") == 1)
-    left = TracePolynomial("d", "d", {m._replace(word=m.word[1:]): value for m, value in linear.terms.items()})
-    return left, linear - slope
+    return without_phi(step_gradient())
 
 
 @cache

@@ -218,21 +218,11 @@ def table(entry: Callable[[int, int], Any]) -> sp.Expr:
     return generating({(n, length): entry(n, length) for n in SIZES for length in LENGTHS})
 
 
-def haar_forms() -> dict[str, sp.Expr]:
-    """E p_i p_j and E p_i p_j p_(i+j) for each n and i, j = 1 .. 6."""
-    found = {}
+def tables_of_moments(moment_at: Callable[[int], Callable[..., Any]]) -> dict[str, sp.Expr]:
+    """For each n the moments at (i, j) and at (i, j, i + j), i, j = 1 .. 6: of tr W^k, or of c_k."""
+    found, places = {}, [(i, j) for i in POWERS for j in POWERS]
     for n in SIZES:
-        moment, places = haar_traces(n).moment, [(i, j) for i in POWERS for j in POWERS]
-        found[f"pairs, n = {n}"] = generating({(i, j): moment(i, j) for i, j in places})
-        found[f"triples, n = {n}"] = generating({(i, j): moment(i, j, i + j) for i, j in places})
-    return found
-
-
-def autocorrelation_forms() -> dict[str, sp.Expr]:
-    """E c_i c_j and E c_i c_j c_(i+j) for each n and i, j = 1 .. 6."""
-    found = {}
-    for n in SIZES:
-        moment, places = autocorrelations(n).moment, [(i, j) for i in POWERS for j in POWERS]
+        moment = moment_at(n)
         found[f"pairs, n = {n}"] = generating({(i, j): moment(i, j) for i, j in places})
         found[f"triples, n = {n}"] = generating({(i, j): moment(i, j, i + j) for i, j in places})
     return found
@@ -347,7 +337,7 @@ def derivation() -> Derivation:
             rf"\mathbb{{E}}[c_i c_j c_k \mid W] = {to_latex(in_power_traces(3))}",
             "the A_k have eigenvalues cos(k theta); a product of cosines is a mean over signs; p_k = tr W^k",
             moments_of_powers,
-            forms=autocorrelation_forms(),
+            forms=tables_of_moments(lambda n: autocorrelations(n).moment),
         ),
         Step(
             "Haar moments",
@@ -356,7 +346,7 @@ def derivation() -> Derivation:
             r"\mathbb{E}\,p_i p_j p_k = \tfrac12 \sum_{\det W = \pm 1} (\text{cumulants of } P\,2\cos k\theta\,P)",
             "Weyl's integration formula; cumulants of linear statistics of a determinantal process",
             moments_of_traces,
-            forms=haar_forms(),
+            forms=tables_of_moments(lambda n: haar_traces(n).moment),
         ),
         Step(
             "gradient step",
