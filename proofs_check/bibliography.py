@@ -474,6 +474,15 @@ WORKS = (
         {"edition": "2nd"},
     ),
     Work(
+        "hoeffding1956",
+        "article",
+        ("Wassily Hoeffding",),
+        "On the distribution of the number of successes in independent trials",
+        "The Annals of Mathematical Statistics",
+        1956,
+        {"volume": "27", "number": "3", "pages": "713-721"},
+    ),
+    Work(
         "audibert2009exploration",
         "article",
         ("Jean-Yves Audibert", "Rémi Munos", "Csaba Szepesvári"),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..mesa.autoregressive_training import AutoregressiveTraining, train
+from ..training.batched_training import DivergedTrainingError
 from .bilinear_features import feature_tensor, layer_tensor
 from .trained_layer import compared, feature_predictor, merged, model_predictor
 
@@ -24,15 +25,24 @@ Plain = Mapping[str, Any]
 
 
 def trained_weights(runs: Sequence[Plain], device: str) -> dict[str, Any]:
-    """Per run: W_PV and W_KQ (H, D, D) in float64, and the number of sequences trained on."""
+    """Per run: W_PV and W_KQ (H, D, D) in float64, None for both if it diverged, and the number of its sequences."""
     found: dict[str, list[Any]] = {"W_PV": [], "W_KQ": [], "sequences": []}
     for plain in runs:
         run = AutoregressiveTraining.from_plain(plain)
-        W_PV, W_KQ = merged(train(run, device)[0])
-        found["W_PV"].append(W_PV.tolist())
-        found["W_KQ"].append(W_KQ.tolist())
+        weights = end_of(run, device)
+        found["W_PV"].append(weights and weights[0])
+        found["W_KQ"].append(weights and weights[1])
         found["sequences"].append(run.steps * run.batch_size)
     return found
+
+
+def end_of(run: AutoregressiveTraining, device: str) -> tuple[list[Any], list[Any]] | None:
+    """W_PV and W_KQ where the run ends; None where it diverges."""
+    try:
+        W_PV, W_KQ = merged(train(run, device)[0])
+    except DivergedTrainingError:
+        return None
+    return W_PV.tolist(), W_KQ.tolist()
 
 
 def trained_gaps(

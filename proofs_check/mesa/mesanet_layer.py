@@ -27,7 +27,7 @@ from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from ..claims.exact_checks import ExactCheck, PrintedNumber, Row
 from ..claims.settings import FloatArray, generator
 from ..records.tasks import Task
-from ..verdicts.verdict import Verdict, decide
+from ..verdicts.verdict import Verdict, decide, nan_first
 from .mesa_layer import columns, in_floats, relative_row
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class BoundOnSteps:
     """|x_n - x| in the norm of H + Lambda, from x_0 = 0, in units of the derived bound: never above 1.
 
     Rounding moves a relative error by some 1e-13 at condition numbers below 1e3; errors below RESOLVED are not
-    compared, and after d steps they have to be there.
+    compared, and after d steps they have to be there. The stated gap is that of n = 1, where one system meets the
+    bound; at n = 2 .. 5 the largest ratios are 0.75, 0.70, 0.47 and 0.24: a bound too low by a quarter may pass there.
     """
 
     resolution: float = 0.05
@@ -144,10 +145,10 @@ class BoundOnSteps:
         ratios, left = [], []
         for case, errors, condition in zip(task.parameters["cases"], found["errors"], found["condition"], strict=True):
             bounds = [float(theory.share_left(np.sqrt(condition), n)) for n in range(len(errors))]
-            ratios += [error / bound for error, bound in zip(errors, bounds, strict=True) if error > RESOLVED]
+            ratios += [error / bound for error, bound in zip(errors, bounds, strict=True) if not error <= RESOLVED]
             left += [error for n, error in enumerate(errors) if n >= len(case["penalty"])]
-        measured, allowed = max(ratios), RESOLVED
-        holds = measured <= 1 + allowed and max(left) <= RESOLVED
+        measured, allowed = max(ratios, key=nan_first), RESOLVED
+        holds = bool(measured <= 1 + allowed and max(left, key=nan_first) <= RESOLVED)
         gap = max(1 - measured, 0.0) + 2 * allowed
         ran = f"{len(ratios)} errors of {len(found['errors'])} sequences; {max(left):.0e} left after d steps"
         return Verdict(

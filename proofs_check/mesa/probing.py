@@ -143,7 +143,8 @@ def probing_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
         ),
         "the probe at random prompts with d = 2, 3. Trained: the models of mesa-compressed-depth; t = 3, 6, 9 in the "
         "quick profile (n = 4), 5 to 25 in the full one (n = 10), lambda = 1; preconditioned inputs for t <= 1.5 n and "
-        "models of at least two layers; at least half of the trainings",
+        "models of at least two layers; at least half of the trainings. These ranges of t, and the layer before the "
+        "last, were set after a first look at where the statement fails beyond them (docs/mesa_reverse_engineering.md)",
         (Alterable(theory.formula, theory.points, letters, lambda altered: probing_claim(lambda: altered)),),
     )  # fmt: skip
 

@@ -32,8 +32,15 @@ def second_moment_bound(count: int, total_of_squares: float, bound: float, rate:
         raise ValueError(
             f"need at least 1 draw, a rate in (0, 1) and a positive finite bound, got {count}, {rate}, {bound}"
         )
+    check_squares(count, total_of_squares, bound)
     g_squared = bound**2 * math.log(1 / rate) / (2 * count)
     return min(bound**2, (math.sqrt(g_squared) + math.sqrt(g_squared + total_of_squares / count)) ** 2)
+
+
+def check_squares(count: int, total_of_squares: float, bound: float) -> None:
+    """Refuse draws that pass their bound, up to rounding, or are no numbers: then the bound is wrong."""
+    if not total_of_squares <= count * bound**2 * (1 + 1e-9):
+        raise ValueError(f"need draws of at most {bound}, got {count} with squares that add up to {total_of_squares}")
 
 
 def compare_bounded_mean(
@@ -52,6 +59,9 @@ def compare_bounded_mean(
     have half of the false-alarm rate each; for `detectable` the rate `miss` leaves the other half to the pilot, so it
     has to be at least `false_alarm`.
     """
+    if miss < false_alarm:
+        raise ValueError(f"need a miss rate of at least the false-alarm rate, got {miss} and {false_alarm}")
+    check_squares(int(main[0]), main[2], bound)
     half = false_alarm / 2
     root = math.sqrt(second_moment_bound(int(pilot[0]), pilot[2], bound, half)) + abs(predicted)
     found = compare_mean(

@@ -45,6 +45,8 @@ def compare_mean_in_interval(
     mean = total / count
     if not 0 <= mean <= largest:
         raise ValueError(f"need draws between 0 and {largest}, got the mean {mean}")
+    if not total_of_squares <= largest * total * (1 + 1e-9):  # Z^2 <= largest Z for every such draw
+        raise ValueError(f"need draws between 0 and {largest}, got squares that add up to {total_of_squares}")
     variance = max(0.0, total_of_squares / count - mean**2)
     allowed = deviation(count, variance, largest, false_alarm)
     return MeanComparison(

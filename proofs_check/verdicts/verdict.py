@@ -71,6 +71,11 @@ def catch(detectable: float) -> str:
     return f"a gap of {detectable:.2g}" if math.isfinite(detectable) else "no gap of any size"
 
 
+def nan_first(value: float) -> float:
+    """An order in which nan is the largest: `max` would pass over it."""
+    return math.inf if math.isnan(value) else value
+
+
 def decide(holds: bool, detectable: float, resolution: float) -> Outcome:
     """The outcome of a comparison that holds or not, given what it could have missed."""
     if not holds:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -304,7 +305,8 @@ def prediction(dimension: Any, length: Any, initial: Any = "gaussian") -> Predic
 
 def check_whole(value: Any, name: str, least: int, most: int) -> int:
     """A whole number between bounds. Raises AssumptionError."""
-    if isinstance(value, bool) or value != int(value) or not least <= value <= most:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not least <= value <= most or value != int(value):
         raise AssumptionError(f"need {name} as a whole number from {least} to {most}, got {value!r}")
     return int(value)
 
