@@ -474,7 +474,7 @@ WORKS = (
         {"edition": "2nd"},
     ),
     Work(
-        "hoeffding1956",
+        "hoeffding1956distribution",
         "article",
         ("Wassily Hoeffding",),
         "On the distribution of the number of successes in independent trials",

@@ -168,12 +168,12 @@ def seconds_of(task: Task) -> float:
 
 
 def pilots(task: Task) -> tuple[tuple[Task, int], tuple[Task, int], int]:
-    """Two small versions of a task, each with its units (prompts or steps), and the units of the task itself."""
+    """Two small versions of a task, each with its units (prompts, sequences or steps), and those of the task itself."""
     if "configurations" in task.parameters:
         units = max(one["steps"] for one in task.parameters["configurations"])
         sizes = PILOT_STEPS
-    elif "stream_key" in task.parameters and "cases" not in task.parameters:
-        units, sizes = task.parameters["prompts"], PILOT_PROMPTS
+    elif (unit := unit_of(task)) is not None:
+        units, sizes = task.parameters[unit], PILOT_PROMPTS
     else:
         return (task, 1), (task, 1), 1
     if units <= sizes[1]:
@@ -181,10 +181,21 @@ def pilots(task: Task) -> tuple[tuple[Task, int], tuple[Task, int], int]:
     return (with_units(task, sizes[0]), sizes[0]), (with_units(task, sizes[1]), sizes[1]), units
 
 
+UNITS = ("prompts", "sequences", "count")  # what a sampled sum is over, by the name of its parameter
+
+
+def unit_of(task: Task) -> str | None:
+    """The parameter that says how many draws a task sums over; None for one that is no such sum."""
+    sampled = "stream_key" in task.parameters and "cases" not in task.parameters
+    return next((name for name in UNITS if name in task.parameters), None) if sampled else None
+
+
 def with_units(task: Task, units: int) -> Task:
-    """The same trainings with so many steps, or the same sums over so many prompts."""
+    """The same trainings with so many steps, or the same sums over so many draws."""
     if "configurations" not in task.parameters:
-        return replace(task, parameters={**task.parameters, "prompts": units})
+        unit = unit_of(task)
+        assert unit is not None  # a pilot is made of such tasks only
+        return replace(task, parameters={**task.parameters, unit: units})
     configurations = [{**one, "steps": units} for one in task.parameters["configurations"]]
     return replace(task, parameters={**task.parameters, "configurations": configurations})
 

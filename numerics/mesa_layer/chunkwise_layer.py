@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .decayed_sums import in_chunks
-from .least_squares_gradients import Pulls, StateGradients, state_gradients
+from .least_squares_gradients import Pulls, StateGradients, check_first_order, state_gradients
 from .least_squares_layer import check_shapes, forget_factors, per_sequence
 from .sequence_blocks import Block, Sequences, as_given, default_chunk, joined, working_dtype
 from .whitened_chunks import Loss, Whitened, inverse_factors, whitened
@@ -143,8 +143,8 @@ class _Chunkwise(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        check_first_order()
         saved = iter(ctx.saved_tensors)
         whole = Sequences(*islice(saved, 6))
         found = whole.empty_like()

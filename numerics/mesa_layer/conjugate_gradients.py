@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from .least_squares_gradients import Pulls, StateGradients, state_gradients
+from .least_squares_gradients import Pulls, StateGradients, check_first_order, state_gradients
 from .least_squares_layer import check_shapes, forget_factors
 from .sequence_blocks import Block, Sequences, as_given, default_chunk, working_dtype
 
@@ -187,8 +187,8 @@ class _Implicit(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        check_first_order()
         *inputs, ridge, solutions = ctx.saved_tensors
         whole, starts = Sequences(*inputs), list(ctx.starts)
         found, of_ridge = whole.empty_like(), torch.zeros_like(ridge)

@@ -29,6 +29,12 @@ from .decayed_sums import gradients_at_ends, plus_product
 from .sequence_blocks import Block
 
 
+def check_first_order() -> None:
+    """Raises RuntimeError where a gradient of the gradient is wanted: what is returned would be a constant to it."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("need create_graph=False here, got True; for second derivatives take the direct form")
+
+
 class Pulls(NamedTuple):
     """p_t = (-u_t; g_t) in its parts, (N, n, C, d) and (N, n, C, m): H_t has the gradient -u x^T, and G_t g x^T."""
 

@@ -82,8 +82,12 @@ class MesaLayer(CausalAttention):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        _check_sizes({"width": width, "heads": heads}, 1)
+        _check_sizes({"key_size": key_size, "value_size": value_size, "steps": steps}, 0)
         if form not in FORMS:
             raise ValueError(f"need form out of {FORMS}, got {form!r}")
+        if not (tolerance > 0 and scale > 0) or not dtype.is_floating_point:
+            raise ValueError(f"need tolerance and scale > 0 and a real dtype, got {tolerance}, {scale} and {dtype}")
         if input_gates and form != "conjugate-gradients":
             raise ValueError(f'need form "conjugate-gradients" for input gates, got {form!r}')
         super().__init__(
@@ -100,6 +104,11 @@ class MesaLayer(CausalAttention):
         self.forget_gate = _gates(width, heads, FIRST_FORGET, dtype) if forget_gates else None
         self.input_gate = _gates(width, heads, 0.0, dtype) if input_gates else None
 
+    def forward(self, stream: torch.Tensor) -> torch.Tensor:
+        """The stream after the layer, (B, T, D). Raises ValueError for another shape or dtype."""
+        self._check_stream(stream)
+        return super().forward(stream)
+
     def least_squares(self, read: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Phi_t q_t (B, heads, T, m) from the stream (B, 1, T, D) and the values."""
         keys, values, queries, forget, gate = self._inputs(read, values)
@@ -114,6 +123,7 @@ class MesaLayer(CausalAttention):
 
     def condition_bounds(self, stream: torch.Tensor) -> torch.Tensor:
         """An upper bound (B, heads) on the condition number of H_t while the stream (B, T, D) is read."""
+        self._check_stream(stream)
         inputs = self._inputs(stream.unsqueeze(1), stream.unsqueeze(1) @ self.W_V.mT)
         regulariser = self.log_regulariser.exp().expand(inputs.keys.shape[:2])
         return condition_bounds(inputs.keys.detach(), regulariser.detach(), inputs.forget)
@@ -130,6 +140,7 @@ class MesaLayer(CausalAttention):
     @torch.no_grad()
     def state_after(self, stream: torch.Tensor, state: MesaState | None = None) -> MesaState:
         """The state after the tokens of a stream (B, T, D), from a state before them; sums in float64."""
+        self._check_stream(stream)
         B, T, _ = stream.shape
         read = stream.unsqueeze(1)
         keys, values, _, forget, gate = self._inputs(read, read @ self.W_V.mT)
@@ -163,6 +174,15 @@ class MesaLayer(CausalAttention):
         written = (self.P @ (state.G @ solved).to(token.dtype)).sum(1).squeeze(-1)
         return token + written, state
 
+    def _check_stream(self, stream: torch.Tensor) -> None:
+        """Raises ValueError unless it is (B, T, width) in the dtype of the weights."""
+        width, dtype = self.W_K.shape[-1], self.W_K.dtype
+        if stream.ndim != 3 or stream.shape[-1] != width or stream.dtype != dtype:
+            raise ValueError(
+                f"need a stream (B, T, {width}) in {dtype}, got {tuple(stream.shape)} in {stream.dtype}; "
+                "add or move axes, or convert it or the layer with .to"
+            )
+
     def _inputs(self, read: torch.Tensor, values: torch.Tensor) -> HeadInputs:
         keys, queries = read @ self.W_K.mT, read @ self.W_Q.mT
         if self.normalised:
@@ -172,6 +192,13 @@ class MesaLayer(CausalAttention):
             for gates in (self.forget_gate, self.input_gate)
         )
         return HeadInputs(keys, values, queries, forget, gate)
+
+
+def _check_sizes(sizes: dict[str, int], least: int) -> None:
+    """Raises ValueError unless all are whole numbers from `least` on."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise ValueError(f"need {name} as a whole number of at least {least}, got {size!r}")
 
 
 def _gates(width: int, heads: int, bias: float, dtype: torch.dtype) -> nn.Linear:

@@ -7,8 +7,8 @@ keys and values of size 20: the sizes of [vonoswald2023uncovering].
 Error rates. A replica is a training with its own start, sequences and test sequences; it hits or not, and the share of
 hits is bounded by Clopper and Pearson (`verdicts.replicas`) at the rate FALSE_ALARM for each of the five counts of both
 claims, so 5e-4 for all together. Layers and heads are taken in turn from DEPTHS, not drawn: the share is the mean over
-that mixture, of which eight in ten have two layers; the binomial bound holds for such a mean too [hoeffding1956]. No
-law of the trained weights is assumed. A training that diverges misses.
+that mixture, of which eight in ten have two layers; the binomial bound holds for such a mean too
+[hoeffding1956distribution]. No law of the trained weights is assumed. A training that diverges misses.
 """
 
 from __future__ import annotations

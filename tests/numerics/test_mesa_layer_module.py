@@ -119,3 +119,44 @@ def test_a_layer_that_does_not_exist_is_refused() -> None:
         MesaLayer(4, form="newton")
     with pytest.raises(ValueError, match='need form "conjugate-gradients" for input gates'):
         MesaLayer(4, input_gates=True)
+
+
+@pytest.mark.parametrize("form", ["chunkwise", "conjugate-gradients"])
+def test_a_second_derivative_is_refused_and_not_wrong(form: str) -> None:
+    layer, given = drawn_layer(form=form), stream(8).requires_grad_()
+    with pytest.raises(RuntimeError, match="create_graph=False"):
+        torch.autograd.grad(layer(given).square().sum(), given, create_graph=True)
+
+
+def test_the_direct_form_has_second_derivatives() -> None:
+    layer, given = drawn_layer(form="direct"), stream(8).requires_grad_()
+    (slope,) = torch.autograd.grad(layer(given).square().sum(), given, create_graph=True)
+    (second,) = torch.autograd.grad(slope.square().sum(), given)
+    h, direction = 1e-5, torch.ones_like(given) / given.numel() ** 0.5
+
+    def squared_slope(shift: float) -> float:
+        moved = (given.detach() + shift * direction).requires_grad_()
+        (found,) = torch.autograd.grad(layer(moved).square().sum(), moved)
+        return float(found.square().sum())
+
+    # central differences: an error of h^2 relative, and rounding of 1e-13/h
+    expected = (squared_slope(h) - squared_slope(-h)) / (2 * h)
+    assert abs(float((second * direction).sum()) - expected) < 1e-6 * abs(expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_streams_of_another_shape_or_dtype_are_refused_in_words(form: str) -> None:
+    layer = drawn_layer(form=form)
+    for wrong in (stream()[0], stream()[..., :5], stream().float()):
+        for call in (layer, layer.state_after, layer.condition_bounds):
+            with pytest.raises(ValueError, match=r"need a stream \(B, T, 6\)"):
+                call(wrong)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"heads": 0}, {"heads": 1.0}, {"steps": -1}, {"tolerance": -1.0}, {"scale": float("nan")}, {"key_size": True}],
+)
+def test_sizes_that_name_no_layer_are_refused_in_words(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="need "):
+        MesaLayer(6, **settings)

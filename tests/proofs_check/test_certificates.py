@@ -241,7 +241,11 @@ def changed(content: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
 UNCOVERED = {"made_with", "code"}  # said by whoever made it; everything else is found again
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
+# Ten seconds and more; the others stay in the fast lane.
+DEAR = {"fixed-point", "random-covariance"}
+
+
+@pytest.mark.parametrize("claim", [pytest.param(one, marks=pytest.mark.slow) if one in DEAR else one for one in CLAIMS])
 def test_a_leaf_changed_and_sealed_again_is_refused(
     claim: str, made: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -445,6 +449,7 @@ def test_the_same_derivation_gives_the_same_bytes(made: dict[str, dict[str, Any]
     assert to_bytes(certify(derivation(claim))) == to_bytes(made[claim])
 
 
+@pytest.mark.slow
 def test_time_for_all_claims(made: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """Well below the limits of 60 s for making and 10 s for examining; in CPU time, since machines are shared."""
     del made  # derived already

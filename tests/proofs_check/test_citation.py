@@ -175,6 +175,7 @@ def test_the_output_is_a_bib_file_with_the_sentences_as_latex(
     assert (one["evidence"], one["records"], len(one["sha256"])) == ("agrees", 2, 64)
 
 
+@pytest.mark.slow
 def test_without_records_every_claim_says_so_and_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
