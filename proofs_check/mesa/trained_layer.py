@@ -357,7 +357,8 @@ def trained_layer_claim(predicted: HeadOf = predicted_head) -> Claim:
         (enumerated_head(predicted), NO_SLOPE, TrainedHeads(predicted), PlacedLosses()),
         "the loss over both blocks for n = 2, and the slope at the predicted head for n = 2, 3, without sampling; 96 "
         "trainings of one head (Adam, 500 steps of 64 sequences, first states on the sphere) with n = 3 or 4 and "
-        "T = 5 .. 8; the loss of four longer ones. At n = 2 the point is a saddle, and trainings there are not part of the domain",
+        "T = 5 .. 8; the loss of four longer ones. At n = 2 the point is a saddle, and trainings there are no "
+        "part of the domain",
         (
             Alterable(
                 theory.formula,
