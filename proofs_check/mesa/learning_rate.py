@@ -144,7 +144,7 @@ class SampledStep:
 
     def sequences(self, budget: Budget) -> int:
         """One for 320 prompts of a claim on prompts, at about the same cost."""
-        return budget.prompts // 320
+        return max(8, budget.prompts // 320)
 
     def tasks(self, budget: Budget) -> list[Task]:
         """At the derived rate, whatever the formula says: an altered one predicts another loss."""

@@ -189,13 +189,17 @@ class TrainedHeads:
         return [(int(draw.integers(3, 5)), int(draw.integers(5, 9))) for _ in range(self.count(budget))]
 
     def count(self, budget: Budget) -> int:
-        """In the full profile, as many more as there are replicas of other claims."""
-        return self.replicas * budget.replicas // 192
+        """Half as many as other claims have replicas."""
+        return max(1, self.replicas * budget.replicas // 192)
+
+    def steps_of(self, budget: Budget) -> int:
+        """Fewer only where the budget has fewer than the quick one."""
+        return min(self.steps, budget.training_steps)
 
     def runs(self, budget: Budget) -> list[dict[str, Any]]:
         first = 1_000_000 * budget.seed
         return [
-            run_of(size, self.steps, self.batch_size, first + replica)
+            run_of(size, self.steps_of(budget), self.batch_size, first + replica)
             for replica, size in enumerate(self.sizes(budget))
         ]
 
@@ -205,7 +209,7 @@ class TrainedHeads:
         return [
             Task(
                 f"{TRAINED}:trained_weights", {"runs": part}, budget.device,
-                cost=SECONDS_PER_STEP * self.steps * len(part),
+                cost=SECONDS_PER_STEP * self.steps_of(budget) * len(part),
             )
             for part in parts
         ]  # fmt: skip
@@ -258,14 +262,14 @@ class Placed:
         return [self.task(size, replica, budget) for size, replica in self.cases(budget)]
 
     def task(self, size: Size, replica: int, budget: Budget) -> Task:
-        count = budget.prompts // 100
+        count, steps = max(8, budget.prompts // 100), min(self.steps, 2 * budget.training_steps)
         parameters = {
-            "run": run_of(size, self.steps, self.batch_size, replica),
+            "run": run_of(size, steps, self.batch_size, replica),
             "coefficients": {"head": head_coefficients(size), "gradient step": step_coefficients(size)},
             "count": count,
             "stream_key": f"trained layer/{budget.seed}/{size[0]}/{size[1]}/{replica}",
         }
-        cost = 2 * SECONDS_PER_STEP * self.steps + 2e-5 * count
+        cost = 2 * SECONDS_PER_STEP * steps + 2e-5 * count
         return Task(f"{TRAINED}:trained_gaps", parameters, budget.device, cost=cost)
 
     def compared(self, name: str, found: list[Values], budget: Budget) -> list[MeanComparison]:
