@@ -163,6 +163,9 @@ def measured_plane() -> list[dict[str, Any]]:
 
 def main() -> None:
     parts = {"layers": measured_layers, "prompts": measured_prompts, "tails": measured_tails, "plane": measured_plane}
+    unknown = [name for name in sys.argv[1:] if name not in parts]
+    if unknown:
+        sys.exit(f"need parts out of {', '.join(parts)}, got {', '.join(unknown)}")
     for name in sys.argv[1:] or parts:
         record = {
             "command": f"python benchmarks/mesa_training.py {name}",
