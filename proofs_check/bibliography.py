@@ -208,6 +208,16 @@ WORKS = (
         arxiv="2506.05233",
     ),
     Work(
+        "tian2023scan",
+        "article",
+        ("Yuandong Tian", "Yiping Wang", "Beidi Chen", "Simon S. Du"),
+        "Scan and snap: Understanding training dynamics and token composition in 1-layer transformer",
+        "Advances in Neural Information Processing Systems",
+        2023,
+        {"volume": "36"},
+        "2305.16380",
+    ),
+    Work(
         "zhang2025training",
         "inproceedings",
         ("Yedi Zhang", "Aaditya K. Singh", "Peter E. Latham", "Andrew M. Saxe"),

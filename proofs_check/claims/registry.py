@@ -56,7 +56,8 @@ def all_claims() -> dict[str, Claim]:
         compressed_depth,
         probing,
     )
-    found = [claim for module in (*laws, *dynamics, *mesa, *audited) for claim in module.claims()]
+    scan: tuple[ModuleType, ...] = ()
+    found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 
