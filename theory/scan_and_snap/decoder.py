@@ -523,6 +523,12 @@ def lead_at(vocabulary: float, reached: float) -> float:
     return lead
 
 
+def ahead(lead: float, vocabulary: float, eta: float) -> float:
+    """At most so far is the lead u of steps of size eta ahead of the flow's, for eta <= 4 (M - 1)/M (`finite steps`)."""
+    below = float(evaluate(denominator(), {"X": math.exp(lead), "M": vocabulary}))
+    return eta * (1 - vocabulary / below)
+
+
 def crossing(vocabulary: float) -> tuple[float, float]:
     """(u, tau) where gamma is largest: u = 1 + W((M - 1)/e)."""
     from scipy.special import lambertw  # costs a third of a second, and most verbs never need it
