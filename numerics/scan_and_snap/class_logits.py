@@ -73,8 +73,9 @@ def numbers_of(state: Array) -> list[float]:
 
 @one_thread()
 def logit_flows(cases: Sequence[Plain], device: str) -> dict[str, Any]:
-    """Per case {vocabulary, classes, learning_rate, times} and time: `numbers` (six, see `numbers_of`), `error` of the first four.
+    """Per case {vocabulary, classes, learning_rate, times} and time: six `numbers`, see `numbers_of`, and `error`.
 
+    error       of the first four, relative to each
     rounding    per case, what one rounding for each evaluation of the velocity makes, which `error` holds already
     """
     del device

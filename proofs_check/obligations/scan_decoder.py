@@ -84,9 +84,7 @@ def alike_obligation(forms: Forms) -> Identity:
     def difference(point: Point) -> list[Any]:
         tokens = [point[f"x{k}"] for k in range(4)]
         swapped = [tokens[0], tokens[2], tokens[1], tokens[3]]
-        before, after = (
-            [slope_times_sum(values, 0, k, point.one) for k in range(4)] for values in (tokens, swapped)
-        )
+        before, after = ([slope_times_sum(values, 0, k, point.one) for k in range(4)] for values in (tokens, swapped))
         expected = [before[0], before[2], before[1], before[3]]
         return [*(a - b for a, b in zip(after, expected, strict=True)), total(before)]
 
@@ -137,9 +135,7 @@ def inverse_obligation(forms: Forms) -> Identity:
     def difference(point: Point) -> list[Any]:
         others = point["M"] - point.one
         there = point.with_values({"X": others * point["W"]})
-        without, with_one = (
-            value(law, there.with_values({"u": point.one * k})) for k in (0, 1)
-        )
+        without, with_one = (value(law, there.with_values({"u": point.one * k})) for k in (0, 1))
         of_lead = with_one - without  # law = without + of_lead u
         return [of_lead - others, without + value(solution, point) - (point["s"] - point.one)]
 
@@ -176,7 +172,7 @@ def gamma_obligation(forms: Forms) -> Identity:
 
 
 def accumulated_obligation(forms: Forms) -> Identity:
-    """d accumulated/dh (eta/K) rate = M gamma: h' = (eta/K) rate/(M denominator); a quadratic in h, differences are exact."""
+    """d accumulated/dh (eta/K) rate = M gamma, as h' = (eta/K) rate/(M denominator); quadratic in h: exact slopes."""
     rate, gamma, form = (
         forms.expression(LEAD, "rate"), forms.expression(GAMMA, "gamma"),
         forms.expression(ACCUMULATED, "accumulated"),
@@ -257,8 +253,8 @@ def steps_obligation(forms: Forms) -> Identity:
 
 
 CALCULUS = (
-    "Calculus that no polynomial states: e^u is its own derivative; the flow exists and is unique, so that the symmetry "
-    "of the slopes is that of the logits; Lambert's W solves W e^W = z."
+    "Calculus that no polynomial states: e^u is its own derivative; the flow exists and is unique, so that the "
+    "symmetry of the slopes is that of the logits; Lambert's W solves W e^W = z."
 )
 LIMITS = (
     f"The limits and bounds in words: early, late (step {BY_TIME!r}), many tokens ({SHARP!r}), that gamma turns once "

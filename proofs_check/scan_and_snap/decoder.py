@@ -56,9 +56,7 @@ def letters_of(lead: float, M: int, K: int, eta: float) -> dict[str, Any]:
 
 
 def logits_task(budget: Budget) -> Task:
-    cases = [
-        {"vocabulary": M, "classes": K, "learning_rate": eta, "times": times_of(M, K, eta)} for M, K, eta in SIZES
-    ]
+    cases = [{"vocabulary": M, "classes": K, "learning_rate": eta, "times": times_of(M, K, eta)} for M, K, eta in SIZES]
     return Task(f"{MEASUREMENT}:logit_flows", {"cases": cases}, budget.device, cost=3.0)
 
 
@@ -167,9 +165,7 @@ def steps_in_words(found: Values) -> str:
 def letters_of_checks(seed: int) -> list[Mapping[str, Any]]:
     """The letters at the times of the first check, to say how far an altered formula is from the original."""
     del seed
-    return [
-        letters_of(theory.lead_at(M, eta * t / K), M, K, eta) for M, K, eta in SIZES for t in times_of(M, K, eta)
-    ]
+    return [letters_of(theory.lead_at(M, eta * t / K), M, K, eta) for M, K, eta in SIZES for t in times_of(M, K, eta)]
 
 
 def decoder_claim(formula: Made = theory.formula) -> Claim:

@@ -172,6 +172,16 @@ SHAPES |= {
     "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
     "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
 }
+DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
+SHAPES |= {
+    "scan-decoder": (
+        DECODER,
+        {
+            **dict.fromkeys(("h", "error", "lead", "gamma", "gamma_integral", "largest_gamma"), ()),
+            **dict.fromkeys(("time_of_largest_gamma", "transition_time"), ()),
+        },
+    ),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 

@@ -1,7 +1,7 @@
 r"""The decoder of one softmax layer when the class vectors do not overlap: one scalar law for every class and time.
 
-With class vectors f_n that are orthonormal, or in the reparametrised flow of [tian2023scan, Lemma 3] for any, the logits
-w_n = Y^T f_n of class n obey w_n' = eta_Y P(n) (e_n - softmax(w_n)); w_n(0) = 0, P(n) = 1/K, tau = eta_Y t/K.
+With orthonormal class vectors f_n, or with any in the reparametrised flow of [tian2023scan, Lemma 3], the logits w_n =
+Y^T f_n of class n obey w_n' = eta_Y P(n) (e_n - softmax(w_n)); w_n(0) = 0, P(n) = 1/K, tau = eta_Y t/K.
 Main statements
     one number      w_n = h (M e_n - 1); with u = M h, the lead of the right token's logit, and X = e^u,
                     u' = M (eta_Y/K)/(X + M - 1)
@@ -90,7 +90,7 @@ def law() -> TracePolynomial:
     """M tau as a function of u: the integral of M/(du/dtau).
 
     >>> law()
-    -1 + X - u + M u
+    -1 + M u + X - u
     """
     assert lead_rate() == M
     return integral_by_lead(denominator())
@@ -197,7 +197,8 @@ def exchanged(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def reduced(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """du/dtau from the literal slopes at exponentials (X, 1, .., 1), and as derived; likewise h' and the other logit."""
+    """du/dtau from the literal slopes at exponentials (X, 1, .., 1), and as derived; likewise h' and the other "
+    "logit."""
     found = literal_slopes([at["X"]] + [Fraction(1)] * (len(at["tokens"]) - 1), 0)
     rate = value(lead_rate(), at) / value(denominator(), at)
     return [found[0] - found[1], found[0], found[1]], [rate, (at["M"] - 1) * rate / at["M"], -rate / at["M"]]
@@ -386,9 +387,9 @@ def gamma_steps() -> tuple[Step, ...]:
             "X + M - 1 = M (1 + tau) - (M - 1) u by the law",
             without_exponentials,
             proof=(
-                "X >= 1 + u, so u <= tau by the law, and gamma <= q^2 u by its denominator X + M - 1 >= M: gamma <= q^2 "
-                "tau always, and gamma/tau -> q^2 as tau -> 0. As tau -> infinity at fixed M, X/(M tau) -> 1, so u - "
-                "ln(M tau) -> 0 and gamma tau/ln(M tau) -> q^2."
+                "X >= 1 + u, so u <= tau by the law, and gamma <= q^2 u by its denominator X + M - 1 >= M: gamma <= "
+                "q^2 tau always, and gamma/tau -> q^2 as tau -> 0. As tau -> infinity at fixed M, X/(M tau) -> 1, so u "
+                "- ln(M tau) -> 0 and gamma tau/ln(M tau) -> q^2."
             ),
             forms={"below": denominator_by_time()},
         ),
@@ -417,10 +418,10 @@ def limit_steps() -> tuple[Step, ...]:
             behind_time,
             proof=(
                 "c < 1: 0 <= tau - u <= X/M <= M^(c-1) -> 0, so gamma/ln M -> c. c > 1: e^u <= 1 + M tau gives u <= ln "
-                "M + ln(1 + tau), and e^u >= M (tau - u) gives u >= ln M + ln(tau - u): u/ln M -> 1, so gamma -> 1/(c - "
-                "1). At tau = 2 (1 + delta) ln M with delta -> 0 gamma -> 1, while ln(tau)/tau -> 0: a late "
-                "estimate O(ln(tau)/tau) holds at fixed M and not uniformly in M. Uniformly gamma <= 3 ln(1 + M tau)/tau "
-                "for tau >= 2 ln M: there u <= tau/2 + ln(tau + 1/2), so 1 + tau - u >= 0.35 tau."
+                "M + ln(1 + tau), and e^u >= M (tau - u) gives u >= ln M + ln(tau - u): u/ln M -> 1, so gamma -> 1/(c "
+                "- 1). At tau = 2 (1 + delta) ln M with delta -> 0 gamma -> 1, while ln(tau)/tau -> 0: a late "
+                "estimate O(ln(tau)/tau) holds at fixed M and not uniformly in M. Uniformly gamma <= 3 ln(1 + M "
+                "tau)/tau for tau >= 2 ln M: there u <= tau/2 + ln(tau + 1/2), so 1 + tau - u >= 0.35 tau."
             ),
             forms={"excess": excess()},
         ),
@@ -434,9 +435,9 @@ def limit_steps() -> tuple[Step, ...]:
             completed_square,
             proof=(
                 "Let h* take N steps of size eta and h follow h' = eta v(h) for a time N. The step is increasing in h "
-                "and never expands distances, and v decreases: a step from h(k) is ahead of h(k + 1) by 0 to eta (v(h(k)) "
-                "- v(h(k+1))). These add up: 0 <= h* - h <= eta (1/M - v(h(N))) <= eta/M, half of what TWCD Lemma 7 "
-                "states."
+                "and never expands distances, and v decreases: a step from h(k) is ahead of h(k + 1) by 0 to eta "
+                "(v(h(k)) - v(h(k+1))). These add up: 0 <= h* - h <= eta (1/M - v(h(N))) <= eta/M, half of what TWCD "
+                "Lemma 7 states."
             ),
             forms={"square": step_square()},
         ),
@@ -454,7 +455,7 @@ STATEMENT = Statement(
         "t/K, is largest where e^u (u - 1) = M - 1, and falls as K ln(M eta_Y t/K)/(eta_Y t)."
     ),
     assumptions=(
-        "class vectors orthonormal, or the reparametrised flow of TWCD Lemma 3; M >= 2; every class has probability 1/K",
+        "orthonormal class vectors, or the reparametrised flow of TWCD Lemma 3; M >= 2; classes of probability 1/K",
         "w_n(0) = 0; gradient flow, one unit of time being one step of batch size 1 at the rate eta_Y",
     ),
     conventions=(
@@ -477,7 +478,9 @@ def formula() -> Formula:
     parts = {
         "law": law(), "denominator": denominator(), "wrong": wrong(), "gamma": gamma(), "accumulated": accumulated(),
     }  # fmt: skip
-    return Formula(parts, quantities, Vocabulary({"M": ("K", NEXT), "X": ("M",), "K": ("M",), "u": ("h",), "h": ("u",)}))
+    return Formula(
+        parts, quantities, Vocabulary({"M": ("K", NEXT), "X": ("M",), "K": ("M",), "u": ("h",), "h": ("u",)})
+    )
 
 
 def quantities(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
@@ -524,7 +527,8 @@ def lead_at(vocabulary: float, reached: float) -> float:
 
 
 def ahead(lead: float, vocabulary: float, eta: float) -> float:
-    """At most so far is the lead u of steps of size eta ahead of the flow's, for eta <= 4 (M - 1)/M (`finite steps`)."""
+    """At most so far is the lead u of steps of size eta ahead of the flow's, for eta <= 4 (M - 1)/M (`finite "
+    "steps`)."""
     below = float(evaluate(denominator(), {"X": math.exp(lead), "M": vocabulary}))
     return eta * (1 - vocabulary / below)
 
@@ -577,7 +581,7 @@ def for_user(classes: Any, frequency: Any, learning_rate: Any, time: Any) -> dic
         "gamma_integral": integral,
         "largest_gamma": (size - 1) * (lead_there - 1) / size,
         "time_of_largest_gamma": tau_there * (count / eta),
-        "sharp_time": math.log(size) * (count / eta),
+        "transition_time": math.log(size) * (count / eta),
     }
 
 
@@ -586,4 +590,6 @@ def check_time(value: Any) -> float:
     try:
         return check_non_negative(value, "time")
     except AssumptionError as error:
-        raise AssumptionError(str(error).replace("; a variance is not negative", "; the flow starts at time 0")) from None
+        raise AssumptionError(
+            str(error).replace("; a variance is not negative", "; the flow starts at time 0")
+        ) from None

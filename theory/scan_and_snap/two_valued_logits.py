@@ -48,7 +48,7 @@ def slopes() -> Slopes:
 
 
 def literal_slopes(exponentials: Sequence[Fraction], own: int) -> list[Fraction]:
-    """-dl/dw_k for every token k, from the exponentials of all logits; S is linear in each, so differences are exact."""
+    """-dl/dw_k for every token k, from the exponentials of all logits; S is linear in each: exact differences."""
 
     def total(values: Sequence[Fraction]) -> Fraction:
         return sum(values, Fraction(0))
