@@ -1,7 +1,7 @@
-r"""The decoder's flow of the loss on classes that overlap equally: logits, their velocities, and the force on attention.
+r"""The decoder's flow of the loss on classes that overlap equally: logits, velocities, and the force on attention.
 
     common     one token common to all classes, the others distinct: f_n.f_j = f_nC^2
-    shared     the first K tokens in all classes, one of them with a share of its own: no distinct token, and K = M can be
+    shared     the first K tokens in all classes, one with a share of its own: no token is distinct, K = M can be
 The force is read off the velocity of attention's logits at rest: z_l' = P(n) f_nl^2 xi_n for every token l that is
 distinct to class n, by autograd of the loss.
 """
@@ -48,8 +48,8 @@ def velocities(task: SequenceClasses, decoder: Array) -> tuple[Array, Array]:
 def forces(task: SequenceClasses, attention: Array) -> list[float]:
     """xi_n of every distinct token of every class, from the velocities of attention's logits."""
     f = vectors_of(task).numpy()
-    pairs = [(n, l) for n in range(task.classes) for l in task.distinct_tokens(n)]
-    return [float(attention[l] / (task.probabilities[n] * f[n, l] ** 2)) for n, l in pairs]
+    pairs = [(n, token) for n in range(task.classes) for token in task.distinct_tokens(n)]
+    return [float(attention[token] / (task.probabilities[n] * f[n, token] ** 2)) for n, token in pairs]
 
 
 @one_thread()

@@ -1,21 +1,25 @@
 """Obligations of scan-equal-overlaps: the planar flow from literal tables, its solution, and the force.
 
-The forms are of degree at most two in K and in M (their kinds say so), so that literal tables of 2 to 5 classes and 0 to
-3 tokens more speak for all. X stands for e^A and Z for e^B: their derivatives are X A' and Z B'.
+The forms are of degree at most two in K and in M (their kinds say so), so that literal tables of 2 to 7 classes and 1
+to 3 tokens more speak for all. X stands for e^A and Z for e^B: their derivatives are X A' and Z B'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import flint
 
 from ..engines.expressions import Expression
 from ..engines.identities import Identity
-from ..engines.points import Point
+from ..engines.points import Point, make_point
+from ..engines.relations import Relation, Relations
 from .fixed_point import value
 from .obligation import ClaimObligations, Forms, Obligation, Polynomial
 from .population_loss import TRUSTED
 from .scan_decoder import CALCULUS, in_scalars, slope_times_sum, total
+from .small_instances import number
 
 THREE, PLANAR, PHASE, TIME = "three values", "planar flow", "a phase makes it linear", "time"
 FORCE, OTHER_FORCE, ENDS, LIMITS = "force on distinct tokens", "reparametrised force", "both ends", "no overlap; K = M"
@@ -93,10 +97,10 @@ def phase_obligation(forms: Forms) -> Identity:
 
 
 def time_obligation(forms: Forms) -> Identity:
-    """The terms' slopes by phi add up to S/Z: with v = s y - rho M the binomial sum is y^(K - 1), for K = 2 .. 5.
+    """The terms' slopes by phi add up to S/Z: with v = s y - rho M the binomial sum is y^(K - 1), for K = 2 .. 7.
 
-    sum_i C(K - 1, i) (rho M)^(K - 1 - i) v^i = (s y)^(K - 1); m/s + i + ... : s m' = m + c - (K - 1) s is m, so that X/Z
-    = Z^(m/s - 1) e^(c phi/s) is (v/(1 - rho))^(m/s - 1) y^K.
+    sum_i C(K - 1, i) (rho M)^(K - 1 - i) v^i = (s y)^(K - 1); and c - m = (K - 1) s, so that X/Z = Z^(m/s
+    - 1) y^(c/s) with Z = v/((1 - rho) y) is (v/(1 - rho))^(m/s - 1) y^K.
     """
     s, m, c = (forms.expression(PHASE, name) for name in ("s", "m", "c"))
 
@@ -126,7 +130,7 @@ def power(base: Any, exponent: int, point: Point) -> Any:
 
 
 def force_obligation(forms: Forms) -> Identity:
-    """S xi = S c_n - sum_j (f_n.f_j) S c_j from literal tables v = (a, b, 0), with A and B of G v; det divides the form."""
+    """S xi = S c_n - sum_j (f_n.f_j) S c_j from literal tables v = (a, b, 0), A and B of G v; det times it is the form."""
     form, det = forms.expression(FORCE, "force"), forms.expression(FORCE, "determinant")
 
     def difference(point: Point) -> list[Any]:
@@ -188,7 +192,7 @@ def ends_obligation(forms: Forms) -> Identity:
 
 
 def parts_obligation(forms: Forms) -> Identity:
-    """late/late_under = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)); early/early_under = s/((1 - rho)(1 + (K - 1) rho))."""
+    """late = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)) and early = s/((1 - rho)(1 + (K - 1) rho)), as quotients."""
     early, early_under, late, late_under = (
         forms.expression(ENDS, name) for name in ("early", "early_under", "late", "late_under")
     )
@@ -220,10 +224,13 @@ def limits_obligation(forms: Forms) -> Identity:
 
 SERIES = (
     f"That a sum whose slope is S/Z is the time (step {TIME!r}), powers with real exponents, and the binomial theorem "
-    "beyond five classes."
+    "beyond seven classes."
 )
 LATE = f"The limits t -> 0 and t -> infinity (step {ENDS!r}): that A and u are ln t up to constants."
-LITERAL = "That literal tables of 2 to 5 classes and 1 to 4 tokens more speak for all: forms have degree at most two."
+LITERAL = (
+    "That literal tables of 2 to 7 classes and 1 to 3 tokens more speak for all: in K and M together the statements "
+    "have degree at most five, in M at most two."
+)
 
 
 def polynomial(names: str) -> Polynomial:
@@ -256,7 +263,7 @@ def obligations() -> ClaimObligations:
             Obligation(THREE, "S dw/dtau is own, other and rest, for every class and token", three_obligation),
             Obligation(PLANAR, "own - rest = A, other - rest = B", planar_obligation),
             Obligation(PHASE, "s A - m B = c (1 - rho) Z, and (1 - rho) Z e^phi = s e^phi - rho M", phase_obligation),
-            Obligation(TIME, "the sum's slope is X/Z, for K = 2 .. 5", time_obligation),
+            Obligation(TIME, "the sum's slope is X/Z, for K = 2 .. 7", time_obligation),
             Obligation(FORCE, "S det (c_n - sum_j (f_n.f_j) c_j) = force, for every class and token", force_obligation),
             Obligation(OTHER_FORCE, "force = (K - 1) rho s u at A = u, B = 0, Z = 1", other_force_obligation),
             Obligation(ENDS, "both ratios are those of the forces at their ends", ends_obligation),
@@ -264,4 +271,81 @@ def obligations() -> ClaimObligations:
             Obligation(LIMITS, "rho = 0: s = 1, c = M; K = M: m = s, c = M s", limits_obligation),
         ),
         (TRUSTED[0], TRUSTED[3], CALCULUS, SERIES, LATE, LITERAL),
+    )
+
+
+# The printed remark
+
+SUM, START, COUNTEREXAMPLE = "sum of the zeta_n", "at the start", "counterexample"
+
+
+def sum_obligation(forms: Forms) -> Identity:
+    """sum_n (M e_n - 1), token by token."""
+    at_class, at_rest = (forms.expression(SUM, name) for name in ("at_class", "at_rest"))
+
+    def difference(point: Point) -> list[Any]:
+        found = []
+        for K, M in sizes():
+            for k in range(M):
+                literal = sum(M * int(k == n) - 1 for n in range(K))
+                found.append(at_sizes(at_class if k < K else at_rest, point, K, M) - point.one * literal)
+        return found
+
+    return in_scalars(difference, "rho")
+
+
+def start_obligation(forms: Forms) -> Identity:
+    """M dw_1/dtau at equal logits, token by token."""
+    parts = [forms.expression(START, name) for name in ("own", "other", "rest")]
+
+    def difference(point: Point) -> list[Any]:
+        found = []
+        for K, M in sizes():
+            slopes = pulled(point.with_values({"X": point.one, "Z": point.one}), K, M)
+            derived = [at_sizes(part, point, K, M) for part in parts]
+            found += [mixed(point, slopes, 0, k) - derived[min(k, 1) if k < K else 2] for k in range(M)]
+        return found
+
+    return in_scalars(difference, "rho")
+
+
+def counterexample_obligation(forms: Forms) -> Relations:
+    """K = 2, M = 5, rho = 1/2: the other class's token from the literal table, and -(1 - rho)/M as printed."""
+    other = forms.expression(START, "other")
+
+    def ask() -> list[Relation]:
+        half_ = flint.fmpq(1, 2)
+        point = make_point({}, 1, None, {"unused": "scalar"})
+        point = point.with_values({"X": point.one, "Z": point.one, "rho": point.one * half_})
+        found = number(mixed(point, pulled(point, 2, 5), 0, 1)) / 5
+        return [
+            Relation("dw/dtau at the other class's token", found, "=", number(at_sizes(other, point, 2, 5)) / 5),
+            Relation("dw/dtau there, and as printed", found, "!=", -(1 - half_) / 5),
+            Relation("0 and dw/dtau there", flint.fmpq(0), "<", found),
+        ]
+
+    return Relations(ask)
+
+
+def refutation() -> ClaimObligations:
+    """The sum, the first moment, and one setting."""
+    return ClaimObligations(
+        "audit-scan-remark",
+        (
+            "dw_n/dtau = sum_j (f_n.f_j)(e_j - softmax(w_j)) at w = 0, f_n.f_j = rho; zeta_n = M/(M - 1) (e_n - 1/M)",
+            "one setting refutes it: K = 2, M = 5, rho = 1/2",
+        ),
+        {
+            SUM: {"at_class": polynomial("K M"), "at_rest": polynomial("K")},
+            START: {name: polynomial("K M rho") for name in ("own", "other", "rest")},
+            COUNTEREXAMPLE: {},
+        },
+        (
+            Obligation(SUM, "sum_n (M e_n - 1) is at_class and at_rest, token by token", sum_obligation),
+            Obligation(START, "M dw_1/dtau at equal logits is own, other and rest", start_obligation),
+            Obligation(
+                COUNTEREXAMPLE, "the other class's token gains, where it is printed to lose", counterexample_obligation
+            ),
+        ),
+        (TRUSTED[0], TRUSTED[3], LITERAL, "That the statement is printed as quoted."),
     )

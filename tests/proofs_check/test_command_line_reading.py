@@ -186,6 +186,18 @@ SHAPES |= {
         },
     ),
 }
+OVERLAPPING = {**DECODER, "overlap": 0.3}
+LEADS: dict[str, tuple[int, ...]] = {"own_lead": (), "class_lead": ()}
+SHAPES |= {
+    "scan-equal-overlaps": (
+        OVERLAPPING,
+        {
+            **LEADS,
+            **dict.fromkeys(("error", "force", "reparametrised_force", "class_limit", "early_ratio", "late_ratio"), ()),
+        },
+    ),
+    "audit-scan-remark": (OVERLAPPING, {**LEADS, "printed_own_lead": (), "printed_class_lead": ()}),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 

@@ -197,8 +197,7 @@ def exchanged(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def reduced(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """du/dtau from the literal slopes at exponentials (X, 1, .., 1), and as derived; likewise h' and the other "
-    "logit."""
+    """du/dtau from the literal slopes at exponentials (X, 1, .., 1), and as derived; so for both logits."""
     found = literal_slopes([at["X"]] + [Fraction(1)] * (len(at["tokens"]) - 1), 0)
     rate = value(lead_rate(), at) / value(denominator(), at)
     return [found[0] - found[1], found[0], found[1]], [rate, (at["M"] - 1) * rate / at["M"], -rate / at["M"]]
@@ -527,8 +526,7 @@ def lead_at(vocabulary: float, reached: float) -> float:
 
 
 def ahead(lead: float, vocabulary: float, eta: float) -> float:
-    """At most so far is the lead u of steps of size eta ahead of the flow's, for eta <= 4 (M - 1)/M (`finite "
-    "steps`)."""
+    """How far steps of size eta are ahead of the flow's lead u at most, for eta <= 4 (M - 1)/M (`finite steps`)."""
     below = float(evaluate(denominator(), {"X": math.exp(lead), "M": vocabulary}))
     return eta * (1 - vocabulary / below)
 

@@ -9,8 +9,8 @@ Main statements
                 m = M - K + 1 + rho (K - 1)
     phase       phi with dphi/dtau = (1 - rho) Z/S makes it linear: (1 - rho) Z = s - rho M e^-phi, and
                 s A = m B + c phi with c = M (1 + (K - 1) rho). So e^B tends to s/(1 - rho), and A to infinity
-    time        (1 - rho) tau = (K - 1) phi + ((1 - rho)/s) ((M - K)(B + phi) + E [e^{(m/s + i)(B + phi)} - 1]/(m/s + i)),
-                a sum over i ~ Binomial(K - 1, (1 - rho)/s)
+    time        (1 - rho) tau = (K - 1) phi + ((1 - rho)/s) ((M - K) L + E [e^{(m/s + i) L} - 1]/(m/s + i)), L = B +
+                phi, a sum over i ~ Binomial(K - 1, (1 - rho)/s)
     force       z_l' = eta_Z P(n) f_nl^2 xi for a token l distinct to n; xi S = (K - 1) rho (Z (a - b) - (M - K) b) with
                 A = a + rho (K - 1) b and B = rho a + (1 + rho (K - 2)) b. The reparametrised flow has the force of
                 A = u, B = 0, its own lead
@@ -203,7 +203,7 @@ def planar(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def linear_phase(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """d/dphi of s A - m B and of (1 - rho) Z e^phi/e^phi, by dphi/dtau = (1 - rho) Z/S; and what they are claimed to be."""
+    """d/dphi of s A - m B, and e^-phi times that of (1 - rho) Z e^phi, by dphi/dtau = (1 - rho) Z/S; and the claimed."""
     s, m, c = (value(part, at) for part in (ceiling(), along_class(), along_phase()))
     own, other = (value(part, at) for part in rates())
     speed = (1 - at["rho"]) * at["Z"]  # S dphi/dtau
@@ -230,7 +230,7 @@ def time_along(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def literal_force(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """xi = c_n - sum_j (f_n.f_j) c_j, c_j = v_j.(e_n - alpha_n), from literal tables v with G v of leads A, B; derived."""
+    """xi = c_n - sum_j (f_n.f_j) c_j, c_j = v_j.(e_n - alpha_n), from literal tables v with leads A, B; and derived."""
     rho, det = at["rho"], value(determinant(), at)
     a = ((1 + rho * (at["K"] - 2)) * at["A"] - rho * (at["K"] - 1) * at["B"]) / det
     b = (at["B"] - rho * at["A"]) / det
@@ -252,7 +252,7 @@ def other_force(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def both_ends(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The ratios from the forces at A = u = 1, B = rho, X = Z = 1; and at the ceiling with B = 0 (shares S/tau: c, M)."""
+    """The ratios from the forces at A = u = 1, B = rho, X = Z = 1, and at the ceiling with S/tau = c and M."""
     one, s = Fraction(1), value(ceiling(), at)
     start = {**at, "A": one, "B": at["rho"], "X": one, "Z": one, "u": one}
     early = value(reparametrised_force(), start) / value(force(), start)
@@ -294,8 +294,8 @@ def orbit_steps() -> tuple[Step, ...]:
             "S dw_n/dtau at the own token, at another class's and at one of the rest",
             f"{to_text(mixed)}; {to_text(across)}; {to_text(rest)}; S = {to_text(slopes().partition)}",
             rf"S\dot w_n = \bigl({to_latex(mixed)},\; {to_latex(across)},\; {to_latex(rest)}\bigr)",
-            "w_n' = sum_j (f_n.f_j)(e_j - softmax(w_j)); a table of three values moves as a table of the same three, and "
-            "the flow from 0 is unique: nothing is left out",
+            "w_n' = sum_j (f_n.f_j)(e_j - softmax(w_j)); a table of three values moves as a table of the same three, "
+            "and the flow from 0 is unique: nothing is left out",
             three_values,
             forms={"own": mixed, "other": across, "rest": rest, "partition": slopes().partition},
         ),
@@ -321,12 +321,12 @@ def orbit_steps() -> tuple[Step, ...]:
         Step(
             TIME,
             "(1 - rho) tau",
-            "(K - 1) phi + ((1 - rho)/s) ((M - K) L + E [e^{(m/s + i) L} - 1]/(m/s + i)), L = B + phi, i ~ Binomial(K - "
-            "1, (1 - rho)/s)",
+            "(K - 1) phi + ((1 - rho)/s) ((M - K) L + E [e^{(m/s + i) L} - 1]/(m/s + i)), L = B + phi, i ~ Binomial(K "
+            "- 1, (1 - rho)/s)",
             r"(1-\rho)\tau = (K-1)\varphi + \tfrac{1-\rho}{s}\Bigl((M-K)L + "
             r"\mathbb E\,\frac{e^{(m/s+i)L} - 1}{m/s+i}\Bigr),\ L = B + \varphi",
-            "(1 - rho) dtau = (S/Z) dphi, S/Z = K - 1 + (M - K)/Z + X/Z with X = Z^(m/s) e^(c phi/s); v = s e^phi - rho "
-            "M makes X/Z a polynomial times a power",
+            "(1 - rho) dtau = (S/Z) dphi, S/Z = K - 1 + (M - K)/Z + X/Z with X = Z^(m/s) e^(c phi/s); v = s e^phi - "
+            "rho M makes X/Z a polynomial times a power",
             time_along,
         ),
     )
@@ -373,8 +373,8 @@ def force_steps() -> tuple[Step, ...]:
             "(s, c) at rho = 0; (m - s, c/s) at K = M",
             "(1, M); (0, M)",
             r"\rho = 0:\ A = M\varphi,\ B = 0;\qquad K = M:\ A - B = M\varphi",
-            "so phi is h of scan-decoder in both: at rho = 0 at the time tau, and at K = M, where no rest is, at the time "
-            "(1 - rho) tau. There, and there only, overlap is a smaller learning rate",
+            "so phi is h of scan-decoder in both: at rho = 0 at the time tau, and at K = M, where no rest is, at the "
+            "time (1 - rho) tau. There, and there only, overlap is a smaller learning rate",
             both_limits,
         ),
     )
@@ -560,7 +560,7 @@ def X_plus(at: Setting, own: float, other: float) -> float:
 
 
 def ratios(at: Setting) -> dict[str, float]:
-    """The limit of e^B, the reparametrised force over that of the loss for t -> 0, and the inverse for t -> infinity."""
+    """The limit of e^B; reparametrised force over that of the loss for t -> 0; the inverse for t -> infinity."""
     early, late = ([at.constant(part) for part in pair] for pair in (early_ratio(), late_ratio()))
     return {
         "class_limit": at.constant(ceiling()) / (1 - at.rho),
