@@ -203,7 +203,7 @@ def planar(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def linear_phase(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """d/dphi of s A - m B, and e^-phi times that of (1 - rho) Z e^phi, by dphi/dtau = (1 - rho) Z/S; and the claimed."""
+    """d/dphi of s A - m B, and e^-phi times that of (1 - rho) Z e^phi, by dphi/dtau = (1 - rho) Z/S; as claimed."""
     s, m, c = (value(part, at) for part in (ceiling(), along_class(), along_phase()))
     own, other = (value(part, at) for part in rates())
     speed = (1 - at["rho"]) * at["Z"]  # S dphi/dtau
