@@ -130,7 +130,7 @@ def power(base: Any, exponent: int, point: Point) -> Any:
 
 
 def force_obligation(forms: Forms) -> Identity:
-    """S xi = S c_n - sum_j (f_n.f_j) S c_j from literal tables v = (a, b, 0), A and B of G v; det times it is the form."""
+    """S xi = S c_n - sum_j (f_n.f_j) S c_j from tables v = (a, b, 0), leads A, B of G v; det times it is the form."""
     form, det = forms.expression(FORCE, "force"), forms.expression(FORCE, "determinant")
 
     def difference(point: Point) -> list[Any]:
@@ -192,7 +192,7 @@ def ends_obligation(forms: Forms) -> Identity:
 
 
 def parts_obligation(forms: Forms) -> Identity:
-    """late = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)) and early = s/((1 - rho)(1 + (K - 1) rho)), as quotients."""
+    """late = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)) and early = s/((1 - rho)(1 + (K - 1) rho)): quotients."""
     early, early_under, late, late_under = (
         forms.expression(ENDS, name) for name in ("early", "early_under", "late", "late_under")
     )

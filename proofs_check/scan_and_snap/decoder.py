@@ -177,12 +177,12 @@ def decoder_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("flow of M logits", logits_task, rows_of_logits(formula), logits_in_words,
-                       "as a relative difference", resolution=1e-8),
+                       "as a relative difference", resolution=1e-8, cost_of_alteration="judged again"),
             ExactCheck("flow of the whole decoder", whole_task, rows_of_whole(formula),
                        lambda found: f"{len(found['lead'])} tasks with distinct tokens only, every class and column",
-                       "in units of the time"),
+                       "in units of the time", cost_of_alteration="judged again"),
             ExactCheck("stochastic gradient descent on the decoder", steps_task, rows_of_steps(formula),
-                       steps_in_words, "in units of the time", resolution=0.1),
+                       steps_in_words, "in units of the time", resolution=0.1, cost_of_alteration="judged again"),
         ),
         "no overlap of the class vectors, attention not trained: M = 2 to 1000 tokens, K = 1 to 10 classes, times from "
         "0.001 to 20 K ln M/eta_Y; single steps of rates 0.05 and 0.1. The limits are proved in words",

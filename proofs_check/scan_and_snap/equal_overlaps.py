@@ -184,11 +184,11 @@ def overlap_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("rates, force and orbit", task_by(CASES), rows_of_states(formula), described,
-                       "as a relative difference"),
+                       "as a relative difference", cost_of_alteration="judged again"),
             ExactCheck("leads at every time", task_by(CASES), rows_of_leads, described,
-                       "in units of the own token's lead"),
+                       "in units of the own token's lead", cost_of_alteration="judged again"),
             ExactCheck("as many classes as tokens", task_by(FULL), rows_of_full, described,
-                       "in units of the own token's lead"),
+                       "in units of the own token's lead", cost_of_alteration="judged again"),
         ),
         "2 to 10 classes with one common token, 8 to 200 tokens, overlaps 0.05 to 0.92; as many classes as tokens with "
         "3 to 6; attention frozen, 0.1 to 20 times K ln M/eta_Y. The late ratio of the forces is derived, not "

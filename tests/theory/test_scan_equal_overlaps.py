@@ -122,6 +122,7 @@ def test_the_printed_remark_holds_for_as_many_classes_as_tokens_only() -> None:
         ({"overlap": -0.1}, "0 <= rho < 1"),
         ({"frequency": 1}, "2 <= K <= M"),
         ({"frequency": 9}, "2 <= K <= M"),
+        ({"classes": 10**9, "frequency": 10**8}, "at most 1000000 classes"),
         ({"learning_rate": 1e300, "time": 1e10}, "below 1e300"),
         ({"time": -1.0}, "flow starts at time 0"),
     ],

@@ -203,7 +203,7 @@ def planar(at: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def linear_phase(at: Mapping[str, Any]) -> tuple[Any, Any]:
-    """d/dphi of s A - m B, and e^-phi times that of (1 - rho) Z e^phi, by dphi/dtau = (1 - rho) Z/S; and the claimed."""
+    """d/dphi of s A - m B, and e^-phi times that of (1 - rho) Z e^phi, by dphi/dtau = (1 - rho) Z/S; as claimed."""
     s, m, c = (value(part, at) for part in (ceiling(), along_class(), along_phase()))
     own, other = (value(part, at) for part in rates())
     speed = (1 - at["rho"]) * at["Z"]  # S dphi/dtau
@@ -440,6 +440,8 @@ def points(name: str) -> list[dict[str, Any]]:
 
 # For a user, in float64
 
+MOST_CLASSES = 1_000_000
+
 
 class Setting(NamedTuple):
     """M, K and rho, with the constants of the orbit."""
@@ -519,6 +521,10 @@ def check_setting(classes: Any, frequency: Any, overlap_given: Any) -> Setting:
         raise AssumptionError(
             f"need 2 <= K <= M for classes that overlap and predict different tokens, got K = {K_given} and M = "
             f"{M_given}; one class alone is scan-decoder"
+        )
+    if K_given > MOST_CLASSES:
+        raise AssumptionError(
+            f"frequency needs at most {MOST_CLASSES} classes, over which the time is a sum, got {K_given}"
         )
     return Setting(float(M_given), float(K_given), check_overlap(overlap_given))
 
