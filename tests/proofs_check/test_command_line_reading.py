@@ -131,6 +131,12 @@ SHAPES |= {
     "merged-heads-fixed-points": (HEADS, OF_HEADS),
     "audit-zsls-fixed-points": (HEADS, OF_HEADS),
 }
+SHAPES |= {
+    "scan-frequency": (
+        {"probabilities": [0.3, 0.2], "logits": [0.1, 0.0], "token": 1, "logit": 0.2},
+        {"clock": (), "largest_clock": (), "logits": (2,), "gains": (2,), "shares": (2,), "relative_gains": (2, 2)},
+    ),
+}
 SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
 SHAPES |= {
     "mesa-gradient-step": (

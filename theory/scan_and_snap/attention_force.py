@@ -18,7 +18,7 @@ References
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -41,6 +41,7 @@ from ..algebra.trace_polynomials import (
     zero,
 )
 from ..algebra.words import Letter
+from ..one_layer.assumptions import FloatArray
 from .exact_layer import (
     DISTINCT,
     TOKENS,
@@ -232,6 +233,30 @@ def velocity_by_parts(parts: Mapping[str, TracePolynomial], values: Values) -> A
         handed = evaluate(parts["gradient"], letters)
         total[row] = total[row] + evaluate(parts["force"], {**letters, "g": handed})[:, 0]
     return np.array(total)
+
+
+def float_values(
+    contexts: FloatArray,
+    logits: FloatArray,
+    rows: Sequence[int],
+    probabilities: FloatArray,
+    decoder: FloatArray,
+    eta: float,
+) -> dict[str, Any]:
+    """Values of the letters at P(l|n) (K, M), Z (Q, M), the classes' rows of Z, P(n), Y (M, M) and eta_Z."""
+    classes = []
+    for n, row in enumerate(rows):
+        scores = contexts[n] * np.exp(logits[row])
+        vector_n = scores / np.linalg.norm(scores)
+        w = decoder.T @ vector_n
+        alpha = np.exp(w - w.max())
+        own = np.eye(len(vector_n))[n]
+        columns = {"f": vector_n, "e": own, "alpha": alpha / alpha.sum()}
+        scalars = {"eta": eta, "p": float(probabilities[n])}
+        classes.append({name: x[:, None] for name, x in columns.items()} | scalars | {
+            "Y": decoder, "D": np.diag(vector_n),
+        })  # fmt: skip
+    return {"rows": list(rows), "classes": classes}
 
 
 def points(name: str) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ Main statements
     gain         f_l^2/f_l'^2 - 1 = chi_l (its value at 0), chi_l = e^{2 (z_l(t) - z_l(0))}
     order        that of u_l(0) is kept; equals stay equal. As sigma -> 1/max u_l(0) the largest, or the equals among
                  them, take the whole attention of the distinct tokens; as sigma -> -oo it becomes the same for all
+    saturation   sigma < 1/max u(0): with v the largest u(0), another token never gains more than
+                 chi_l < 1/(1 - u_l(0)/v), however long the scan
     bounds       B = eta_Z P(n) int xi. If xi >= 0 on the way, chi_l <= e^{2B}. If moreover l leads the distinct tokens
                  and the other tokens do not gain in the mean, sum_C f_k^2 z_k' <= 0, then chi_l >= e^{2 f_l(0)^2 B}
 Assumptions
@@ -111,7 +113,7 @@ class Instance(ForceInstance):
         self.clock = Fraction(draw.randint(1, 9), 10) / max(self.v, self.w)
 
     def moved(self, start: Fraction) -> Fraction:
-        """u at the clock sigma: the solution of du/dsigma = u^2 by its series, sum_k sigma^k v^(k+1), summed."""
+        """u at the clock."""
         return start / (1 - self.clock * start)
 
     @property
