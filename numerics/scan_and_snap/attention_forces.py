@@ -2,7 +2,8 @@ r"""How attention logits move: velocities of the real layer by autograd, and tra
 
     attention_velocities     -eta_Z dL/dZ at any decoder and attention logits
     span_velocities          the same at Y = (F^dagger)^T W for given logits W of the classes
-    scan_trajectories        Z along the reparametrised flow and along the flow of the loss itself, on random tables
+    table_trajectories       Z along the reparametrised flow and along the flow of the loss itself, on given tables
+    scan_trajectories        the same on random tables
 """
 
 from __future__ import annotations
@@ -61,6 +62,29 @@ def velocity(tasks: Tasks, decoder: torch.Tensor, attention: torch.Tensor, rate:
 
 
 @one_thread()
+def table_trajectories(
+    classes: Sequence[Case], eta_Y: float, eta_Z: float, scaled_times: Sequence[float], device: str = "cpu"
+) -> dict[str, Any]:
+    """The tables back, and Z along their flows from Z = 0, Y = 0; times in units of K ln M / eta_Y.
+
+    For each table and flow ("reparametrised", "joint"): Z (times, Q, M) and the error as `flows` estimates it. The
+    joint flow is only told beside the other, to three digits.
+    """
+    tasks = [SequenceClasses.from_plain(table) for table in classes]
+    found: dict[str, Any] = {"classes": [task.plain() for task in tasks]}
+    for name, (flow, tolerance) in {
+        "reparametrised": (reparametrised_flow, TOLERANCE),
+        "joint": (joint_flow, 1e-5),
+    }.items():
+        runs = []
+        for task in tasks:
+            unit = task.classes * float(np.log(task.vocabulary)) / eta_Y
+            run = flow([task], eta_Y, eta_Z, [unit * time for time in scaled_times], tolerance=tolerance)
+            runs.append({"Z": run["Z"][:, 0].tolist(), "error": run["error"]})
+        found[name] = runs
+    return found
+
+
 def scan_trajectories(
     sizes: Sequence[Mapping[str, int]],
     keys: Sequence[str],
@@ -69,19 +93,6 @@ def scan_trajectories(
     scaled_times: Sequence[float],
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Random tables of these sizes (classes, vocabulary, queries, common, distinct), and Z along their flows.
-
-    Times in units of K ln M / eta_Y. For each table and flow ("reparametrised", "joint"): Z (times, Q, M) and the
-    error as `flows` estimates it. The joint flow is only told beside the other, to three digits.
-    """
-    flows = {"reparametrised": (reparametrised_flow, TOLERANCE), "joint": (joint_flow, 1e-5)}
-    tasks = [random_classes(**size, key=key) for size, key in zip(sizes, keys, strict=True)]
-    found: dict[str, Any] = {"classes": [task.plain() for task in tasks]}
-    for name, (flow, tolerance) in flows.items():
-        runs = []
-        for task in tasks:
-            unit = task.classes * float(np.log(task.vocabulary)) / eta_Y
-            run = flow([task], eta_Y, eta_Z, [unit * time for time in scaled_times], tolerance=tolerance)
-            runs.append({"Z": run["Z"][:, 0].tolist(), "error": run["error"]})
-        found[name] = runs
-    return found
+    """The same on random tables of these sizes: classes, vocabulary, queries, common, distinct."""
+    tables = [random_classes(**size, key=key).plain() for size, key in zip(sizes, keys, strict=True)]
+    return table_trajectories(tables, eta_Y, eta_Z, scaled_times, device)
