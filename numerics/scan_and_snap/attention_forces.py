@@ -1,9 +1,9 @@
 r"""How attention logits move: velocities of the real layer by autograd, and trajectories of both flows, plain data.
 
-    attention_velocities     -eta_Z dL/dZ at any decoder and attention logits
-    span_velocities          the same at Y = (F^dagger)^T W for given logits W of the classes
-    table_trajectories       Z along the reparametrised flow and along the flow of the loss itself, on given tables
-    scan_trajectories        the same on random tables
+attention_velocities     -eta_Z dL/dZ at any decoder and attention logits
+span_velocities          the same at Y = (F^dagger)^T W for given logits W of the classes
+table_trajectories       Z along the reparametrised flow and along the flow of the loss itself, on given tables
+scan_trajectories        the same on random tables
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def attention_velocities(cases: Sequence[Case], device: str = "cpu") -> dict[str
 
 @one_thread()
 def span_velocities(cases: Sequence[Case], device: str = "cpu") -> dict[str, Any]:
-    """`velocity`, (Q, M), for each case {"classes", "attention", "logits" (K, K + 1), "eta_Z"}, and `condition` of F^T F.
+    """`velocity` for each case {"classes", "attention", "logits" (K, K + 1), "eta_Z"}, and `condition` of F^T F.
 
     The pseudo-inverse is torch's own, by singular values, on the class vectors of the layer.
     """

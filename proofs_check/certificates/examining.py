@@ -58,6 +58,7 @@ MODULES = {
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
     "scan-frequency": "scan_frequency",
+    "scan-discriminative": "scan_discriminative",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

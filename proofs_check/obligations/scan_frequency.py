@@ -1,7 +1,7 @@
 r"""Obligations of scan-frequency: the force from the layer, what is conserved, and all tokens from one.
 
 The layer here: unnormalised weights c_k = P(k|n) e^{z_k}, so that d/dz_k is c_k d/dc_k, and f = c/|c|. With N = c.c and
-s = g.c the derivative of g.f along z_k is (d_k s)/N^(1/2) - s (d_k N)/(2 N^(3/2)), that is d_k s - s d_k N/2 at |c| = 1.
+s = g.c the derivative of g.f along z_k is (d_k s)/N^(1/2) - s (d_k N)/(2 N^(3/2)): d_k s - s d_k N/2 at |c| = 1.
 An identity between polynomials in all c holds on the sphere, too.
 
 Entries of a force are polynomials in the token's own letters and in power sums over all tokens. Products of at most n

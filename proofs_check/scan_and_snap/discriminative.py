@@ -1,8 +1,8 @@
 r"""The claim scan-discriminative: which tokens gain attention in the reparametrised flow.
 
 Two checks
-    the force     Z' of the real layer by autograd, with its decoder made from the pseudo-inverse of its class vectors, at
-                  random tables and logits and at both counterexamples, against the derived force
+    the force     Z' of the real layer by autograd, with its decoder made from the pseudo-inverse of its class vectors,
+                  at random tables and logits and at both counterexamples, against the derived force
     the signs     along the reparametrised flow: no distinct token falls while the sufficient condition holds, a single
                   common token falls, and both counterexamples go their way. What the flow of the loss itself does
                   there is said, not judged
@@ -11,11 +11,13 @@ Two checks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.scan_and_snap import discriminative as theory
+from ...theory.scan_and_snap.discriminative_predictions import for_user
 from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, ExactCount, Row
@@ -167,7 +169,7 @@ def wrong_signs(budget: Budget, found: Values) -> list[int]:
 def falls_of_distinct(contexts: FloatArray, path: FloatArray, error: float) -> int:
     """Falls of distinct tokens between times at which the sufficient condition holds for their class."""
     occurrences, falls = (contexts > 0).sum(0), 0
-    for before, after in zip(path[:-1], path[1:], strict=True):
+    for before, after in pairwise(path):
         for n, row in enumerate(contexts):
             if all(sufficient(contexts, logits, n) for logits in (before, after)):
                 own = (row > 0) & (occurrences == 1)
@@ -184,7 +186,10 @@ def sufficient(contexts: FloatArray, logits: FloatArray, n: int) -> bool:
 def said_of_flows(found: Values) -> str:
     """What was run, and the same tokens in the flow of the loss itself."""
     told = []
-    for place, token, name in ((2, theory.LOSER, "the distinct token that loses"), (3, theory.GAINER, "the common token that gains")):
+    for place, token, name in (
+        (2, theory.LOSER, "the distinct token that loses"),
+        (3, theory.GAINER, "the common token that gains"),
+    ):
         ends = [path_of(found, flow, place)[0][1, token] for flow in ("reparametrised", "joint")]
         told.append(f"{name}: z = {ends[0]:.1e} at 1/8 K ln M, {ends[1]:.1e} in the flow of the loss itself")
     return f"{len(TIMES)} times on {len(found['classes'])} tables; " + "; ".join(told)
@@ -196,7 +201,7 @@ def discriminative_claim(formula: Made = theory.formula) -> Claim:
         "scan-discriminative",
         theory.derivation,
         PARAMETERS,
-        lambda parameters: theory.for_user(**parameters)._asdict(),
+        lambda parameters: for_user(**parameters)._asdict(),
         (
             ExactCheck(
                 "force with the decoder in the span", force_task, force_rows(formula),
@@ -207,8 +212,8 @@ def discriminative_claim(formula: Made = theory.formula) -> Claim:
                 "signs along the flow", flow_task, wrong_signs, said_of_flows, "as steps that go the wrong way",
             ),
         ),
-        "random tables with 2 to 4 classes, 1 or 2 queries, 2 to 4 common tokens, M <= 14, attention logits in (-1, 1); "
-        "the reparametrised flow from zero to 4 K ln M/eta_Y, eta_Z = eta_Y, on tables with one query; both "
+        "random tables with 2 to 4 classes, 1 or 2 queries, 2 to 4 common tokens, M <= 14, attention logits in (-1, "
+        "1); the reparametrised flow from zero to 4 K ln M/eta_Y, eta_Z = eta_Y, on tables with one query; both "
         "counterexamples",
         (
             Alterable(

@@ -188,7 +188,7 @@ def frequency_claim(force: Made = attention_force.formula, clock: Made = frequen
                 "as inversions and falls of one class",
             ),
         ),
-        "random tables with 2 to 4 classes, 1 or 2 queries, 2 to 4 common and at least 2 distinct tokens a class; forces "
+        "random tables with 2 to 4 classes, 1 or 2 queries, 2 to 4 common tokens, 1 to 3 distinct ones a class; forces "
         "at any decoder and logits; the reparametrised flow from zero to 8 K ln M/eta_Y, eta_Z = 5 eta_Y",
         (
             Alterable(

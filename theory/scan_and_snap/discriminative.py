@@ -6,9 +6,9 @@ Main statements
     handed back    g_n = speed F A e_n, G A = I - 1 1^T/M, speed = M^2 h/(e^{Mh} + M - 1)
     force          on a token with the column phi = (f_1l .. f_Kl): z_l' = eta_Z P speed (phi^T A S phi - (1 - 1/M)
                    phi^T S phi), S the classes with the query of that row: one quadratic form for all tokens
-    distinct       xi_n = speed ((M - 1) (1 - s) + beta)/(M s), with s = 1 - b^T G'^-1 b the squared distance of f_n from
-                   the span of the others, beta = b^T G'^-1 1, G' their overlaps and b those with n. So the tokens of
-                   class n alone gain if and only if (M - 1) (1 - s) > -beta
+    distinct       xi_n = speed ((M - 1) (1 - s) + beta)/(M s), with s = 1 - b^T G'^-1 b the squared distance of f_n
+                   from the span of the others, beta = b^T G'^-1 1, G' their overlaps and b those with n. So the tokens
+                   of class n alone gain if and only if (M - 1) (1 - s) > -beta
     sufficient     beta >= 0; in particular if the overlaps of each other class with the others but n sum to at most 1:
                    always for K <= 3; and beta > 0 for equal overlaps
     not always     for K = 4 a table of whole numbers in which a token of one class alone loses
@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,8 +38,9 @@ from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.formulas import Formula, Values, left_divided
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, identity, matrix, scalar, vector
-from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
+from ..one_layer.assumptions import FloatArray
 from .exact_layer import DISTINCT, TOKENS, ExactTask, random_task, rational_root
+from .frequency import from_sympy
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -76,7 +77,7 @@ def pulled_logits() -> tuple[sp.Expr, sp.Expr]:
     of_own = (h * R, -h, -h)
     of_other = (-h, h * R, -h)
     error = (1 - own, -other, -(R - 1) * other)
-    return tuple(sp.factor(sum(w * e for w, e in zip(row, error, strict=True))) for row in (of_own, of_other))  # type: ignore[return-value]
+    return tuple(sp.factor(sum(w * e for w, e in zip(row, error, strict=True))) for row in (of_own, of_other))
 
 
 @cache
@@ -119,10 +120,8 @@ def speed_parts() -> dict[str, TracePolynomial]:
     """eta P speed as numerator and denominator."""
     import sympy as sp
 
-    R, E, h, vocabulary = symbols("R E h M")
+    R, vocabulary = symbols("R M")
     top, bottom = sp.fraction(sp.factor(speed().subs(R, vocabulary - 1)))
-    from .frequency import from_sympy
-
     return {"numerator": ETA * SHARE * from_sympy(top), "denominator": from_sympy(sp.expand(bottom))}
 
 
@@ -185,7 +184,9 @@ def forces_at(f: Array, selected: Sequence[int] | None = None) -> Array:
     K, vocabulary = f.shape
     letters = letters_of_columns(f, range(K) if selected is None else selected)
     matrix_A = solved(letters)
-    return np.array([evaluate(force_of_column(), {**letters, "A": matrix_A, "phi": f[:, [k]]}) for k in range(vocabulary)])
+    return np.array(
+        [evaluate(force_of_column(), {**letters, "A": matrix_A, "phi": f[:, [k]]}) for k in range(vocabulary)]
+    )
 
 
 def letters_of_columns(f: Array, selected: Sequence[int]) -> dict[str, Any]:
@@ -343,7 +344,11 @@ def forces_alike(given: Instance) -> tuple[list[Any], list[Any]]:
         values = {"K": K, "k": Fraction(5, 4), "R": f.shape[1] - 1}
         forms = {name: at(form, {key: rational(x) for key, x in values.items()}) for name, form in alike().items()}
         left += [found[K + 1], found[K + 2], found[K + 3]]
-        right += [forms["common"] * Fraction(1, 9), forms["common"] * Fraction(4, 9), forms["distinct"] * Fraction(4, 9)]
+        right += [
+            forms["common"] * Fraction(1, 9),
+            forms["common"] * Fraction(4, 9),
+            forms["distinct"] * Fraction(4, 9),
+        ]
     del given
     return left, right
 
@@ -384,7 +389,8 @@ def literal_at(table: Sequence[Sequence[int]], token: int) -> Fraction:
     powers = [[Fraction(1 + int(n == k)) for k in range(vocabulary)] for n in range(K)]
     decoder = f.T @ exact_inverse(f @ f.T) @ logits
     found = task.slope((0, token), decoder, np.array(powers, dtype=object))
-    return found * K / at(speed(), {"h": rational(1), "E": rational(2), "R": rational(vocabulary - 1)})
+    pace = at(speed(), {"h": rational(1), "E": rational(2), "R": rational(vocabulary - 1)})
+    return Fraction(found * K / pace)
 
 
 # Forms of tables
@@ -399,11 +405,12 @@ def table_form(table: Sequence[Sequence[int]]) -> sp.Expr:
 
 
 WEAK = (
-    "Let G' = I + E, E >= 0 with row sums at most e < 1, x = G'^-1 1, so x = 1 - E x. If m = min x <= 0, then max x <= 1 - "
-    "e m, hence m >= 1 - e max x >= 1 - e + e^2 m, so that m (1 - e^2) >= 1 - e > 0: a contradiction. So x > 0, and x >= 0 "
-    "for e = 1 by continuity where G' is invertible. Then beta = b.x >= 0, and xi > 0 unless b = 0, where nothing moves. "
-    "For K <= 3 the condition is empty: an overlap of two different unit vectors is below 1. Beyond it, M - 1 > -beta/(1 - "
-    "s) does: any table with b not 0 gains in a vocabulary that is large enough (tokens that never occur count)."
+    "Let G' = I + E, E >= 0 with row sums at most e < 1, x = G'^-1 1, so x = 1 - E x. If m = min x <= 0, then max x <= "
+    "1 - e m, hence m >= 1 - e max x >= 1 - e + e^2 m, so that m (1 - e^2) >= 1 - e > 0: a contradiction. So x > 0, "
+    "and x >= 0 for e = 1 by continuity where G' is invertible. Then beta = b.x >= 0, and xi > 0 unless b = 0, where "
+    "nothing moves. For K <= 3 the condition is empty: an overlap of two different unit vectors is below 1. Beyond it, "
+    "M - 1 > -beta/(1 - s) does: any table with b not 0 gains in a vocabulary that is large enough (tokens that never "
+    "occur count)."
 )
 TOGETHER = (
     "The forces of one query sum to 0 over its tokens, |f_n| = 1. So all common tokens together lose what the distinct "
@@ -488,17 +495,17 @@ def derivation() -> Derivation:
             "four classes in proportion to whole numbers, M = 11: the first overlaps with the second, and that one "
             "strongly with two more, so that (M - 1) (1 - s) < -beta",
             lambda given: (literal_at(LOSING_DISTINCT, LOSER), losing_token()),
-            forms={"table": table_form(LOSING_DISTINCT)},
+            forms={"table": table_form(LOSING_DISTINCT), "force": rational(losing_token())},
         ),
         Step(
             "a common token that gains",
             "z'/(eta P speed) of token 4 of both classes",
             str(gaining_token()),
             rf"{sp.latex(rational(gaining_token()))} > 0",
-            "two classes, M = 7: the token is 2/3 of the one class vector and 2/7 of the other, which is nearly distinct "
-            "beside a token that both have in plenty",
+            "two classes, M = 7: the token is 2/3 of the one class vector and 2/7 of the other, which is nearly "
+            "distinct beside a token that both have in plenty",
             lambda given: (literal_at(GAINING_COMMON, GAINER), gaining_token()),
-            forms={"table": table_form(GAINING_COMMON)},
+            forms={"table": table_form(GAINING_COMMON), "force": rational(gaining_token())},
         ),
     )
     results = {"force": force_of_column(), "strength": strongest, **forms}
@@ -512,14 +519,15 @@ STATEMENT = Statement(
     r"\beta = b^\top G'^{-1}\mathbf 1",
     text=(
         "With the decoder in the span of the class vectors, Y = F G^-1 W, the force on every attention logit is a "
-        "quadratic form in the token's column of class vectors. Tokens of class n alone gain if and only if (M - 1) (1 - "
-        "s) > -beta: always for up to three classes, for equal overlaps, where no overlaps of another class sum to more "
-        "than 1, and in a vocabulary that is large enough; not always: a table with four classes has one that loses. A "
-        "single common token loses where the distinct ones gain; one of several common tokens may gain."
+        "quadratic form in the token's column of class vectors. Tokens of class n alone gain if and only if (M - 1) (1 "
+        "- s) > -beta: always for up to three classes, for equal overlaps, where no row of overlaps between the others "
+        "sums to more than 1, and in a vocabulary that is large enough; not always: a table with four classes has one "
+        "that loses. A single common token loses where the distinct ones gain; one of several common tokens may gain."
     ),
     assumptions=(
         "sequences of infinite length; softmax attention without positions, its output normalised to length one",
-        "Y = F G^-1 W with the class vectors of the time in question, G invertible; w_n = h (M e_n - 1), h > 0; P(n) = 1/K",
+        "Y = F G^-1 W with the class vectors of the time in question, G invertible",
+        "w_n = h (M e_n - 1), h > 0; P(n) = 1/K",
     ),
     conventions="P(n) in the velocity: eta_Z of the paper is K times ours; M counts all tokens of the vocabulary",
     sources=(
@@ -577,24 +585,7 @@ def points(name: str) -> list[dict[str, Any]]:
     return found
 
 
-# For a user
-
-
-class Forces(NamedTuple):
-    """Forces on the attention logits.
-
-    queries      the rows: queries in use
-    forces       z_ml' for eta_Z, (Q, M)
-    signs        -1, 0 or 1; 0 where rounding hides it
-    xi           of each class
-    sufficient   of each class: no row of overlaps between the other classes sums to more than 1
-    """
-
-    queries: list[int]
-    forces: list[list[float]]
-    signs: list[list[int]]
-    xi: list[float]
-    sufficient: list[bool]
+# At floats
 
 
 def float_values(contexts: FloatArray, logits: FloatArray, rows: Sequence[int], h: float, eta: float) -> dict[str, Any]:
@@ -606,71 +597,7 @@ def float_values(contexts: FloatArray, logits: FloatArray, rows: Sequence[int], 
     return {**numbers, "eta": eta, "p": 1.0 / K, "f": f, "rows": list(rows)}
 
 
-def for_user(contexts: Any, h: Any, logits: Any = None, queries: Any = None, eta_Z: Any = 1.0) -> Forces:
-    """Forces at P(l|n) (K, M), w_n = h (M e_n - 1) and attention logits (Q, M), P(n) = 1/K. Raises AssumptionError."""
-    table = check_contexts(contexts)
-    own = check_queries(queries, table)
-    used = sorted(set(own))
-    Z = np.zeros((len(used), table.shape[1])) if logits is None else real_array(logits, "logits")
-    if Z.shape != (len(used), table.shape[1]):
-        raise AssumptionError(f"logits needs shape {(len(used), table.shape[1])}, a row for each query, got {Z.shape}")
-    height, rate = positive(h, "h"), positive(eta_Z, "eta_Z")
-    values = float_values(table, Z, [used.index(query) for query in own], height, rate)
-    overlaps = values["f"] @ values["f"].T
-    if np.linalg.cond(overlaps) > 1e12:
-        raise AssumptionError("the class vectors are dependent in double precision; give classes that differ")
-    forces = formula().value(values)
-    allowed = 1e-13 * np.linalg.cond(overlaps) * np.abs(forces).max()
-    signs = np.where(np.abs(forces) <= allowed, 0, np.sign(forces)).astype(int)
-    xi = strengths(values)
-    return Forces(used, forces.tolist(), signs.tolist(), xi.tolist(), [weak(overlaps, n) for n in range(len(table))])
-
-
-def strengths(values: Mapping[str, Any]) -> FloatArray:
-    """xi of every class, (K,)."""
-    f, parts = values["f"], speed_parts()
-    top, bottom = (evaluate(parts[name], dict(values)) for name in ("numerator", "denominator"))
-    pace = top / bottom / (values["eta"] * values["p"])
-    found = []
-    for n in range(len(f)):
-        s, beta = distance_and_sum(f, n)
-        found.append(pace * in_floats(strength(), {"R": values["M"] - 1, "s": s, "beta": beta}))
-    return np.array(found)
-
-
 def weak(overlaps: FloatArray, n: int) -> bool:
     """Whether no row of the overlaps between the classes other than n sums to more than 1, its diagonal left out."""
     others = np.delete(np.delete(overlaps, n, 0), n, 1)
     return bool((others.sum(1) - 1 <= 1).all())
-
-
-def check_contexts(value: Any) -> FloatArray:
-    """P(l|n). Raises AssumptionError."""
-    table = real_array(value, "contexts")
-    if table.ndim != 2 or not 1 < len(table) <= table.shape[1]:
-        raise AssumptionError(
-            f"contexts needs shape (K, M) with 2 <= K <= M: a row P(l|n) for each class over all M tokens, got {table.shape}"
-        )
-    if (table < 0).any() or not np.allclose(table.sum(1), 1, rtol=0, atol=1e-9):
-        raise AssumptionError(
-            f"contexts needs rows of probabilities with sum 1, got sums {table.sum(1).tolist()}; divide each row by its sum"
-        )
-    return table
-
-
-def check_queries(value: Any, table: FloatArray) -> list[int]:
-    """psi(n), all 0 where left out. Raises AssumptionError."""
-    if value is None:
-        return [0] * len(table)
-    found = real_array(value, "queries")
-    if found.shape != (len(table),) or (found != found.astype(int)).any() or found.min() < 0:
-        raise AssumptionError(f"queries needs a token for each of the {len(table)} classes, got {value!r}")
-    return [int(query) for query in found]
-
-
-def positive(value: Any, name: str) -> float:
-    """A number above 0. Raises AssumptionError."""
-    found = real_array(value, name)
-    if found.shape != () or found <= 0:
-        raise AssumptionError(f"{name} needs one number above 0, got {value!r}")
-    return float(found)

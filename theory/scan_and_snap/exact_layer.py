@@ -97,7 +97,8 @@ class ExactTask:
         """
         places = [[(query, token) for token in range(self.weights.shape[1])] for query in sorted(set(self.rows))]
         slopes = [[self.slope(place, decoder, exponentials) for place in row] for row in places]
-        return self.eta * np.array(slopes, dtype=object)
+        found: Array = self.eta * np.array(slopes, dtype=object)
+        return found
 
     def slope(self, place: tuple[int, int], decoder: Array, exponentials: Array) -> Fraction:
         """d/dz of sum_n P(n) log softmax(w_n)_n."""
@@ -133,7 +134,7 @@ def random_task(seed: int | str) -> ExactTask:
 
 
 def on_the_sphere(draw: random.Random, support: Sequence[int]) -> Array:
-    """A unit vector with positive rational entries on a support, (TOKENS,): 2 s/(1 + |s|^2), (1 - |s|^2)/(1 + |s|^2)."""
+    """A unit vector with positive rational entries on a support: 2 s/(1 + |s|^2) and (1 - |s|^2)/(1 + |s|^2)."""
     inner = [Fraction(draw.randint(1, 9), 20) for _ in support[1:]]
     square = sum(s * s for s in inner)
     found = np.array([ZERO] * TOKENS, dtype=object)

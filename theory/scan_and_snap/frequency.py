@@ -34,7 +34,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step, equality
 from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula, SingularSystemError, Values
 from ..algebra.printing import to_latex, to_text
-from ..algebra.trace_polynomials import TracePolynomial, number, scalar, substitute, zero
+from ..algebra.trace_polynomials import TracePolynomial, number, scalar, zero
 from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
 from .attention_force import ETA, SHARE, XI, ForceInstance, force_steps
 from .exact_layer import DISTINCT
