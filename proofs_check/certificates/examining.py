@@ -59,6 +59,7 @@ MODULES = {
     "audit-mn-objective": "mesanet_layer:objective_refutation",
     "scan-frequency": "scan_frequency",
     "scan-discriminative": "scan_discriminative",
+    "scan-joint-flow": "scan_joint_flow",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..scan_and_snap import discriminative, frequency
+    from ..scan_and_snap import discriminative, frequency, joint_flow
     from . import (
         any_start,
         attention_hessian,
@@ -57,7 +57,7 @@ def all_claims() -> dict[str, Claim]:
         compressed_depth,
         probing,
     )
-    scan: tuple[ModuleType, ...] = (frequency, discriminative)
+    scan: tuple[ModuleType, ...] = (frequency, discriminative, joint_flow)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
