@@ -37,7 +37,7 @@ PARAMETERS = (
     Parameter("h", "of the decoder's logits w_n = h (M e_n - 1), above 0; scan-decoder gives it at a time"),
     Parameter("logits", "attention logits, a row for each query in use; left out: 0", False),
     Parameter("queries", "query token of each class; left out: one for all", False),
-    Parameter("eta_Z", "learning rate of the attention logits", False, 1.0),
+    Parameter("attention_rate", "eta_Z", False, 1.0),
 )
 
 

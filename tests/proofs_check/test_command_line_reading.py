@@ -141,7 +141,12 @@ SHAPES |= {
         {"clock": (), "largest_clock": (), "logits": (2,), "gains": (2,), "shares": (2,), "relative_gains": (2, 2)},
     ),
     "scan-discriminative": (
-        {"contexts": [[0.0, 0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.0, 0.6]], "h": 0.2, "queries": [0, 1], "eta_Z": 2.0},
+        {
+            "contexts": [[0.0, 0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.0, 0.6]],
+            "h": 0.2,
+            "queries": [0, 1],
+            "attention_rate": 2.0,
+        },
         {"queries": (2,), "forces": (2, 5), "signs": (2, 5), "xi": (2,), "sufficient": (2,)},
     ),
 }

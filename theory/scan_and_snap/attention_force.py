@@ -42,6 +42,7 @@ from ..algebra.trace_polynomials import (
 )
 from ..algebra.words import Letter
 from ..one_layer.assumptions import FloatArray
+from .early_attention import class_vectors
 from .exact_layer import (
     DISTINCT,
     TOKENS,
@@ -246,8 +247,7 @@ def float_values(
     """Values of the letters at P(l|n) (K, M), Z (Q, M), the classes' rows of Z, P(n), Y (M, M) and eta_Z."""
     classes = []
     for n, row in enumerate(rows):
-        scores = contexts[n] * np.exp(logits[row])
-        vector_n = scores / np.linalg.norm(scores)
+        vector_n = class_vectors(contexts[n], logits[row])
         w = decoder.T @ vector_n
         alpha = np.exp(w - w.max())
         own = np.eye(len(vector_n))[n]

@@ -39,6 +39,7 @@ from ..algebra.formulas import Formula, Values, left_divided
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, identity, matrix, scalar, vector
 from ..one_layer.assumptions import FloatArray
+from .early_attention import class_vectors
 from .exact_layer import DISTINCT, TOKENS, ExactTask, random_task, rational_root
 from .frequency import from_sympy
 
@@ -590,8 +591,7 @@ def points(name: str) -> list[dict[str, Any]]:
 
 def float_values(contexts: FloatArray, logits: FloatArray, rows: Sequence[int], h: float, eta: float) -> dict[str, Any]:
     """Values of the letters at P(l|n) (K, M), Z (Q, M) and the classes' rows of Z."""
-    scores = contexts * np.exp(logits[list(rows)] - logits[list(rows)].max(1, keepdims=True))
-    f = scores / np.linalg.norm(scores, axis=1, keepdims=True)
+    f = class_vectors(contexts, logits[list(rows)])
     K, vocabulary = f.shape
     numbers = {"M": float(vocabulary), "K": float(K), "h": h, "E": float(np.exp(min(vocabulary * h, 700.0)))}
     return {**numbers, "eta": eta, "p": 1.0 / K, "f": f, "rows": list(rows)}

@@ -35,7 +35,7 @@ from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula, SingularSystemError, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar, zero
-from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
+from ..one_layer.assumptions import AssumptionError, FloatArray, check_number, real_array
 from .attention_force import ETA, SHARE, XI, ForceInstance, force_steps
 from .exact_layer import DISTINCT
 
@@ -359,23 +359,15 @@ def at_clock(squares: FloatArray, start: FloatArray, sigma: float, left: FloatAr
 def given_clock(squares: FloatArray, start: FloatArray, clock: Any, token: Any, logit: Any) -> float:
     """sigma as given, or 1/u(0) - 1/u of the token whose logit is given."""
     if clock is not None and token is None and logit is None:
-        return float(number_of(clock, "clock"))
+        return check_number(clock, "clock")
     if clock is None and token is not None and logit is not None:
-        which = number_of(token, "token")
+        which = check_number(token, "token")
         if which != int(which) or not 0 <= which < len(start):
             raise AssumptionError(f"token needs a whole number from 0 to {len(start) - 1}, got {token!r}")
         place = int(which)
-        gain = number_of(logit, "logit") - start[place]
+        gain = check_number(logit, "logit") - start[place]
         return float(-np.expm1(-2 * gain) / squares[place])
     raise AssumptionError("need either clock, or token and logit together; give one of the two")
-
-
-def number_of(value: Any, name: str) -> float:
-    """One finite number."""
-    found = real_array(value, name)
-    if found.shape != ():
-        raise AssumptionError(f"{name} needs one number, got shape {found.shape}")
-    return float(found)
 
 
 def shortened(values: FloatArray) -> str:
