@@ -19,10 +19,15 @@ FORCE_ROUNDINGS = 1000
 
 
 def random_table(name: str, seed: int, classes: int, vocabulary: int, queries: int, common: int) -> dict[str, Any]:
-    """P(l|n) with `common` tokens that each class has with probability 1/2 or so, and the others dealt out, plain."""
+    """P(l|n), plain: the first common token in every class, as nothing moves without overlap, the further ones in some.
+
+    All other tokens are dealt out, each to one class.
+    """
     draw = generator(name, seed)
     weights = np.zeros((classes, vocabulary))
-    weights[:, :common] = draw.uniform(0.1, 1.1, size=(classes, common)) * (draw.uniform(size=(classes, common)) < 0.7)
+    occurs = draw.uniform(size=(classes, common)) < 0.7
+    occurs[:, 0] = True
+    weights[:, :common] = draw.uniform(0.1, 1.1, size=(classes, common)) * occurs
     for token in range(common, vocabulary):
         weights[token % classes, token] = draw.uniform(0.1, 1.1)
     shares = draw.uniform(0.5, 1.5, size=classes)

@@ -1,8 +1,8 @@
 """Forces on attention logits for a user's tables: the formulas of `discriminative` at floats, and what they refuse.
 
 Main statement
-    The sign of a force does not depend on h > 0; rounding hides forces below 1e-13 times the condition number of the
-    overlaps, in units of the largest.
+    The sign of a force does not depend on h > 0. Rounding hides forces below 1e-13 times the condition number of the
+    overlaps, in units of eta_Z P speed |phi|^2, the size of the two terms that it is the difference of.
 """
 
 from __future__ import annotations
@@ -49,19 +49,22 @@ def for_user(contexts: Any, h: Any, logits: Any = None, queries: Any = None, att
     if condition > 1e12:
         raise AssumptionError("the class vectors are dependent in double precision; give classes that differ")
     forces = formula().value(values)
-    hidden = np.abs(forces) <= 1e-13 * condition * np.abs(forces).max()
+    hidden = np.abs(forces) <= 1e-13 * condition * pace(values) * (values["f"] ** 2).sum(0)
     signs = np.where(hidden, 0, np.sign(forces)).astype(int)
     sufficient = [weak(overlaps, n) for n in range(len(table))]
     return Forces(used, forces.tolist(), signs.tolist(), strengths(values).tolist(), sufficient)
 
 
+def pace(values: Mapping[str, Any]) -> float:
+    """eta_Z P speed."""
+    top, bottom = (evaluate(speed_parts()[name], dict(values)) for name in ("numerator", "denominator"))
+    return float(top / bottom)
+
+
 def strengths(values: Mapping[str, Any]) -> FloatArray:
     """xi of every class, (K,)."""
-    f, parts = values["f"], speed_parts()
-    top, bottom = (evaluate(parts[name], dict(values)) for name in ("numerator", "denominator"))
-    pace = top / bottom / (values["eta"] * values["p"])
-    found = []
-    for n in range(len(f)):
-        s, beta = distance_and_sum(f, n)
-        found.append(pace * in_floats(strength(), {"R": values["M"] - 1, "s": s, "beta": beta}))
+    speed, found = pace(values) / (values["eta"] * values["p"]), []
+    for n in range(len(values["f"])):
+        s, beta = distance_and_sum(values["f"], n)
+        found.append(speed * in_floats(strength(), {"R": values["M"] - 1, "s": s, "beta": beta}))
     return np.array(found)
