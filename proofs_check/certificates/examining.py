@@ -60,6 +60,8 @@ MODULES = {
     "scan-decoder": "scan_decoder",
     "scan-equal-overlaps": "scan_equal_overlaps",
     "audit-scan-remark": "scan_equal_overlaps:refutation",
+    "scan-frequency": "scan_frequency",
+    "scan-discriminative": "scan_discriminative",
     "scan-joint-flow": "scan_joint_flow",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""

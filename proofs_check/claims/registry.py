@@ -25,6 +25,7 @@ def all_claims() -> dict[str, Claim]:
         trained_layer,
     )
     from ..scan_and_snap import decoder, equal_overlaps, joint_flow
+    from ..scan_and_snap import discriminative, frequency, joint_flow
     from . import (
         any_start,
         attention_hessian,
@@ -58,6 +59,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
     )
     scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps)
+    scan: tuple[ModuleType, ...] = (frequency, discriminative, joint_flow)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

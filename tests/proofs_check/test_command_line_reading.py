@@ -135,6 +135,21 @@ SHAPES |= {
     "merged-heads-fixed-points": (HEADS, OF_HEADS),
     "audit-zsls-fixed-points": (HEADS, OF_HEADS),
 }
+SHAPES |= {
+    "scan-frequency": (
+        {"probabilities": [0.3, 0.2], "logits": [0.1, 0.0], "token": 1, "logit": 0.2},
+        {"clock": (), "largest_clock": (), "logits": (2,), "gains": (2,), "shares": (2,), "relative_gains": (2, 2)},
+    ),
+    "scan-discriminative": (
+        {
+            "contexts": [[0.0, 0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.0, 0.6]],
+            "h": 0.2,
+            "queries": [0, 1],
+            "attention_rate": 2.0,
+        },
+        {"queries": (2,), "forces": (2, 5), "signs": (2, 5), "xi": (2,), "sufficient": (2,)},
+    ),
+}
 SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
 SHAPES |= {
     "mesa-gradient-step": (

@@ -126,6 +126,8 @@ parameters = {
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
     "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
     "mesa-partial-observation": {"transition": [[1.0]], "observation": [[1.0]], "delays": 1},
+    "scan-frequency": {"probabilities": [0.5, 0.2], "clock": 1.0},
+    "scan-discriminative": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "h": 0.1},
     "audit-mesa-richardson": {"moment": [[1.0]], "regulariser": 2.0, "state": [1.0]},
     **dict.fromkeys(
         ("scan-equal-overlaps", "audit-scan-remark"),
