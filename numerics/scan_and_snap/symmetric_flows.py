@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .flows import Array, joint_flow, reparametrised_flow
-from .layer import attention_weights, class_vectors
+from .flows import Array, Tasks, joint_flow, reparametrised_flow
+from .layer import attention_weights, class_losses, class_vectors, multiplicities
 from .sequence_classes import SequenceClasses, one_common_token
 
+STEP = 2.0**-10  # of the decoder, where slopes are taken to first order in it
 FLOWS: dict[str, Callable[..., dict[str, Any]]] = {"joint": joint_flow, "reparametrised": reparametrised_flow}
 
 
@@ -75,3 +76,28 @@ def decoder_logits(classes: SequenceClasses, found: Mapping[str, Any], attention
         f = class_vectors(torch.tensor(classes.contexts), on_every_class(attention, K)).numpy()
         logits = f @ found["Y"]
     return np.asarray(np.diagonal(logits[..., :K], axis1=-2, axis2=-1) - logits[..., -1])
+
+
+def first_slopes(task: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
+    """-dL/dZ at Z = 0 after the decoder's first step from 0, in both parametrisations; and f^2 of class 0.
+
+    by flow: "common" slope, "distinct" slopes of the tokens of class 0 (D). "squares": f^2 of those tokens, (D,).
+    The step has length 1; to first order the slopes are linear in it.
+    """
+    del device
+    classes = one_common_token(**task)
+    K, D = int(task["classes"]), len(task["profile"])
+    tasks = Tasks.of([classes])
+    start = torch.zeros(1, 1, classes.vocabulary, dtype=torch.float64)
+    counts = multiplicities(K, classes.vocabulary)
+    decoder = torch.zeros(1, classes.vocabulary, len(counts), dtype=torch.float64)
+    steps = {"joint": -tasks.slopes(decoder, start)[0] / counts * STEP}
+    logits = torch.zeros(1, K, len(counts), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad((tasks.probabilities * class_losses(logits, classes.vocabulary)).sum(), logits)
+    steps["reparametrised"] = tasks.decoder_of(-slope / counts * STEP, start)
+    found: dict[str, Any] = {}
+    for name, Y in steps.items():
+        slopes = -tasks.slopes(Y, start)[1][0, 0] / STEP
+        found[name] = {"common": float(slopes[K]), "distinct": slopes[K + 1 : K + 1 + D].tolist()}
+    f = class_vectors(torch.tensor(classes.contexts), torch.zeros_like(torch.tensor(classes.contexts)))
+    return {**found, "squares": (f[0, K + 1 : K + 1 + D] ** 2).tolist()}

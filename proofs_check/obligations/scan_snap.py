@@ -19,7 +19,7 @@ from .small_instances import determinant
 
 DECODER, NORMALISATION, FORCE, CLOCK = "decoder", "normalisation", "force", "clock"
 LAW, OVERLAP, SLOWING, LATE = "law", "small overlap", "slowing", "late times"
-CLASSES = (2, 3, 4)
+CLASSES = (2, 3, 4, 5)
 DEGREE = 200  # factors in a term of the longest identity: K = 4 classes, all fractions multiplied out
 
 
@@ -101,52 +101,51 @@ def normalisation_obligation(forms: Forms) -> Identity:
 # The layer, literally
 
 
-def logits_onto(point: Point) -> tuple[Ratio, Ratio]:
-    """w_j.(e_n - alpha_n) for j = n and j != n, in units of the pull M u/(x + m): w_j = (u/M)(M e_j - 1)."""
-    own, rest = residual(point)
-    m, M = point["m"], point["m"] + 1
-    high, low = Ratio(point["u"] * m, M), -Ratio(point["u"], M)
-    pull = Ratio(M * point["u"], point["x"] + m)
-    same = high * own + low * rest * m
-    other = high * rest + low * own + low * rest * (m - 1)
-    return same / pull, other / pull
+def pull_obligation(forms: Forms) -> Identity:
+    """w_j.(e_n - alpha_n) = c (1 - 1/M) for j = n and -c/M else, w_j = (u/M)(M e_j - 1), c = M u/(x + m)."""
+    del forms
 
-
-def solved(rows: Sequence[Sequence[Any]], right: Sequence[Ratio]) -> list[Ratio]:
-    """The solution of a linear system with polynomial rows, by Cramer's rule."""
-    size = len(rows)
-    whole = determinant(Matrix(tuple(tuple(row) for row in rows)))
-    minors = [
-        [
-            determinant(Matrix(tuple(tuple(v for c, v in enumerate(row) if c != j) for r, row in enumerate(rows) if r != i)))
-            for j in range(size)
+    def at(point: Point) -> list[Any]:
+        own, rest = residual(point)
+        m, M = point["m"], point["m"] + 1
+        high, low = Ratio(point["u"] * m, M), -Ratio(point["u"], M)
+        pull = Ratio(M * point["u"], point["x"] + m)
+        return [
+            difference(high * own + low * rest * m, pull * Ratio(m, M)),
+            difference(high * rest + low * own + low * rest * (m - 1), -pull / M),
         ]
-        for i in range(size)
-    ]
-    found = []
-    for j in range(size):
-        parts = [right[i] * minors[i][j] * (-1) ** (i + j) for i in range(size)]
-        found.append(sum(parts[1:], parts[0]) / whole)
-    return found
+
+    return exact(at, "u", "x", "m")
+
+
+def solved(rows: Sequence[Sequence[Any]], right: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Numerators and the common denominator of the solution of a linear system, by Cramer's rule."""
+    size = len(rows)
+
+    def with_column(j: int) -> Matrix:
+        return Matrix(tuple(tuple(right[i] if c == j else rows[i][c] for c in range(size)) for i in range(size)))
+
+    return [determinant(with_column(j)) for j in range(size)], determinant(Matrix(tuple(map(tuple, rows))))
 
 
 def literal_velocities(point: Point, K: int) -> tuple[Ratio, Ratio]:
-    """Velocities of z_C and z_1 in units of c eta_Z/K: scores a, b_1, b_2 of every class, G = (scores scores^T)/N."""
-    scores = [point["a"], point["b1"], point["b2"]]
-    squares = [s * s for s in scores]
-    N = squares[0] + squares[1] + squares[2]
-    gram = [[N if i == j else squares[0] for j in range(K)] for i in range(K)]
-    same, other = logits_onto(point)
-    common, distinct = over_one(point, 0), over_one(point, 0)
+    """Velocities of z_C and z_1 in units of c eta_Z/K: scores a, b_1, b_2 of every class, G = (scores scores^T)/N.
+
+    g_n = F v with N v = top/(M det), and f_l (g_l - (f.g) f_l) = c_l (N g_l - (c.g) c_l)/N^2 for g in units of scores.
+    """
+    a, b1, b2 = (point[name] for name in ("a", "b1", "b2"))
+    C, S, M, one = a * a, b1 * b1 + b2 * b2, point["m"] + 1, point.one
+    N = C + S
+    gram = [[N if i == j else C for j in range(K)] for i in range(K)]
+    common, distinct = one * 0, one * 0
     for n in range(K):
-        onto = solved(gram, [same if j == n else other for j in range(K)])  # times N: f f^T has 1/N
-        whole = sum(onto[1:], onto[0])
-        g_common, g_first, g_second = whole * scores[0], onto[n] * scores[1], onto[n] * scores[2]
-        along = g_common * scores[0] + g_first * scores[1] + g_second * scores[2]
-        common = common + (g_common - along * Ratio(scores[0], N)) * scores[0]
+        tops, whole = solved(gram, [point["m"] if j == n else -one for j in range(K)])
+        every = sum(tops[1:], tops[0])
+        along = every * C + tops[n] * S
+        common = common + C * (every * N - along)
         if n == 0:
-            distinct = (g_first - along * Ratio(scores[1], N)) * scores[1]
-    return common, distinct
+            distinct = b1 * b1 * (tops[n] * N - along)
+    return Ratio(common, whole * M * N), Ratio(distinct, whole * M * N)
 
 
 def literal_obligation(K: int) -> Callable[[Forms], Identity]:
@@ -158,7 +157,7 @@ def literal_obligation(K: int) -> Callable[[Forms], Identity]:
             literal = literal_velocities(point, K)
             return [difference(x, y) for x, y in zip(literal, derived, strict=True)]
 
-        return exact(at, "a", "b1", "b2", "u", "x", "m")
+        return exact(at, "a", "b1", "b2", "m")
 
     return prepare
 
@@ -404,6 +403,7 @@ def obligations() -> ClaimObligations:
             Obligation(DECODER, "softmax at logits (u/M)(M e_n - 1): e_n - alpha_n = rate (M e_n - 1)", softmax_obligation),
             Obligation(DECODER, "dtime/du M rate = 1, time = 0 at u = 0", time_obligation),
             Obligation(NORMALISATION, "(f_l^2)' = 2 f_l^2 (z_l' - sum f_k^2 z_k'), three tokens", normalisation_obligation),
+            Obligation(FORCE, "w_j.(e_n - alpha_n) = c (delta_jn - 1/M)", pull_obligation),
             *(
                 Obligation(FORCE, f"common and distinct are the literal layer's velocities, K = {K}", literal_obligation(K))
                 for K in CLASSES
