@@ -58,6 +58,9 @@ MODULES = {
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
     "snap": "scan_snap",
+    "audit-snap-bound": "scan_printed_snap:bound_refutation",
+    "audit-snap-common-token": "scan_printed_snap:token_refutation",
+    "scan-learning-rates": "scan_learning_rates",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
