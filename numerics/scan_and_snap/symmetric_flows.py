@@ -28,7 +28,9 @@ def symmetric_paths(runs: Sequence[Mapping[str, Any]], device: str = "cpu") -> d
     return {"runs": [path(**run) for run in runs]}
 
 
-def path(task: Mapping[str, Any], flow: str, rates: Sequence[Sequence[float]], times: Sequence[float]) -> dict[str, Any]:
+def path(
+    task: Mapping[str, Any], flow: str, rates: Sequence[Sequence[float]], times: Sequence[float]
+) -> dict[str, Any]:
     """One flow at several pairs of rates, as lists over (times, pairs).
 
     common (.,.)          logit of the common token
@@ -61,9 +63,7 @@ def on_every_class(attention: Array, K: int) -> torch.Tensor:
 
 def weights_of(classes: SequenceClasses, attention: Array) -> Array:
     """c_n, (..., K, M)."""
-    found: Array = attention_weights(
-        torch.tensor(classes.contexts), on_every_class(attention, classes.classes)
-    ).numpy()
+    found: Array = attention_weights(torch.tensor(classes.contexts), on_every_class(attention, classes.classes)).numpy()
     return found
 
 

@@ -78,8 +78,8 @@ def order_obligation(forms: Forms) -> Identity:
 
 
 IN_WORDS = (
-    "In words: a concave function with value 0 and a positive slope at 0 has at most one positive zero, and e^u makes it "
-    "negative in the end; and that a larger ratio of every larger to every smaller share is majorisation."
+    "In words: a concave function with value 0 and a positive slope at 0 has at most one positive zero, and e^u makes "
+    "it negative in the end; and that a larger ratio of every larger to every smaller share is majorisation."
 )
 
 

@@ -163,7 +163,7 @@ def literal_obligation(K: int) -> Callable[[Forms], Identity]:
 
 
 def every_class_obligation(forms: Forms) -> Identity:
-    """For every K: G v = e_n - 1/M has the entries own = force + 1 - 1/M at n and other elsewhere, other from common."""
+    """For every K: G v = e_n - 1/M has the entries own = force + 1 - 1/M at n, and other, from common, elsewhere."""
 
     def at(point: Point) -> list[Any]:
         K, C, N, m = point["K"], point["C"], point["C"] + point["S"], point["m"]
@@ -346,7 +346,9 @@ def late_relations(forms: Forms, K: int, k: int, p: int, q: int, m: int) -> list
     rate = Ratio(C + S, e * q) / ratio_of(forms.quotient(FORCE, "force"), at, one)
     order, leading = order_of(rate.top), coefficient_of(rate.top) / coefficient_of(rate.bottom)
     numbers = {"K": one * K, "o": one * (K - 1), "k": one * k, "p": one * p, "q": one * q, "m": one * m}
-    power, coefficient, exponent = (number_of(forms, name, numbers, one) for name in ("power", "coefficient", "exponent"))
+    power, coefficient, exponent = (
+        number_of(forms, name, numbers, one) for name in ("power", "coefficient", "exponent")
+    )
     where = f"K = {K}, k = {k}, p = {p}, q = {q}, M = {m + 1}"
     return [
         Relation(f"order in 1/e at {where}", order_of(rate.bottom) - order, "=", power),
@@ -376,10 +378,11 @@ def kinds(**symbols: str) -> dict[str, Rational]:
 
 
 TRUSTED = (
-    "The layer, its loss and the reparametrised decoder as this file states them (proofs_check/obligations/scan_snap.py).",
+    "The layer, its loss and the reparametrised decoder as proofs_check/obligations/scan_snap.py states them.",
     "That symmetric starts stay symmetric, and uniqueness of the flow.",
     f"In words: that signs of slopes give falling functions ({SLOWING!r}), and the asymptotics from leading orders "
-    f"({LATE!r}; u/ln t -> 1). The law for small overlap is an approximation: its exact correction factors are certified.",
+    f"({LATE!r}; u/ln t -> 1). The law for small overlap is an approximation: its exact "
+    "correction factors are certified.",
     "e^u enters as a letter x with x' = x.",
 )
 
@@ -400,12 +403,18 @@ def obligations() -> ClaimObligations:
             LATE: kinds(power="k K", coefficient="o k m p q", exponent="k K"),
         },
         (
-            Obligation(DECODER, "softmax at logits (u/M)(M e_n - 1): e_n - alpha_n = rate (M e_n - 1)", softmax_obligation),
+            Obligation(
+                DECODER, "softmax at logits (u/M)(M e_n - 1): e_n - alpha_n = rate (M e_n - 1)", softmax_obligation
+            ),
             Obligation(DECODER, "dtime/du M rate = 1, time = 0 at u = 0", time_obligation),
-            Obligation(NORMALISATION, "(f_l^2)' = 2 f_l^2 (z_l' - sum f_k^2 z_k'), three tokens", normalisation_obligation),
+            Obligation(
+                NORMALISATION, "(f_l^2)' = 2 f_l^2 (z_l' - sum f_k^2 z_k'), three tokens", normalisation_obligation
+            ),
             Obligation(FORCE, "w_j.(e_n - alpha_n) = c (delta_jn - 1/M)", pull_obligation),
             *(
-                Obligation(FORCE, f"common and distinct are the literal layer's velocities, K = {K}", literal_obligation(K))
+                Obligation(
+                    FORCE, f"common and distinct are the literal layer's velocities, K = {K}", literal_obligation(K)
+                )
                 for K in CLASSES
             ),
             Obligation(FORCE, "force, common and distinct solve G v = e_n - 1/M, every K", every_class_obligation),

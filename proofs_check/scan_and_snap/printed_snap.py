@@ -42,19 +42,20 @@ def compare_bound(found: Values) -> tuple[float, float, float, bool]:
 BOUND = Audit(
     printed=(
         "If z' = -C0^-1 eta_Z gamma e^(4z) for the single common token and xi_n = C0^-1 gamma e^(4z), then B_n(t) = "
-        "(1/4) ln(C0 + 4 eta_Z int_0^t gamma); and chi >= [K^-1 (rho0^4 + 2 eta_Y eta_Z t^2)]^(f^2/2) in the early phase."
+        "(1/4) ln(C0 + 4 eta_Z int_0^t gamma); and chi >= [K^-1 (rho0^4 + 2 eta_Y eta_Z t^2)]^(f^2/2) in the early "
+        "phase."
     ),
     reading=(
-        "Theorem 4, Eq. 14 and Eq. 124, with B_n(t) = eta_Z int_0^t xi_n and chi(t) = e^(2(z(t) - z(0))) as in Theorem 3. "
-        "C0 is taken from the hypothesis at t = 0, gamma/xi_n of the layer; rho0^4 is read as K C0, which makes the bound "
-        f"that of Theorem 3 at the printed B_n. {TEXT} With 1 + 4 eta_Z C0^-1 int gamma in print there would be "
+        "Theorem 4, Eq. 14 and Eq. 124, with B_n(t) = eta_Z int_0^t xi_n and chi(t) = e^(2(z(t) - z(0))) as in Theorem "
+        "3. C0 is taken from the hypothesis at t = 0, gamma/xi_n of the layer; rho0^4 is read as K C0, which makes the "
+        f"bound that of Theorem 3 at the printed B_n. {TEXT} With 1 + 4 eta_Z C0^-1 int gamma in print there would be "
         "nothing to correct here."
     ),
     counterexample=theory.bound_counterexample,
     corrected="snap",
     correction=(
-        "B_n(0) = 0 fixes the constant of integration: under the printed hypotheses e^(4B) = 1 + 4 eta_Z C0^-1 int gamma, "
-        "less than printed by the factor C0 at every t. With the K classes of audit-snap-common-token it is "
+        "B_n(0) = 0 fixes the constant of integration: under the printed hypotheses e^(4B) = 1 + 4 eta_Z C0^-1 int "
+        "gamma, less than printed by the factor C0 at every t. With the K classes of audit-snap-common-token it is "
         "e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma, and without approximation the snap law."
     ),
     survives=(
@@ -78,7 +79,8 @@ def bound_claim() -> Claim:
                 "as chi, beside the printed lower bound",
             ),
         ),
-        "one task with overlap 1/82 and M rho = 12, at an early time; no formula of its own is altered: those of snap are",
+        "one task with overlap 1/82 and M rho = 12, at an early time; no formula of its own is altered: those of snap "
+        "are",
         audit=BOUND,
     )  # fmt: skip
 
@@ -112,8 +114,8 @@ def slopes_in_words(found: Values) -> str:
 
 TOKEN = Audit(
     printed=(
-        "With a single common token z_C' = -C0^-1 eta_Z gamma e^(4 z_C), and xi_n = C0^-1 gamma e^(4 z_C) with the same "
-        "C0: so z_C' = -eta_Z xi_n."
+        "With a single common token z_C' = -C0^-1 eta_Z gamma e^(4 z_C), and xi_n = C0^-1 gamma e^(4 z_C) with the "
+        "same C0: so z_C' = -eta_Z xi_n."
     ),
     reading=(
         "Eq. 13 and the hypotheses of Theorem 4; one token common to all K classes, eta_Z summing over classes without "
@@ -123,8 +125,8 @@ TOKEN = Audit(
     counterexample=theory.token_counterexample,
     corrected="snap",
     correction=(
-        "Every class pulls the common token down: z_C' = -eta_Z sum_n (1 - f_nC^2) xi_n, as the paper's Eq. 100 has it, "
-        "which is -K (1 - rho) eta_Z xi_n for classes alike. So e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma for small "
+        "Every class pulls the common token down: z_C' = -eta_Z sum_n (1 - f_nC^2) xi_n, as the paper's Eq. 100 has "
+        "it, which is -K (1 - rho) eta_Z xi_n for classes alike. So e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma for small "
         "overlap, with rates K times as fast and B_n K times as small in the end."
     ),
     survives="That the common token falls while distinct ones gain, and the form e^(4z) of the law for small overlap.",
@@ -138,11 +140,7 @@ def token_claim() -> Claim:
         theory.token_refutation,
         TASK,
         lambda parameters: theory.printed_token(**parameters),
-        (
-            PrintedNumber(
-                "fall of the common token", slopes_task, compare_token, slopes_in_words, "as z_C'/(eta_Z xi)"
-            ),
-        ),
+        (PrintedNumber("fall of the common token", slopes_task, compare_token, slopes_in_words, "as z_C'/(eta_Z xi)"),),
         "K = 4 classes with overlap 1/82; no formula of its own is altered: those of snap are",
         audit=TOKEN,
     )

@@ -33,10 +33,10 @@ TIME = Parameter("time", "t, at least 0: steps of batch size 1, in expectation")
 
 
 class Pair(NamedTuple):
-    """Learning rates."""
+    """Learning rates eta_Y and eta_Z."""
 
-    eta_Y: float
-    eta_Z: float
+    decoder: float
+    attention: float
 
 
 @dataclass(frozen=True)

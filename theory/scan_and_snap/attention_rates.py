@@ -58,7 +58,7 @@ def elasticity_forms() -> dict[str, sp.Expr]:
     """d ln s by ln eta_Z, by ln eta_Y, and by both together, at a fixed time."""
     import sympy as sp
 
-    u, x, m, eta_Y, eta_Z = letters("u x m eta_Y eta_Z")
+    u, m, eta_Y, eta_Z = letters("u m eta_Y eta_Z")
     decoder, s = decoder_forms(), drive_form()
     speed = (m + 1) * decoder["rate"]  # du/dtau; tau is in proportion to eta_Y
     by_Z = sp.cancel(eta_Z * sp.diff(s, eta_Z) / s)
@@ -86,7 +86,7 @@ def order_forms() -> dict[str, sp.Expr]:
     """Slopes in the clock: of ln u_1/u_2 for two distinct tokens with squares u_1, u_2, and of ln u_C/S."""
     import sympy as sp
 
-    C, S, u1, u2, q = letters("C S u1 u2 Q")  # Q = sum u_l^2
+    S, u1, u2, q = letters("S u1 u2 Q")  # Q = sum u_l^2
     rate, fall = clock_forms()["rate"], clock_forms()["fall"]
     unequal = -rate * u1 - -rate * u2  # d ln u_l = -u_l d(1/u_l)
     return {"unequal": sp.expand(unequal), "overlap": sp.expand(fall - -rate * q / S)}
@@ -145,15 +145,15 @@ def derivation() -> Derivation:
         Step(
             "one crossing", "its sign", f"that of {crossing['sign']}",
             rf"\operatorname{{sign}}\bigl({latex_of(crossing['sign'])}\bigr)",
-            f"it is 0 at u = 0 with slope M, and its second derivative {crossing['bend']} is negative: one positive zero",
+            f"it is 0 at u = 0 with slope M, and its second derivative {crossing['bend']} is negative: one zero",
             crossing_check, forms=dict(crossing),
         ),
         Step(
             "what the drive does", "slopes of ln u_1/u_2 and of ln u_C/S in the clock",
             f"{order['unequal']} and {order['overlap']}",
             rf"\partial_\sigma \ln\tfrac{{u_1}}{{u_2}} = {latex_of(order['unequal'])}",
-            "1/u_l falls at rate 1 for all: the larger of two squares gains on the smaller, so shares grow more unequal "
-            "in the order of majorisation; the common token falls and the distinct ones rise",
+            "1/u_l falls at rate 1 for all: the larger of two squares gains on the smaller, so shares grow more "
+            "unequal in the order of majorisation; the common token falls and the distinct ones rise",
             order_check, forms=dict(order),
         ),
     )  # fmt: skip
@@ -187,7 +187,7 @@ def crossing_logit(vocabulary: int) -> float:
     """The u > 0 with (u - 2) e^u = (M - 1) u - 2. It lies above 2 for M > 2, since the right side is positive there.
 
     >>> round(crossing_logit(60), 6)
-    4.751436
+    4.634957
     """
     from scipy.optimize import brentq
 
@@ -213,7 +213,10 @@ def rates_prediction(
     ('denser', True)
     """
     found = prediction(classes, vocabulary, common_probability, distinct_profile, eta_Y, eta_Z, time)
-    task, rate = symmetric_task(classes, vocabulary, common_probability, distinct_profile), check_positive(eta_Y, "eta_Y")
+    task, rate = (
+        symmetric_task(classes, vocabulary, common_probability, distinct_profile),
+        check_positive(eta_Y, "eta_Y"),
+    )
     value = elasticity(rate * float(time) / task.classes, task.vocabulary)
     return {
         "drive": found["drive"], "elasticity_eta_Y": value, "elasticity_eta_Z": 1.0, "elasticity_both": 1 + value,
@@ -241,11 +244,13 @@ def formula() -> Formula:
 
 
 def pointwise(parts: Mapping[str, TracePolynomial], values: Mapping[str, Any]) -> Array:
-    """Decoder, drive and elasticity at given letters."""
+    """Decoder, drive in units of that at other letters (its scale is no part of the statement), and elasticity."""
     at = {name: evaluate(part, values) for name, part in parts.items()}
-    if at["bottom"] == 0:
-        raise ValueError("need a denominator that does not vanish")
-    return np.array([at["decoder"], at["drive"], at["top"] / at["bottom"] - 1], dtype=object)
+    other = {**values, "u": values["tau"], "eta_Y": values["x"], "eta_Z": values["M"]}
+    unit = evaluate(parts["drive"], {**other, "tau": values["u"]})
+    if at["bottom"] == 0 or unit == 0:
+        raise ValueError("need denominators that do not vanish")
+    return np.array([at["decoder"], at["drive"] / unit, at["top"] / at["bottom"] - 1], dtype=object)
 
 
 LETTERS = ("x", "u", "M", "tau", "eta_Y", "eta_Z")
@@ -278,4 +283,5 @@ def drive_and_elasticity_by(
         return math.inf, math.inf
     there = {**values, "u": u, "x": math.exp(u)}
     top, bottom = (float(evaluate(parts[name], there)) for name in ("top", "bottom"))
-    return float(evaluate(parts["drive"], there)), top / bottom - 1 if bottom else math.inf
+    ratio = top / bottom - 1 if bottom else math.inf
+    return float(evaluate(parts["drive"], there)), ratio if math.isfinite(ratio) else math.inf

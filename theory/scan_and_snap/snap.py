@@ -21,8 +21,8 @@ Assumptions
     One query, T -> infinity, P(n) = 1/K, one common token, distinct tokens alike up to their names, Y = Z = 0 at the
     start; the decoder is reparametrised, Y = F (F^T F)^-1 W^T with each w_n trained on its own cross-entropy.
 References
-    [tian2023scan, Lemma 3, Thm 1, Eq. 13, Thm 4]; exact law, constants and limits are ours. eta_Z of the paper sums over
-    classes without P(n): it is K times less, eta_Z/K in our letters.
+    [tian2023scan, Lemma 3, Thm 1, Eq. 13, Thm 4]; exact law, constants and limits are ours. eta_Z of the paper sums
+    over classes without P(n): it is K times less, eta_Z/K in our letters.
 """
 
 from __future__ import annotations
@@ -278,7 +278,9 @@ def layer_velocities(given: Instance) -> tuple[Fraction, Fraction]:
 
 def force_check(given: Instance) -> tuple[Array, Array]:
     forms, values = force_forms(), given.values()
-    return vector(layer_velocities(given)), vector([exact_value(forms[name], values) for name in ("common", "distinct")])
+    return vector(layer_velocities(given)), vector(
+        [exact_value(forms[name], values) for name in ("common", "distinct")]
+    )
 
 
 def clock_check(given: Instance) -> tuple[Array, Array]:
@@ -333,15 +335,16 @@ def slowing_check(given: Instance) -> tuple[Array, Array]:
 
 
 def late_check(given: Instance) -> tuple[Array, Array]:
-    """The rate of the drive times e^power against its limit: how the difference shrinks from e to e/2 is of order e."""
+    """The rate of the drive times e^power near its limit at a tiny e; and the exponent."""
     forms, k = late_forms(), 1 + given.K % 2
     p, q = given.scores[0], given.scores[1]
     values = {"K": given.K, "o": given.K - 1, "k": k, "m": given.M - 1, "p": p, "q": q}
     power, limit = exact_value(forms["power"], values), exact_value(forms["coefficient"], values)
 
     def rate(e: Fraction) -> Fraction:
-        at = {**values, "C": p * e ** (k * given.K), "S": k * q / e}
-        return (at["C"] + at["S"]) / exact_value(force_forms()["force"], at) / q * e ** int(power)
+        C, S = p * e ** (k * given.K), k * q / e
+        force = exact_value(force_forms()["force"], {**values, "C": C, "S": S})
+        return Fraction((C + S) / force / q * e ** int(power))
 
     tiny = Fraction(1, 10**12)
     near = abs(rate(tiny) / limit - 1) < Fraction(1, 10**6)
@@ -386,8 +389,8 @@ def derivation() -> Derivation:
         Step(
             "small overlap", "e^{-4 z_C} = e^{4 K B}", str(overlap["solution"]),
             rf"e^{{4KB}} = {latex_of(overlap['solution'])},\quad s = \tfrac{{\eta_Z}}{{\eta_Y}} u^2",
-            "phi = (K - 1) rho^2 (1 + (1 - rho)/(M rho))/((1 - rho)(1 + (K - 1) rho)); rho = rho_0 e^{2 z_C} for constant "
-            "N, and z_C = -K B for rho << 1",
+            "phi = (K - 1) rho^2 (1 + (1 - rho)/(M rho))/((1 - rho)(1 + (K - 1) rho)); rho = rho_0 e^{2 z_C} for "
+            "constant N, and z_C = -K B for rho << 1",
             overlap_check, forms=dict(overlap),
         ),
         Step(

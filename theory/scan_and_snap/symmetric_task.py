@@ -60,7 +60,9 @@ def symmetric_task(classes: Any, vocabulary: Any, common_probability: Any, disti
     M = check_whole(vocabulary, "vocabulary", 2, MOST_TOKENS)
     profile = real_array(distinct_profile, "distinct_profile")
     if profile.ndim != 1 or not 1 <= profile.size <= MOST_DISTINCT or not (profile > 0).all():
-        raise AssumptionError(f"distinct_profile needs 1 to {MOST_DISTINCT} positive numbers, got shape {profile.shape}")
+        raise AssumptionError(
+            f"distinct_profile needs 1 to {MOST_DISTINCT} positive numbers, got shape {profile.shape}"
+        )
     common = check_number(common_probability, "common_probability")
     if not 0 < common < 1:
         raise AssumptionError(f"need common_probability between 0 and 1, got {common:g}; without a common token, or "
