@@ -57,6 +57,7 @@ MODULES = {
     "mesanet-layer": "mesanet_layer",
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
+    "scan-joint-flow": "scan_joint_flow",
     "snap": "scan_snap",
     "audit-snap-bound": "scan_printed_snap:bound_refutation",
     "audit-snap-common-token": "scan_printed_snap:token_refutation",

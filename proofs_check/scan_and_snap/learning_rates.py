@@ -239,8 +239,8 @@ def learning_rates_claim(predicted: Predicted = derived) -> Claim:
                 "order of entropies", ordered_task, wrong_signs(predicted), signs_in_words, "as signs that differ"
             ),
         ),
-        "the reparametrised flow at tasks with K = 2 and 3, M = 12 and 20; eta_Z/eta_Y from 0.005 to 2, and where drives "
-        "are equal, times from 0.1 to 12 K ln M; no training by samples",
+        "the reparametrised flow at tasks with K = 2 and 3, M = 12 and 20; eta_Z/eta_Y from 0.005 to 2, and where "
+        "drives are equal, times from 0.1 to 12 K ln M; no training by samples",
         (
             Alterable(
                 theory.formula, theory.points, letters_of_cases,

@@ -126,8 +126,8 @@ TOKEN = Audit(
     corrected="snap",
     correction=(
         "Every class pulls the common token down: z_C' = -eta_Z sum_n (1 - f_nC^2) xi_n, as the paper's Eq. 100 has "
-        "it, which is -K (1 - rho) eta_Z xi_n for classes alike. So e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma for small "
-        "overlap, with rates K times as fast and B_n K times as small in the end."
+        "it, which is -K (1 - rho) eta_Z xi_n for classes alike. So e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma for "
+        "small overlap, with rates K times as fast and B_n K times as small in the end."
     ),
     survives="That the common token falls while distinct ones gain, and the form e^(4z) of the law for small overlap.",
 )

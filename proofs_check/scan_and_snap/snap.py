@@ -97,8 +97,8 @@ def snap_claim(path: Path = derived_path) -> Claim:
             ),
         ),
         "four tasks (K = 2 .. 4 classes, M = 12 .. 30 tokens, 2 or 3 distinct tokens a class), eta_Z/eta_Y from 0.05 "
-        "to 10, times from 0.3 to 6 K ln M/eta_Y; flows, no training by samples. Late times and the small-overlap law are "
-        "derived and certified, not measured",
+        "to 10, times from 0.3 to 6 K ln M/eta_Y; flows, no training by samples. Late times and the small-overlap law "
+        "are derived and certified, not measured",
         (
             Alterable(
                 snap.formula, snap.points, letters_of_cases, lambda formula: snap_claim(path_by(formula)), most=36
