@@ -209,8 +209,8 @@ def rates_prediction(
     """How attention at a time answers to the rates. Raises AssumptionError.
 
     >>> found = rates_prediction(4, 60, 0.35, [1, 2, 3], 1.0, 1.0, 100.0)
-    >>> found["larger_eta_Y"], found["elasticity_eta_Y"] < 0
-    ('denser', True)
+    >>> found["crossing_time"] < 100, round(found["elasticity_eta_Y"], 3)
+    (True, -0.626)
     """
     found = prediction(classes, vocabulary, common_probability, distinct_profile, eta_Y, eta_Z, time)
     task, rate = (
@@ -220,7 +220,6 @@ def rates_prediction(
     value = elasticity(rate * float(time) / task.classes, task.vocabulary)
     return {
         "drive": found["drive"], "elasticity_eta_Y": value, "elasticity_eta_Z": 1.0, "elasticity_both": 1 + value,
-        "larger_eta_Y": "denser" if value < 0 else "sparser",
         "crossing_time": time_of_logit(crossing_logit(task.vocabulary), task, rate),
         "slowing_time": found["slowing_time"],
         "entropy": found["entropy"], "entropy_of_distinct": found["entropy_of_distinct"],
