@@ -106,6 +106,24 @@ def rows(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
+def rate_rows() -> list[dict[str, Any]]:
+    """Entropy of attention on distinct tokens minus that at the base rates, in both flows: K = 3, M = 20."""
+    task = {"classes": 3, "vocabulary": 20, "common": COMMON, "profile": list(PROFILE)}
+    unit, scaled = 3 * math.log(20), (0.1, 0.3, 1.0, 3.0, 12.0, 100.0)
+    names = ("eta_Y doubled", "both doubled", "eta_Z doubled")
+    result = []
+    for eta_Z in (0.01, 0.1, 0.5):
+        pairs = [[1.0, eta_Z], [2.0, eta_Z], [2.0, 2 * eta_Z], [1.0, 2 * eta_Z]]
+        for flow in ("reparametrised", "joint"):
+            run = {"task": task, "flow": flow, "rates": pairs, "times": [unit * c for c in scaled]}
+            (found,) = symmetric_paths([run])["runs"]
+            for c, row in zip(scaled, found["weights"], strict=True):
+                base, *others = (entropy(np.array(w[1:]) / sum(w[1:])) for w in row)
+                changes = {name: one - base for name, one in zip(names, others, strict=True)}
+                result.append({"eta_Z/eta_Y": eta_Z, "flow": flow, "t/(K ln M)": c, "entropy": base, **changes})
+    return result
+
+
 def mark_times(axis: Any) -> None:
     slowing = snap.time_of_logit(snap.slowing_logit(M), TASK, 1.0)
     for at, label, style in (
@@ -165,7 +183,7 @@ def main() -> None:
             "crossing": snap.time_of_logit(crossing_logit(M), TASK, 1.0),
             "K ln M": UNIT, "2 K ln M": 2 * UNIT,
         },
-        "rows": rows(found),
+        "rows": rows(found), "learning rates": rate_rows(),
         "when the most probable token has a share": {
             str(eta_Z): [logarithm_of_time(share, eta_Z) for share in SHARES] for eta_Z in (1.0, 0.01)
         },
