@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..scan_and_snap import joint_flow, printed_snap, snap
+    from ..scan_and_snap import decoder, equal_overlaps, joint_flow, printed_snap, snap
     from ..scan_and_snap import learning_rates as attention_rates
     from . import (
         any_start,
@@ -58,7 +58,7 @@ def all_claims() -> dict[str, Claim]:
         compressed_depth,
         probing,
     )
-    scan: tuple[ModuleType, ...] = (joint_flow, snap, printed_snap, attention_rates)
+    scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps, snap, printed_snap, attention_rates)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
