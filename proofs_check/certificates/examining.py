@@ -63,6 +63,10 @@ MODULES = {
     "scan-frequency": "scan_frequency",
     "scan-discriminative": "scan_discriminative",
     "scan-joint-flow": "scan_joint_flow",
+    "snap": "scan_snap",
+    "audit-snap-bound": "scan_printed_snap:bound_refutation",
+    "audit-snap-common-token": "scan_printed_snap:token_refutation",
+    "scan-learning-rates": "scan_learning_rates",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

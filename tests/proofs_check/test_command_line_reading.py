@@ -191,6 +191,33 @@ SHAPES |= {
     "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
     "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
 }
+SCAN: dict[str, Any] = {
+    "classes": 4, "vocabulary": 60, "common_probability": 0.35, "distinct_profile": [1.0, 2.0, 3.0],
+}  # fmt: skip
+SCAN_AT = {**SCAN, "eta_Y": 1.0, "eta_Z": 0.5, "time": 20.0}
+SHAPES |= {
+    "snap": (
+        SCAN_AT,
+        {
+            **dict.fromkeys(("common_attention", "common_logit", "decoder_logit", "drive", "strength"), ()),
+            **dict.fromkeys(("strength_at_small_overlap", "gain", "overlap", "entropy", "entropy_of_distinct"), ()),
+            **dict.fromkeys(("slowing_time", "late_exponent"), ()),
+            **dict.fromkeys(("distinct_attention", "distinct_logits"), (3,)),
+        },
+    ),
+    "audit-snap-bound": (
+        SCAN_AT,
+        dict.fromkeys(("printed_strength", "strength", "printed_bound_on_gain", "gain", "C0"), ()),
+    ),
+    "audit-snap-common-token": (SCAN, {"printed": (), "ratio": ()}),
+    "scan-learning-rates": (
+        SCAN_AT,
+        {
+            **dict.fromkeys(("drive", "elasticity_eta_Y", "elasticity_eta_Z", "elasticity_both"), ()),
+            **dict.fromkeys(("crossing_time", "slowing_time", "entropy", "entropy_of_distinct"), ()),
+        },
+    ),
+}
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {
     "scan-decoder": (

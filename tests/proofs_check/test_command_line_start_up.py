@@ -122,6 +122,16 @@ parameters = {
     ),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
     **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
+    **dict.fromkeys(
+        ("snap", "audit-snap-bound", "scan-learning-rates"),
+        {
+            "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2], "eta_Y": 1.0,
+            "eta_Z": 1.0, "time": 2.0,
+        },
+    ),
+    "audit-snap-common-token": {
+        "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
+    },
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
     "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
