@@ -1,7 +1,7 @@
 r"""The layer's first velocities at Y = Z = 0 on sequences of finite length, averaged over all counts there are.
 
-For S keys a class with A tokens in use has C(S + A - 1, A - 1) tables of counts; each is put through the real layer
-(`sampled_training.sequence_losses`), weighted with its multinomial probability: nothing is sampled. With L the mean loss
+For S keys a class with A tokens in use has C(S + A - 1, A - 1) tables of counts. Each is put through the real layer
+(`sampled_training.sequence_losses`) and weighted with its probability: nothing is sampled. With L the mean loss
     velocity      -dL/dY, (M, K + 1), the first velocity of the decoder at rate 1, a kept column as one token's
     force         grad_Z of 1/2 |dL/dY|^2 over all M columns of Y, (Q, M): Y = -t dL/dY to first order, and so
                   Z'' = -d/dt dL/dZ is this gradient, both rates 1
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ def compositions(total: int, parts: int) -> Iterator[list[int]]:
     """All counts of `parts` tokens that add up to `total`."""
     for bars in combinations(range(total + parts - 1), parts - 1):
         edges = (-1, *bars, total + parts - 1)
-        yield [after - before - 1 for before, after in zip(edges[:-1], edges[1:], strict=True)]
+        yield [after - before - 1 for before, after in pairwise(edges)]
 
 
 def enumerated_counts(law: Tensor, keys: int) -> tuple[Tensor, Tensor]:
@@ -64,8 +64,12 @@ def first_velocities(task: SequenceClasses, keys: int) -> tuple[Tensor, Tensor]:
 
 
 @one_thread()
-def enumerated_starts(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Velocities and forces of cases {"classes": .., "keys": [..]}, as lists, one for each number of keys."""
+def enumerated_starts(cases: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
+    """Velocities and forces of cases {"classes": .., "keys": [..]}, as lists, one for each number of keys.
+
+    Always on the CPU, whatever the device.
+    """
+    del device
     found: dict[str, Any] = {"velocity": [], "force": []}
     for case in cases:
         task = SequenceClasses.from_plain(case["classes"])

@@ -58,6 +58,7 @@ MODULES = {
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
     "scan-joint-flow": "scan_joint_flow",
+    "scan-trained": "scan_trained",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -16,8 +16,8 @@ number of tokens in use, for the limit T = infinity to describe training.
 Proof of the first two
     Delta method: f has degree 0 in N, so that the part -p p^T/S of the covariance of N/S drops out by Euler's identity
     and c_l = 1/2 sum_i p_i d^2 f_l/dp_i^2; f is smooth away from N = 0, whose probability is 0. At small t,
-    Y = eta_Y t sum_j P(j) E f_j (e_j - 1/M)^T + O(t^2) is independent of the next batch, and the gradient by z is linear
-    in Y: averaged, it is that of Phi_S.
+    Y = eta_Y t sum_j P(j) E f_j (e_j - 1/M)^T + O(t^2) is independent of the next batch, and the gradient by z is
+    linear in Y: averaged, it is that of Phi_S.
 References
     [tian2023scan, Lemma 2 and 18]: the limit T -> infinity, without the term in 1/T.
 """
@@ -38,16 +38,21 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar
+from ..one_layer.assumptions import AssumptionError, check_positive
 from ..one_layer.fixed_point import latex_of
+from ..orthogonal_dynamics.learning_rate import check_whole
+from .early_attention import checked_tables
+from .means_over_counts import means_of_classes
 
 if TYPE_CHECKING:
     import sympy as sp
 
+LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200  # of `predict`: some seconds
 PARTS = ("velocity", "overlap", "through")
 
 
 def letters() -> dict[str, sp.Symbol]:
-    """q = w p of a token, its w, o of another class, and sums over tokens: s2, s3 of q, u of q w, v of q^3 w, x1, x2."""
+    """q = w p of a token, its w, o of another class, and sums over tokens: s2 of q^2, u of q w, v of q^3 w, x1, x2."""
     import sympy as sp
 
     return {name: sp.Symbol(name, positive=True) for name in ("q", "w", "o", "s2", "u", "v", "x1", "x2")}
@@ -177,7 +182,9 @@ def moved_by_momentum() -> tuple[sp.Expr, sp.Expr]:
 
     def solved(rest: Callable[[sp.Expr], sp.Expr], starts: Sequence[tuple[int, int]]) -> sp.Expr:
         unknown = sp.symbols("c0:6")
-        ansatz = sum(c * k**i * x**j for c, (i, j) in zip(unknown, ((i, j) for i in range(3) for j in (0, 1)), strict=True))
+        ansatz = sum(
+            c * k**i * x**j for c, (i, j) in zip(unknown, ((i, j) for i in range(3) for j in (0, 1)), strict=True)
+        )
         equations = sp.Poly(sp.expand(sp.together(rest(ansatz)).as_numer_denom()[0]), k, x).coeffs()
         equations += [ansatz.subs({k: at, x: mu**at}) - value for at, value in starts]
         (solution,) = sp.solve(equations, unknown, dict=True)
@@ -186,9 +193,7 @@ def moved_by_momentum() -> tuple[sp.Expr, sp.Expr]:
         return sp.factor(found)
 
     decoder = solved(lambda d: shifted(d, 1) - d - (1 - x * mu) / h, ((0, 0),))
-    attention = solved(
-        lambda a: shifted(a, 1) - (1 + mu) * a + mu * shifted(a, -1) - decoder, ((0, 0), (1, 0))
-    )
+    attention = solved(lambda a: shifted(a, 1) - (1 + mu) * a + mu * shifted(a, -1) - decoder, ((0, 0), (1, 0)))
     return decoder, attention
 
 
@@ -225,9 +230,7 @@ def coefficients(
     return velocity, force
 
 
-def force_of_means(
-    means: Array, slopes: Array, rows: Sequence[int], probabilities: Array
-) -> Array:
+def force_of_means(means: Array, slopes: Array, rows: Sequence[int], probabilities: Array) -> Array:
     """grad Phi, (Q, M), from E f_n (K, M) and E d f_nk/dz_l (K, M, M)."""
     K, M = means.shape
     weights = np.outer(probabilities, probabilities) * (np.eye(K) - 1 / M)
@@ -296,7 +299,8 @@ def second_order(q: Array, y: Array) -> Array:
     """r times the part of degree 2 in y of (q + y)/|q + y|, by the binomial series of 1/sqrt."""
     s2 = (q**2).sum()
     first, second = 2 * (q * y).sum() / s2, (y**2).sum() / s2
-    return (q * (3 * first**2 / 8 - second / 2) - y * first / 2) / 1
+    found: Array = q * (3 * first**2 / 8 - second / 2) - y * first / 2
+    return found
 
 
 def mean_second_order(p: Array, w: Array) -> Array:
@@ -328,7 +332,9 @@ def both_of_through(given: Instance) -> tuple[Any, Any]:
     import sympy as sp
 
     e = sp.Symbol("e")
-    p, o = (np.array([sp.Rational(x.numerator, x.denominator) for x in one], dtype=object) for one in (given.p, given.o))
+    p, o = (
+        np.array([sp.Rational(x.numerator, x.denominator) for x in one], dtype=object) for one in (given.p, given.o)
+    )
     w = np.array([1 + e if i == given.token else sp.Integer(1) for i in range(len(p))], dtype=object)
     value = (o * mean_second_order(p, w)).sum()
     square = ((w * p) ** 2).sum()
@@ -386,12 +392,16 @@ def both_of_momentum(given: Instance) -> tuple[Any, Any]:
 
 
 def exactly_moved(k: int, mu: Fraction) -> tuple[Fraction, Fraction]:
+    """The forms at whole k and a rational momentum."""
     import sympy as sp
 
-    h, rational = 1 - mu, lambda x: sp.Rational(x.numerator, x.denominator)
-    values = {"k": k, "x": rational(mu**k), "h": rational(h)}
-    exact = [expression.subs(values) for expression in moved_by_momentum()]
-    return tuple(Fraction(int(x.p), int(x.q)) for x in exact)  # type: ignore[return-value]
+    power, h = mu**k, 1 - mu
+    letters_of_run = {
+        "x": sp.Rational(power.numerator, power.denominator),
+        "h": sp.Rational(h.numerator, h.denominator),
+    }
+    decoder, attention = (expression.subs({"k": k, **letters_of_run}) for expression in moved_by_momentum())
+    return Fraction(int(decoder.p), int(decoder.q)), Fraction(int(attention.p), int(attention.q))
 
 
 @cache
@@ -432,8 +442,8 @@ def derivation() -> Derivation:
             "r_n r_j d/dz_l (c_n . f_j), f_j kept",
             str(forms["through"]),
             rf"r_n r_j\,\partial_{{z_l}} c_n \cdot f_j = {latex_of(forms['through'])}",
-            "the same with weights w = e^z beside the counts, differentiated at z = 0; through f_j, with c_n kept, it is "
-            "r_n c_nl o_l - o_l^2 (overlap)/|o|^2",
+            "the same with weights w = e^z beside the counts, differentiated at z = 0; through f_j, with c_n kept, it "
+            "is r_n c_nl o_l - o_l^2 (overlap)/|o|^2",
             both_of_through,
             forms={"through": forms["through"]},
         ),
@@ -459,6 +469,62 @@ def derivation() -> Derivation:
     return Derivation(STATEMENT, steps, {**forms, "decoder": decoder, "attention": attention}, instance)
 
 
+# For a user
+
+
+def for_user(
+    contexts: Any,
+    length: Any,
+    queries: Any = None,
+    probabilities: Any = None,
+    decoder_rate: Any = 1.0,
+    attention_rate: Any = 1.0,
+    momentum: Any = 0.0,
+    steps: Any = 1,
+) -> dict[str, Any]:
+    """The mean class vectors and the force on attention at the start, at length T, at T = infinity, and the 1/(T - 1).
+
+    early_attention: the mean of z, one row for each query in use, after the steps, to first order in the pull. Raises
+    AssumptionError.
+    """  # fmt: skip
+    plain = checked_tables(contexts, queries, probabilities)
+    P, chances = np.array(plain["contexts"]), np.array(plain["probabilities"])
+    if max((law > 0).sum() for law in P) > MOST_TOKENS:
+        raise AssumptionError(f"contexts needs at most {MOST_TOKENS} tokens of positive probability in a class")
+    keys, count = check_whole(length, "length", 2, LONGEST) - 1, check_whole(steps, "steps", 1, MOST_STEPS)
+    rates = check_positive(decoder_rate, "decoder_rate") * check_positive(attention_rate, "attention_rate")
+    mu = check_momentum(momentum)
+    rows = np.unique(np.array(plain["queries"]), return_inverse=True)[1].tolist()
+    of_class, of_force = coefficients(formula().parts, P, rows, chances)
+    means, slopes = means_of_classes(P, keys)
+    force = force_of_means(means, slopes, rows, chances)
+    return {
+        "class_vectors": means.tolist(),
+        "class_vector_coefficients": of_class.tolist(),
+        "force": force.tolist(),
+        "limit_force": force_of_means(*limit_of_means(P), rows, chances).tolist(),
+        "force_coefficients": of_force.tolist(),
+        "queries": sorted(set(plain["queries"])),
+        "time": count / (1 - mu),
+        "early_attention": (rates * moved(count, mu)[1] * force).tolist(),
+    }
+
+
+def check_momentum(value: Any) -> float:
+    """A number in [0, 1). Raises AssumptionError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise AssumptionError(f"need momentum as a number in [0, 1), got {value!r}")
+    return float(value)
+
+
+def moved(steps: int, momentum: float) -> tuple[float, float]:
+    """The moves of Y and z after some steps, at rates 1."""
+    h = 1 - momentum
+    values = {"k": steps, "x": momentum**steps, "h": h}
+    decoder, attention = (float(expression.subs(values)) for expression in moved_by_momentum())
+    return decoder, attention
+
+
 STATEMENT = Statement(
     identifier="scan-trained",
     title="Training on finite sequences: the joint flow, and a force on attention of order 1/T",
@@ -479,4 +545,5 @@ STATEMENT = Statement(
         Source("tian2023scan", "Lemma 2, Lemma 18 (the limit T -> infinity)"),
         Source("ours", "the term in 1/T"),
     ),
+    uses=("scan-joint-flow",),
 )

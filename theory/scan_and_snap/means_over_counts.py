@@ -4,9 +4,9 @@ With counts N multinomial(S, p) and f = N/|N| at attention logits 0:
     E f_l                = int s^(-1/2) E[N_l e^(-s |N|^2)] ds/Gamma(1/2)
     E f_k f_l^2          = int s^(1/2) E[N_k N_l^2 e^(-s |N|^2)] ds/Gamma(3/2)
 and with N Poisson(S p), given that their sum is S, the mean under the integral is a product over tokens, of which the
-coefficient of x^S is read off at roots of unity. So E f, and E df_k/dz_l = E (f_k 1(k = l) - f_k f_l^2), to the accuracy
-of three cuts, together below 1e-10 of entries of size one:
-    s = e^y by the trapezoidal rule, whose error falls exponentially with the number of nodes for this analytic integrand
+coefficient of x^S is read off at roots of unity. So E f, and E df_k/dz_l = E (f_k 1(k = l) - f_k f_l^2), to the
+accuracy of three cuts, together below 1e-10 of entries of size one:
+    s = e^y by the trapezoidal rule, whose error falls exponentially with the number of nodes: the integrand is analytic
     a token's count up to 9 standard deviations and 25 above its mean
     as many roots of unity as keep the sum S apart from S +- L, L beyond 12 standard deviations and 40
 The tests enumerate all counts beside it.
@@ -45,31 +45,40 @@ def means_of_active(p: tuple[float, ...], keys: int) -> tuple[Array, Array]:
     largest = min(keys, math.ceil(float((mu + 9 * np.sqrt(mu)).max()) + 25))
     k = np.arange(largest + 1)
     poisson = np.exp(k * np.log(mu)[:, None] - factorials(largest + 1) - mu[:, None])  # (tokens, counts)
-    roots = np.exp(2j * np.pi * np.arange(size := math.ceil(12 * math.sqrt(keys)) + 40) / size)
-    powers = roots[None, :] ** k[:, None]
+    size = math.ceil(12 * math.sqrt(keys)) + 40
     sum_is_keys = math.exp(keys * math.log(keys) - math.lgamma(keys + 1) - keys)
-    reading = roots ** (-keys) / (size * sum_is_keys)
+    reading = np.exp(-2j * np.pi * (keys * np.arange(size) % size) / size) / (size * sum_is_keys)
     mean, cubes = np.zeros(len(p)), np.zeros((len(p), len(p)))
     smallest, square = max(keys**2 / len(p), 1.0), float(keys) ** 2
     for y in np.arange(LOWEST - math.log(square), HIGHEST - math.log(smallest), STEP):
-        first, third = terms_at(math.exp(y), poisson, k, powers, reading)
+        first, third = terms_at(math.exp(y), poisson, k, reading)
         mean += STEP * math.exp(y / 2) / math.gamma(0.5) * first
         cubes += STEP * math.exp(1.5 * y) / math.gamma(1.5) * third
     return mean, np.diag(mean) - cubes
 
 
-def terms_at(s: float, poisson: Array, k: Array, powers: Array, reading: Array) -> tuple[Array, Array]:
+def at_roots(coefficients: Array, size: int) -> Array:
+    """sum_k a_k x^k at the roots of unity of that order, (tokens, size)."""
+    tokens, count = coefficients.shape
+    padded = np.zeros((tokens, -(-count // size) * size))
+    padded[:, :count] = coefficients
+    found: Array = np.fft.ifft(padded.reshape(tokens, -1, size).sum(1), axis=1) * size
+    return found
+
+
+def terms_at(s: float, poisson: Array, k: Array, reading: Array) -> tuple[Array, Array]:
     """E N_l e^(-s |N|^2) and E N_k N_l^2 e^(-s |N|^2)."""
     damped = poisson * np.exp(-s * k**2)
     scale = damped.sum(1)  # taken out of the product, which would underflow
     damped = damped / scale[:, None]
-    none, one, two, three = ((damped * k**j) @ powers for j in range(4))
+    none, one, two, three = (at_roots(damped * k**j, len(reading)) for j in range(4))
     # leaving one or two tokens out by division: none has no zeros where the other factors matter
     whole = np.prod(none, axis=0) * reading * np.prod(scale)
     ones, twos, threes = (moment / none for moment in (one, two, three))
-    third: Array = np.einsum("w,kw,lw->kl", whole, ones, twos, optimize=True).real
-    np.fill_diagonal(third, (threes @ whole).real)
-    first: Array = (ones @ whole).real
+    # einsum instead of @: no threads of a linear algebra library for matrices of this size
+    third: Array = np.einsum("kw,lw->kl", ones * whole, twos).real
+    np.fill_diagonal(third, (threes * whole).sum(1).real)
+    first: Array = (ones * whole).sum(1).real
     return first, third
 
 
