@@ -1,12 +1,13 @@
 r"""The claim scan-trained: descent on sequences of finite length beside the flow in the limit of long ones.
 
-Four checks
+Six checks
     FiniteStart     the real layer's first velocities averaged over all counts: at each length, without sampling
     the term in 1/T from the same, extrapolated
     LongSequences   replicas at T = infinity, batches and momentum: attention beside the joint flow at the time
                     steps x rate/(1 - momentum)
     FiniteGaps      replicas at T = 32, 128 and 512, each beside one at T = infinity with the same batches of classes:
                     the gap beside the predicted one
+    two more        order, signs and freezing (`trained_phases`)
 The error budget apart: LongSequences has the errors of step size, momentum and batches alone, FiniteGaps that of T.
 """
 
@@ -29,6 +30,8 @@ from ..claims.settings import FloatArray
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .joint_flow import Table, random_table
+from .trained_phases import CHECKS as PHASES
+from .trained_phases import tables_of
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -75,12 +78,6 @@ def starts_task(budget: Budget) -> Task:
     return Task(STARTS, {"cases": cases}, budget.device, cost=2.0)
 
 
-def plain(one: Table) -> tuple[FloatArray, list[int], FloatArray]:
-    """P(l | n), the rows of the queries, and P_n."""
-    rows = np.unique(np.array(one["queries"]), return_inverse=True)[1]
-    return np.array(one["contexts"]), rows.tolist(), np.array(one["probabilities"])
-
-
 def velocity_of(class_vectors: FloatArray, chances: FloatArray) -> FloatArray:
     """sum_n P_n f_n (e_n - 1/M)^T, (M, K), the columns of the next tokens."""
     K, M = class_vectors.shape
@@ -96,7 +93,7 @@ def start_rows(budget: Budget, found: Values) -> list[Row]:
     """Velocity and force at every length against the means over counts, in units of the largest."""
     made = []
     for one, velocities, forces in zip(small_tables(budget.seed), found["velocity"], found["force"], strict=True):
-        contexts, rows, chances = plain(one)
+        contexts, rows, chances = tables_of(one)
         for keys, velocity, force in zip(KEYS, velocities, forces, strict=True):
             means, slopes = means_of_classes(contexts, keys)
             expected = theory.force_of_means(means, slopes, rows, chances)
@@ -129,7 +126,7 @@ def term_rows(formula: Made) -> Callable[[Budget, Values], list[Row]]:
     def rows(budget: Budget, found: Values) -> list[Row]:
         made = []
         for one, velocities, forces in zip(small_tables(budget.seed), found["velocity"], found["force"], strict=True):
-            contexts, of_query, chances = plain(one)
+            contexts, of_query, chances = tables_of(one)
             of_class, of_force = theory.coefficients(formula().parts, contexts, of_query, chances)
             means, slopes = theory.limit_of_means(contexts)
             limits = (velocity_of(means, chances), theory.force_of_means(means, slopes, of_query, chances))
@@ -277,7 +274,7 @@ class FiniteGaps:
 
     def predicted(self, replica: int, length: int, budget: Budget) -> FloatArray:
         """eta_Y eta_Z a_k times what T adds to the force."""
-        contexts, rows, chances = plain(self.table_of(replica, budget))
+        contexts, rows, chances = tables_of(self.table_of(replica, budget))
         finite = theory.force_of_means(*means_of_classes(contexts, length - 1), rows, chances)
         limit = theory.force_of_means(*theory.limit_of_means(contexts), rows, chances)
         steps = min(self.steps, budget.training_steps + 1)
@@ -318,10 +315,13 @@ def trained_claim(formula: Made = theory.formula) -> Claim:
             ),
             LongSequences(),
             FiniteGaps(),
+            *PHASES,
         ),
-        "the start without sampling: K <= 3, M <= 40, two or three tokens a class; trained: momentum 0.9, batches of "
-        "128, Y = Z = 0; at T = infinity K = 3, M = 30, to three times K ln M/eta_Y; the gap of T = 32, 128 and 512 "
-        "early, K = 2, M = 30. Larger steps, and what T does later: docs/scan_training.md",
+        "the start without sampling: K <= 3, M <= 40, two or three tokens a class; trained with momentum 0.9 and batches "
+        "of 128 from Y = Z = 0: at T = infinity K = 3, M = 30, to three times K ln M/eta_Y; the gap of T = 32, 128 and "
+        "512 early, K = 2, M = 30; order, signs and freezing at T = 128, K = 2, M = 30, common tokens alike, 120 steps "
+        "at eta_Y = eta_Z = 0.3 and 1; the full profile adds K = 20, M = 1000, eta_Y = 0.5 .. 5 (some minutes on a CPU; "
+        "--device cuda trains there). What larger steps do: docs/scan_training.md",
         (
             Alterable(
                 theory.formula,
