@@ -35,6 +35,7 @@ RATES = (0.3, 1.0)
 TABLES = 12  # different ones, each for several replicas: the predicted force takes the longest
 MEDIUM_RATES, SEEDS = (0.5, 1.0, 2.0, 5.0), 10
 RECORDED = (0, 5, 10, 15, 20, 30, 40, 60, 80, 100, 120)
+MEDIUM_RECORDED = (0, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 500, 600)
 LENGTH, BATCH, MOMENTUM = 128, 128, 0.9
 APART, FELT = 1.5, 0.2  # frequencies of a pair, and shares of the largest force, from which on a token counts
 
@@ -52,8 +53,10 @@ def half_common(name: str, seed: int, queries: int, common: int, distinct: int, 
     return {"contexts": rows, "queries": [n // 2 for n in range(K)], "probabilities": [1 / K] * K}
 
 
-def run_of(table: Table, eta_Y: float, eta_Z: float, replica: int, budget: Budget) -> dict[str, Any]:
-    recorded = [step for step in RECORDED if step <= max(10, budget.training_steps)]
+def run_of(
+    table: Table, eta_Y: float, eta_Z: float, replica: int, budget: Budget, steps: tuple[int, ...] = RECORDED
+) -> dict[str, Any]:
+    recorded = [step for step in steps if step <= max(10, budget.training_steps)]
     return {
         "classes": table, "decoder_rate": eta_Y, "attention_rate": eta_Z, "recorded": recorded,
         "momentum": MOMENTUM, "batch_size": BATCH, "length": LENGTH, "replica": 1_000_000 * budget.seed + replica,
@@ -96,7 +99,7 @@ class CountedRuns:
         if budget.profile != "full":
             return []
         return [
-            run_of(half_common(f"medium {k}", budget.seed, 10, 20, 20, 1000), eta_Y, 0.5, k, budget)
+            run_of(half_common(f"medium {k}", budget.seed, 10, 20, 20, 1000), eta_Y, 0.5, k, budget, MEDIUM_RECORDED)
             for eta_Y in MEDIUM_RATES
             for k in range(SEEDS)
         ]
@@ -123,7 +126,7 @@ class CountedRuns:
             errors += [self.error(one, Z[:, k], entropy[:, k]) for k, one in enumerate(part)]
         return replica_verdict(
             self.name, np.array(errors), self.margin, self.required, self.false_alarm, self.unit,
-            f"T = {LENGTH}, {RECORDED[-1]} steps of {BATCH} sequences",
+            f"T = {LENGTH}, {self.runs(budget)[0]['recorded'][-1]} steps of {BATCH} sequences",
         )  # fmt: skip
 
 

@@ -506,7 +506,7 @@ def for_user(
         "force_coefficients": of_force.tolist(),
         "queries": sorted(set(plain["queries"])),
         "time": count / (1 - mu),
-        "early_attention": (rates * moved(count, mu)[1] * force).tolist(),
+        "early_attention": (rates * moved(count, mu)[1] * force + 0.0).tolist(),
     }
 
 
