@@ -67,6 +67,7 @@ MODULES = {
     "audit-snap-bound": "scan_printed_snap:bound_refutation",
     "audit-snap-common-token": "scan_printed_snap:token_refutation",
     "scan-learning-rates": "scan_learning_rates",
+    "scan-trained": "scan_trained",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -46,6 +46,19 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"contexts": [[0.5, 0.5, 0.0, 0.0], [0.5, 0.0, 0.3, 0.2]]},
         {"acceleration": (1, 4), "queries": (1,), "overlaps": (2, 2), "pull": (2,), "reparametrised_pull": (2,)},
     ),
+    "scan-trained": (
+        {"contexts": [[0.5, 0.5, 0.0, 0.0], [0.5, 0.0, 0.3, 0.2]], "length": 9, "momentum": 0.5, "steps": 4},
+        {
+            "class_vectors": (2, 4),
+            "class_vector_coefficients": (2, 4),
+            "force": (1, 4),
+            "limit_force": (1, 4),
+            "force_coefficients": (1, 4),
+            "queries": (1,),
+            "time": (),
+            "early_attention": (1, 4),
+        },
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},

@@ -133,6 +133,7 @@ parameters = {
         "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
     },
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
+    "scan-trained": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "length": 5},
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
     "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
     "mesa-partial-observation": {"transition": [[1.0]], "observation": [[1.0]], "delays": 1},
