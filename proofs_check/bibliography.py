@@ -14,6 +14,7 @@ from .appendix.latex import escape
 
 VENUE_FIELD = {"article": "journal", "inproceedings": "booktitle", "book": "publisher"}
 ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
+LETTERS = {"\u00f8": r"{\o}", "\u00d8": r"{\O}", "\u0142": r"{\l}", "\u00df": r"{\ss}"}  # these do not decompose
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def latex_character(character: str) -> str:
     decomposed = unicodedata.normalize("NFD", character)
     if len(decomposed) == 2 and decomposed[1] in ACCENTS:
         return rf"{{\{ACCENTS[decomposed[1]]}{{{decomposed[0]}}}}}"
-    return escape(character)
+    return LETTERS.get(character) or escape(character)
 
 
 def toolkit_bibtex(version: str, commit: str | None) -> str:
@@ -382,6 +383,15 @@ WORKS = (
         "Journal of Computational and Applied Mathematics",
         1980,
         {"volume": "6", "number": "1", "pages": "19-26"},
+    ),
+    Work(
+        "hairer1993solving",
+        "book",
+        ("Ernst Hairer", "Syvert P. Nørsett", "Gerhard Wanner"),
+        "Solving ordinary differential equations I: Nonstiff problems",
+        "Springer",
+        1993,
+        {"edition": "2nd"},
     ),
     Work(
         "vyas2024soap",
