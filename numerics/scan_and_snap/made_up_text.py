@@ -16,9 +16,12 @@ Main statements
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
+from itertools import accumulate
 
 DETERMINERS = ("the", "a", "this")
 PREPOSITIONS = ("of", "in", "with", "near", "from")
@@ -73,7 +76,7 @@ CHANCES = {"A": Fraction(1, 3), "and": Fraction(1, 4), "P": Fraction(1, 2)}
 OF_TOPIC = {"N": Fraction(4, 5), "V": Fraction(3, 5), "A": Fraction(3, 5)}
 ARTICLES, PARAGRAPHS, SENTENCES = 112, 4, 8
 KEY = "made-up text"
-SHA256 = "to be computed"
+SHA256 = "ca342c8c0c54146d0c371810461fcd216884a17a585cd1642ae35685fc48a5e7"
 
 
 def made_up_text(key: str = KEY, articles: int = ARTICLES) -> str:
@@ -103,36 +106,44 @@ def article(draw: random.Random, topic: str) -> str:
 def sentence(draw: random.Random, topic: str) -> list[str]:
     """The words of one sentence."""
     words = [*noun_phrase(draw, topic), content_word(draw, topic, "V"), *noun_phrase(draw, topic)]
-    if draw.random() < CHANCES["and"]:
+    if happens(draw, CHANCES["and"]):
         words += ["and", content_word(draw, topic, "V"), *noun_phrase(draw, topic)]
-    if draw.random() < CHANCES["P"]:
+    if happens(draw, CHANCES["P"]):
         words += [chosen(draw, PREPOSITIONS), *noun_phrase(draw, topic)]
     return [*words, "."]
 
 
 def noun_phrase(draw: random.Random, topic: str) -> list[str]:
     words = [chosen(draw, DETERMINERS)]
-    if draw.random() < CHANCES["A"]:
+    if happens(draw, CHANCES["A"]):
         words.append(content_word(draw, topic, "A"))
     return [*words, content_word(draw, topic, "N")]
 
 
 def content_word(draw: random.Random, topic: str, kind: str) -> str:
-    return chosen(draw, TOPICS[topic][kind] if draw.random() < OF_TOPIC[kind] else GENERAL[kind])
+    return chosen(draw, TOPICS[topic][kind] if happens(draw, OF_TOPIC[kind]) else GENERAL[kind])
+
+
+def happens(draw: random.Random, chance: Fraction) -> bool:
+    return draw.random() < float(chance)
 
 
 def chosen(draw: random.Random, words: Sequence[str]) -> str:
     """One of a list, the k-th with a probability that is proportional to 1/k."""
-    at = draw.random() * float(sum(weights(words)))
-    for word, weight in zip(words, weights(words), strict=True):
-        at -= float(weight)
-        if at < 0:
-            return word
-    return words[-1]
+    bounds = shares_up_to(len(words))
+    return words[min(bisect_right(bounds, draw.random()), len(words) - 1)]  # the last bound may be rounded below 1
 
 
-def weights(words: Sequence[str]) -> list[Fraction]:
-    return [Fraction(1, k) for k in range(1, len(words) + 1)]
+@cache
+def shares_up_to(count: int) -> list[float]:
+    """The probability of the first k words of a list, k = 1 .. count."""
+    whole = sum(weights(count))
+    return [float(part / whole) for part in accumulate(weights(count))]
+
+
+def weights(count: int) -> list[Fraction]:
+    """1, 1/2, 1/3, .."""
+    return [Fraction(1, k) for k in range(1, count + 1)]
 
 
 # The true statistics
@@ -156,8 +167,8 @@ def word_shares(topic: str) -> dict[str, Fraction]:
     for kind, share in OF_TOPIC.items():
         lists += [(slots[kind] * share, TOPICS[topic][kind]), (slots[kind] * (1 - share), GENERAL[kind])]
     for expected, words in lists:
-        whole = sum(weights(words))
-        for word, weight in zip(words, weights(words), strict=True):
+        whole = sum(weights(len(words)))
+        for word, weight in zip(words, weights(len(words)), strict=True):
             counts[word] += expected * weight / whole  # type: ignore[assignment]
     length = sum(slots.values())
     return {word: Fraction(count) / length for word, count in counts.items()}

@@ -111,7 +111,7 @@ def flow(windows: Tensor, size: int, rates: Sequence[float], time: float, steps:
 
 
 def corpus(text: str, size: int, articles: int | None = None) -> Corpus:
-    """"made-up" or "made-up/KEY" for the made-up text of a key; else a file's path, or "datasets"."""
+    """ "made-up" or "made-up/KEY" for the made-up text of a key; else a file's path, or "datasets"."""
     if text == "made-up" or text.startswith("made-up/"):
         given = {} if articles is None else {"articles": articles}
         key = {} if text == "made-up" else {"key": text}
@@ -178,7 +178,13 @@ def mass_on_kinds(Z: Tensor, windows: Tensor, kinds: Tensor) -> Tensor:
 
 
 def sgd_path(
-    texts: Sequence[Tensor], size: int, rates: Tensor, steps: int, batch: int, key: str, see: Callable[[int, Tensor], None]
+    texts: Sequence[Tensor],
+    size: int,
+    rates: Tensor,
+    steps: int,
+    batch: int,
+    key: str,
+    see: Callable[[int, Tensor], None],
 ) -> tuple[Tensor, Tensor]:
     """(Y, Z), (R, M, M), after plain SGD: texts (windows, T + 1) of each replica, rates (R, 2).
 
@@ -212,7 +218,9 @@ def trained_attention(
     size = max(len(one.vocabulary) for one in read)
     whole = [one.windows(length) for one in read for _ in rates]
     seen = torch.stack([spread_windows(one, length, 256)[:200] for one in read for _ in rates])
-    kinds = torch.stack([kinds_of_words((*one.vocabulary, *["<unk>"] * (size - len(one.vocabulary)))) for one in read for _ in rates])
+    kinds = torch.stack(
+        [kinds_of_words((*one.vocabulary, *["<unk>"] * (size - len(one.vocabulary)))) for one in read for _ in rates]
+    )
     every = max(1, steps // records)
     entropy: list[Tensor] = []
     mass: list[Tensor] = []

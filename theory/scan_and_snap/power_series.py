@@ -37,7 +37,9 @@ class Series:
     def inverse(self) -> Series:
         """1/s for c_0 not 0."""
         first = 1 / self.coefficients[0]
-        return solved(self, lambda s, E, k: -first * sum((s[j] * E[k - j] for j in range(1, k + 1)), Fraction(0)), first)
+        return solved(
+            self, lambda s, E, k: -first * sum((s[j] * E[k - j] for j in range(1, k + 1)), Fraction(0)), first
+        )
 
     def inverse_root(self, at_zero: Fraction) -> Series:
         """s^(-1/2) for c_0 = 1/at_zero^2, by s E' = -s' E/2."""

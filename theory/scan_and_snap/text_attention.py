@@ -22,6 +22,7 @@ Those are the paper's observations, and only measured here.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,8 +38,15 @@ from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula
 from ..algebra.trace_polynomials import TracePolynomial, matrix, number, scalar, vector
 from ..algebra.words import Letter
+from ..one_layer.assumptions import (
+    AssumptionError,
+    check_context_length,
+    check_non_negative,
+    check_positive,
+    real_array,
+)
 from .power_series import Series, constant, total
-from .text_windows import Windows, counted_windows
+from .text_windows import Windows, counted_windows, windows_of
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -538,3 +546,52 @@ STATEMENT = Statement(
 def points(name: str) -> list[dict[str, Any]]:
     """Rational windows."""
     return [{"windows": rational_windows(f"{name}/{k}", 6)} for k in range(3)]
+
+
+# For a user
+
+MOST_WORDS, MOST_WINDOWS = 200, 10_000
+
+
+def checked_windows(windows: Any, vocabulary: int) -> list[list[int]]:
+    """Rows of T + 1 words each, T >= 3, words 0 .. M - 1. Raises AssumptionError."""
+    table = real_array(windows, "windows")
+    if table.ndim != 2 or table.shape[1] < 4 or not 0 < len(table) <= MOST_WINDOWS:
+        raise AssumptionError(
+            f"windows needs 1 to {MOST_WINDOWS} rows of T + 1 words each with T >= 3, got shape {table.shape}; "
+            "write [[0, 1, 0, 2]] for keys 0, 1, query 0 and next word 2"
+        )
+    if (table != np.floor(table)).any() or (table < 0).any() or (table >= vocabulary).any():
+        raise AssumptionError(f"windows needs words as whole numbers from 0 to {vocabulary - 1}; number the vocabulary")
+    return [[int(word) for word in row] for row in table]
+
+
+def for_user(
+    windows: Any, vocabulary_size: Any, time: Any, decoder_rate: Any = 1.0, attention_rate: Any = 1.0
+) -> dict[str, Any]:
+    """Leading logits (M, M), their bound, and entropies (nats) at a time. Raises AssumptionError.
+
+    attention_logits     t^2 eta_Y eta_Z kappa; logits_within (M,): |z_m(t) - attention_logits[m]| in length
+    start_entropy        ln(T - 1); entropy_drop: mean half variance of attention_logits over the keys
+
+    >>> found = for_user([[0, 1, 0, 2, 1], [0, 1, 1, 2, 0], [0, 2, 2, 2, 0]], 3, 0.1)
+    >>> [round(1e4 * z, 3) for z in found["attention_logits"][2]], round(found["start_entropy"], 4)
+    ([0.444, -0.444, 0.0], 1.0986)
+    """
+    M = check_context_length(vocabulary_size, "vocabulary_size")
+    if not 2 <= M <= MOST_WORDS:
+        raise AssumptionError(
+            f"vocabulary_size needs a whole number from 2 to {MOST_WORDS}, got {M}; keep the frequent words"
+        )
+    found = windows_of(checked_windows(windows, M), M)
+    rates = check_positive(decoder_rate, "decoder_rate"), check_positive(attention_rate, "attention_rate")
+    t = check_non_negative(time, "time")
+    parts, chances = formula().parts, found.query_chances()
+    logits = t**2 * rates[0] * rates[1] * logits_of(parts, found)
+    p = float(chances.max())
+    within = sum(float(c) * rates[0] ** i * rates[1] ** j * p**k * t**m for (i, j, k, m), c in remainder().items())
+    return {
+        "attention_logits": (logits + 0.0).tolist(), "logits_within": (within * chances).tolist(),
+        "start_entropy": math.log(float(found.keys[0])),
+        "entropy_drop": float(mean_drop(parts["entropy drop"], found, logits)),
+    }  # fmt: skip

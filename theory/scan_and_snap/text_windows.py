@@ -93,7 +93,9 @@ def counted_windows(
         words[row, : len(one)], counts[row, : len(one)] = list(one), list(one.values())
     squares = (counts**2).sum(1)
     if exact:
-        shares = np.array([[Fraction(int(c), root(int(n))) for c in row] for row, n in zip(counts, squares, strict=True)])
+        shares = np.array(
+            [[Fraction(int(c), root(int(n))) for c in row] for row, n in zip(counts, squares, strict=True)]
+        )
     else:
         shares = counts / np.sqrt(squares)[:, None]
     queries, following = (np.array(column, dtype=np.int64) for column in zip(*ends, strict=True))
