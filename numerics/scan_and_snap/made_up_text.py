@@ -3,9 +3,9 @@ r"""A made-up corpus of plain text in WikiText's layout, whose true statistics a
 The text consists of articles, each on one topic: a line " = Topic = " and paragraphs, one a line, of sentences
     S = NP V NP [and V NP] [P NP] .        NP = D [A] N
 in which a bracket comes with the probability in `CHANCES`. D, P and "and" are function words, the same in all topics.
-N, V and A are drawn from the words of the topic, or with the rest of the probability from general ones; the k-th word of
-a list has a weight of 1/k. So function words are common tokens, words of a topic are distinct to it, and general words
-are in between.
+N, V and A are drawn from the words of the topic, or with the rest of the probability from general ones; the k-th word
+of a list has a weight of 1/k. So function words are common tokens, words of a topic are distinct to it, and general
+words are in between.
 
 Main statements
     made_up_text       the text of a key: the same bytes everywhere

@@ -1,4 +1,4 @@
-r"""One layer of softmax attention with a decoder on windows of a text: its loss, its flow, and its training by plain SGD.
+r"""One layer of softmax attention with a decoder on windows of a text: its loss, its flow, and plain SGD.
 
 The layer of [tian2023scan, section 3] on finite windows: keys x_1 .. x_(T-1), the query x_T (its own place is masked),
 no positional encoding, attention softmax_t z[x_T, x_t], output of unit length, logits Y^T f, cross-entropy of x_(T+1).
@@ -44,7 +44,8 @@ def outputs(Z: Tensor, windows: Tensor) -> Tensor:
     weights = attention(Z, windows)
     nought = torch.zeros(*windows.shape[:-1], Z.shape[-1], dtype=Z.dtype, device=Z.device)
     on_words = nought.scatter_add(-1, windows[..., :-2], weights)
-    return on_words / torch.linalg.vector_norm(on_words, dim=-1, keepdim=True)
+    found: Tensor = on_words / torch.linalg.vector_norm(on_words, dim=-1, keepdim=True)
+    return found
 
 
 def mean_loss(Y: Tensor, Z: Tensor, windows: Tensor) -> Tensor:

@@ -29,10 +29,10 @@ SHARES, FORCE, SCORE, LOGITS = "shares", "force", "score", "attention logits"
 REMAINDER, ENTROPY, SIGN, PRESENCE = "remainder", "entropy", "gain and loss", "presence"
 
 
-def diagonal(column: Matrix) -> Matrix:
+def diagonal(entries: Matrix) -> Matrix:
     """diag of a column."""
-    size = column.shape[0]
-    return Matrix.build(size, size, lambda i, j: column[i, 0] if i == j else column[i, 0] * 0)
+    size = entries.shape[0]
+    return Matrix.build(size, size, lambda i, j: entries[i, 0] if i == j else entries[i, 0] * 0)
 
 
 def at(form: Expression, point: Point, values: Mapping[str, Any]) -> Matrix:
@@ -49,7 +49,7 @@ def identity(difference: Any, letters: dict[str, Kind], *forms: Expression, furt
 
 
 def shares_obligation(forms: Forms) -> Identity:
-    """d(lambda v) along dv = v o zeta, where lambda = 1/|v| has d lambda = -lambda^3 v.dv, is the form at f = lambda v."""
+    """d(lambda v) along dv = v o zeta, with d lambda = -lambda^3 v.dv from lambda = 1/|v|, is the form."""
     form = forms.expression(SHARES, "right")
 
     def difference(point: Point) -> Any:
@@ -110,14 +110,18 @@ def score_at(form: Expression, windows: Sequence[Window], following: int) -> lis
         "I": unit(M), "P": one * len(these) / len(windows), "M": one * M, "1/M": one / M,
         "b": mean_shares(these), "e": mean_shares(windows),
     }  # fmt: skip
-    column: Matrix = evaluate(form, values, one)
-    return list(column.entries())
+    found: Matrix = evaluate(form, values, one)
+    return list(found.entries())
 
 
 def mean_shares(windows: Sequence[Window]) -> Matrix:
     return Matrix.build(
         len(windows[0].counts), 1, lambda i, _: sum((w.shares()[i] for w in windows), flint.fmpq(0)) / len(windows)
     )
+
+
+def column(entries: Sequence[Any]) -> Matrix:
+    return Matrix.build(len(entries), 1, lambda i, _: entries[i])
 
 
 def unit(size: int) -> Matrix:
@@ -227,8 +231,7 @@ def logits_obligation(forms: Forms) -> Relations:
         windows, eta_Y, eta_Z = random_windows(f"flow/{name}", 5, M), flint.fmpq(3, 2), flint.fmpq(5, 7)
         predicted = [[flint.fmpq(0)] * M for _ in range(M)]
         for window in windows:
-            f = Matrix.build(M, 1, lambda i, _, window=window: window.shares()[i])  # type: ignore[misc]
-            a = Matrix.build(M, 1, lambda i, _, s=score_at(score, windows, window.following): s[i])  # type: ignore[misc]
+            f, a = column(window.shares()), column(score_at(score, windows, window.following))
             pushed = evaluate(part, {"I": unit(M), "F": diagonal(f), "f": f, "a": a}, flint.fmpq(1))
             row = predicted[window.query]
             predicted[window.query] = [x + y / len(windows) for x, y in zip(row, pushed.entries(), strict=True)]
@@ -376,15 +379,15 @@ TRUSTED = (
 
 def obligations() -> ClaimObligations:
     """The eight steps."""
-    column = Polynomial("d", "1", frozenset({"F", "f", "a"}), {})
+    window = Polynomial("d", "1", frozenset({"F", "f", "a"}), {})
     return ClaimObligations(
         "scan-text",
         ("one softmax layer with a decoder on finitely many windows; gradient flow of the cross-entropy from zero",),
         {
             SHARES: {"right": Polynomial("d", "1", frozenset({"F", "f", "zeta"}), {})},
-            FORCE: {"right": column},
+            FORCE: {"right": window},
             SCORE: {"right": Polynomial("d", "1", frozenset({"b", "e"}), {"P": (1,), "M": (-1,)})},
-            LOGITS: {"right": column},
+            LOGITS: {"right": window},
             REMAINDER: {"bound": Rational(frozenset({"Y", "Z", "p", "t"}))},
             ENTROPY: {"right": Polynomial("1", "1", frozenset(), {"m1": (1, 2), "m2": (1,)})},
             SIGN: {"force": Rational(frozenset({"f", "a", "s"})), "loss": Rational(frozenset({"f", "b", "s"}))},
@@ -394,7 +397,7 @@ def obligations() -> ClaimObligations:
             Obligation(SHARES, "the derivative of v/|v| along dv = v o zeta = right", shares_obligation),
             Obligation(FORCE, "a . df = zeta . right for every zeta", force_obligation),
             Obligation(SCORE, "mean of (e_n - 1/M).(e_n' - 1/M) f' = right", score_obligation),
-            Obligation(LOGITS, "z of the flow from the loss is t^2 eta_Y eta_Z times the mean of right", logits_obligation),
+            Obligation(LOGITS, "z of the flow from the loss = t^2 eta_Y eta_Z times means of right", logits_obligation),
             Obligation(REMAINDER, "bound = the chain of bounds, integrated", remainder_obligation),
             Obligation(ENTROPY, "the eps^2 of ln(T - 1) - H at logits eps z = right", entropy_obligation),
             Obligation(SIGN, "components of the force, loss = -force at a = -b, and their sum", sign_obligation),

@@ -6,8 +6,8 @@ Two checks of what is derived, without sampling
 Three checks of what the paper observes, by counting trainings; these have no prediction but the direction
     entropy falls; most of the fall comes in the first half of training; a larger learning rate ends lower
 Domain of the counts. Each replica is a text of its own from the grammar of `made_up_text`, another key each, and trains
-by plain SGD from zero at both learning rates of RATES on the same batches, eta_Y = eta_Z. So replicas are independent, and
-the shares of hits have binomial bounds (`verdicts.replicas`) at FALSE_ALARM each, whatever the law of trained weights.
+by plain SGD from zero at both learning rates of RATES on the same batches, eta_Y = eta_Z. So replicas are independent,
+and the shares of hits have binomial bounds (`verdicts.replicas`) at FALSE_ALARM each, whatever the law of trained weights.
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 
 MEASURED = "iclcheck.numerics.scan_and_snap.text_attention"
 EPS = float(np.finfo(np.float64).eps)
-TEXT = {"text": "made-up", "vocabulary": 64, "length": 16, "count": 250}
+TEXT_WORDS, TEXT_LENGTH, TEXT_WINDOWS = 64, 16, 250
+TEXT = {"text": "made-up", "vocabulary": TEXT_WORDS, "length": TEXT_LENGTH, "count": TEXT_WINDOWS}
+SHORT_WORDS, SHORT_RATES, SHORT_TIME = 40, (1.0, 1e4), 1e-5
 SHORT = {
-    "text": "made-up", "vocabulary": 40, "length": 8, "count": 250, "rates": [1.0, 1e4], "time": 1e-5, "steps": 8,
+    "text": "made-up", "vocabulary": SHORT_WORDS, "length": 8, "count": 250, "rates": list(SHORT_RATES),
+    "time": SHORT_TIME, "steps": 8,
 }  # fmt: skip
 REQUIRED, FALSE_ALARM = 0.5, 1e-4
 RATES = [[2.0, 2.0], [16.0, 16.0]]
@@ -82,17 +85,15 @@ def flow_rows(formula: Formula, values: Values) -> list[Row]:
     sqrt(2 (ln(T - 1) - H)) is a deviation of logits up to R^2/6 in units of itself for logits that spread by R, as
     |d Var/d eps| <= R Var; and the deviations of two sets of logits differ by at most their largest difference.
     """
-    M = SHORT["vocabulary"]
-    assert isinstance(M, int)
-    windows = windows_of(values["windows"], M)
-    (eta_Y, eta_Z), t = SHORT["rates"], SHORT["time"]  # type: ignore[misc]
-    scale = float(t) ** 2 * eta_Y * eta_Z  # type: ignore[arg-type]
+    windows = windows_of(values["windows"], SHORT_WORDS)
+    (eta_Y, eta_Z), t = SHORT_RATES, SHORT_TIME
+    scale = t**2 * eta_Y * eta_Z
     table, drop = predicted(formula, windows)
     Z, chances = np.array(values["Z"]), windows.query_chances().astype(float)
     size = float(np.linalg.norm(Z))
-    bound = remainder_at(eta_Y, eta_Z, float(chances.max()), float(t))  # type: ignore[arg-type]
+    bound = remainder_at(eta_Y, eta_Z, float(chances.max()), t)
     # halving the steps of the integrator changes its error by a factor of about 16; rounding as in `early_rows`
-    integrated = values["halved"] + 4 * (len(windows) + M + 200) * EPS * scale
+    integrated = values["halved"] + 4 * (len(windows) + SHORT_WORDS + 200) * EPS * scale
     measured = math.sqrt(2 * values["lost_entropy"])
     keys, spread = float(windows.keys[0]), float(values["spread"])
     # a mean of logits whose mean is 0 has a rounding error of keys * eps * spread
@@ -130,7 +131,7 @@ def flow_check(formula: Formula) -> ExactCheck:
         "flow for a short time, within its remainder",
         lambda budget: Task(f"{MEASURED}:early_flow", SHORT, budget.device, cost=0.6),
         lambda budget, values: flow_rows(formula, values),
-        lambda values: f"{len(values['windows'])} windows, T = 8, 40 words, eta_Y t = {SHORT['time']}",
+        lambda values: f"{len(values['windows'])} windows, T = 8, 40 words, eta_Y t = {SHORT_TIME}",
         "in units of all logits and of the root of the drop of entropy",
         resolution=0.02,
     )
@@ -192,7 +193,8 @@ class CountedTexts:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         entropies = [np.array(text) for values in run(self.tasks(budget)) for text in values["entropy"]]
         errors = np.array([self.error(one) if np.isfinite(one).all() else UNDEFINED for one in entropies])
-        ran = f"texts of their own, {sizes_of(budget).training['steps']} steps at rates {RATES[0][0]:g} and {RATES[1][0]:g}"
+        steps = sizes_of(budget).training["steps"]
+        ran = f"texts of their own, {steps} steps at rates {RATES[0][0]:g} and {RATES[1][0]:g}"
         verdict = replica_verdict(self.name, errors, self.margin, REQUIRED, FALSE_ALARM, self.unit, ran, signed=True)
         for place, name in enumerate(("smaller", "larger")):
             verdict.details[f"last entropy, {name} rate"] = float(np.median([one[place, -1] for one in entropies]))
@@ -233,8 +235,8 @@ def windows_of_check() -> Windows:
     # The verbs that only derive and predict never load numerics.
     from ...numerics.scan_and_snap.text_attention import corpus, spread_windows
 
-    found = corpus(str(TEXT["text"]), int(TEXT["vocabulary"]))
-    rows = spread_windows(found, int(TEXT["length"]), int(TEXT["count"])).tolist()
+    found = corpus("made-up", TEXT_WORDS)
+    rows = spread_windows(found, TEXT_LENGTH, TEXT_WINDOWS).tolist()
     return windows_of(rows, len(found.vocabulary))
 
 
