@@ -57,6 +57,7 @@ MODULES = {
     "mesanet-layer": "mesanet_layer",
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
+    "scan-joint-flow": "scan_joint_flow",
     "scan-text": "scan_text",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""

@@ -7,7 +7,8 @@ Three checks of what the paper observes, by counting trainings; these have no pr
     entropy falls; most of the fall comes in the first half of training; a larger learning rate ends lower
 Domain of the counts. Each replica is a text of its own from the grammar of `made_up_text`, another key each, and trains
 by plain SGD from zero at both learning rates of RATES on the same batches, eta_Y = eta_Z. So replicas are independent,
-and the shares of hits have binomial bounds (`verdicts.replicas`) at FALSE_ALARM each, whatever the law of trained weights.
+and the shares of hits have binomial bounds (`verdicts.replicas`) at FALSE_ALARM each, whatever the law of trained
+weights.
 """
 
 from __future__ import annotations

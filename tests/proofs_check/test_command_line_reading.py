@@ -42,6 +42,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"dimension": 3, "length": 6},
         {"first_block": (), "second_block": (), "loss": (), "gradient_step_loss": (), "optimum_loss": ()},
     ),
+    "scan-joint-flow": (
+        {"contexts": [[0.5, 0.5, 0.0, 0.0], [0.5, 0.0, 0.3, 0.2]]},
+        {"acceleration": (1, 4), "queries": (1,), "overlaps": (2, 2), "pull": (2,), "reparametrised_pull": (2,)},
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},

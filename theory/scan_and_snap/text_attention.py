@@ -240,9 +240,9 @@ def logits_of(parts: Mapping[str, TracePolynomial], windows: Windows) -> Array:
     a = scores_of(parts["score"], windows)
     values = {"F": shares[..., None] * eye, "f": shares[..., None], "a": a[..., None]}
     pushed = evaluate(parts["kappa"], values)[..., 0]
-    found = windows.zeros(windows.vocabulary, windows.vocabulary)
+    found: Array = windows.zeros(windows.vocabulary, windows.vocabulary)
     np.add.at(found, (windows.queries[:, None], windows.words), np.where(windows.counts > 0, pushed, windows.one() * 0))
-    return found / (windows.one() * len(windows))
+    return windows.over_windows(found)
 
 
 def mean_drop(part: TracePolynomial, windows: Windows, logits: Array) -> Any:
@@ -385,7 +385,7 @@ def shares_along(windows: Windows, row: int, z: list[Series]) -> dict[int, Serie
 
 
 def signs(one: Instance) -> tuple[Any, Any]:
-    """The sum of the forces of a window, and the force of each word as f_l^2 (a_l/f_l - mean of a/f with weights f^2)."""
+    """The sum of the forces of a window, and each force as f_l^2 (a_l/f_l - mean of a/f with weights f^2)."""
     letters = local(one)
     f, a = letters["f"][:, 0], one.scores
     pushed = evaluate(force(), letters)[:, 0]
@@ -505,7 +505,7 @@ def derivation() -> Derivation:
         ),
         Step(
             "presence",
-            "share q of the windows before n from which on a distinct word is pushed harder than one that is everywhere",
+            "share q of the windows before n above which a distinct word is pushed harder than one in all windows",
             f"{q}, k = M - 1",
             rf"q = {sp.latex(q)}",
             "a/f = P q (1 - 1/M) for a word with one f in a share q of the windows before n and in no others, and "
@@ -526,16 +526,16 @@ STATEMENT = Statement(
         "Derived, on any finite set of windows of a text: from Y = Z = 0 attention starts uniform, with the largest "
         "entropy ln(T - 1); its logits grow as t^2 with a coefficient that is a sum over counts, with a proved bound "
         "on the rest, and entropy falls by half their variance, as t^4. In a window those words gain that stand before "
-        "the next word more than others for their share; words that are everywhere lose against a distinct one only "
-        "if that one is in almost every window before its next word. Only measured, on made-up texts: under plain SGD "
-        "entropy falls for long, does most of its way early, and ends lower at a larger learning rate."
+        "the next word more than others for their share. Before a frequent next word a word that is in all windows "
+        "loses against a distinct one only if that one is in almost every window before it. Only measured, on made-up "
+        "texts: under plain SGD entropy falls, slows down, and ends lower at a larger learning rate."
     ),
     assumptions=(
         "one layer: no positional encoding, the query masked from its keys, attention output of unit length",
         "full-batch gradient flow of the mean cross-entropy from Y = Z = 0, for the derived part",
         "finitely many windows of finite length, T >= 3; no assumption on the text",
     ),
-    conventions="time in steps of a learning rate; z_m(l) is the logit of the key l for the query m; natural logarithms",
+    conventions="z_m(l) is the logit of the key l for the query m; natural logarithms",
     sources=(
         Source("tian2023scan", "section 8, Figs. 7 and 10 (observed: entropy on WikiText)"),
         Source("ours", "the flow at small times from counts, its remainder, and presence"),

@@ -1,7 +1,7 @@
 r"""Windows of a text, as the layer without positional encoding sees them: counts, query and next word.
 
-A window is x_1 .. x_T and the next word x_(T+1). The query is x_T, its keys are x_1 .. x_(T-1) (the query's own place is
-masked). Only the counts c_l of the words among the keys enter, and with them the shares f = c/|c|_2.
+A window is x_1 .. x_T and the next word x_(T+1). The query is x_T, its keys are x_1 .. x_(T-1) (the query's own place
+is masked). Only the counts c_l of the words among the keys enter, and with them the shares f = c/|c|_2.
 
     Windows           counts, queries and next words of finitely many windows, exact or in float64
     local             the words of each window alone, with places for all windows alike: small arrays
@@ -57,23 +57,28 @@ class Windows:
         """1 as a Fraction or a float: numbers times it are of that kind."""
         return Fraction(1) if self.exact else 1.0
 
+    def over_windows(self, totals: Array) -> Array:
+        """Totals over the windows as means."""
+        found: Array = totals / (self.one() * len(self))
+        return found
+
     def shares_before(self) -> Array:
         """P(n) b_n, (M, M): row n holds the mean over all windows of f where n follows, 0 for the others."""
         found = self.zeros(self.vocabulary, self.vocabulary)
         np.add.at(found, (self.following[:, None], self.words), self.shares)
-        return found / (self.one() * len(self))
+        return self.over_windows(found)
 
     def chances(self) -> Array:
         """P(n), (M,): how often each word follows."""
         found = self.zeros(self.vocabulary)
         np.add.at(found, self.following, self.one())
-        return found / (self.one() * len(self))
+        return self.over_windows(found)
 
     def query_chances(self) -> Array:
         """p_m, (M,)."""
         found = self.zeros(self.vocabulary)
         np.add.at(found, self.queries, self.one())
-        return found / (self.one() * len(self))
+        return self.over_windows(found)
 
 
 def windows_of(tokens: Sequence[Sequence[int]], vocabulary: int, *, exact: bool = False) -> Windows:
