@@ -14,7 +14,6 @@ Main objects
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from .made_up_text import GENERAL, made_up_text, topic_words
 from .text_corpus import Corpus, corpus_of, text_corpus
 
 Tensor = torch.Tensor
+LOOKED_AT = 200
 
 
 def key_logits(Z: Tensor, windows: Tensor) -> Tensor:
@@ -121,9 +121,10 @@ def corpus(text: str, size: int, articles: int | None = None) -> Corpus:
 
 
 def spread_windows(text: Corpus, length: int, count: int) -> Tensor:
-    """At most `count` windows of a text, evenly spread."""
+    """`count` windows of a text, evenly spread; all windows of a text that has fewer."""
     whole = text.windows(length)
-    return whole[:: math.ceil(len(whole) / count)]
+    chosen = min(count, len(whole))
+    return whole[[k * len(whole) // chosen for k in range(chosen)]]
 
 
 @one_thread()
@@ -213,12 +214,13 @@ def trained_attention(
     """Entropies and the mass on kinds of words over training, for every text at every pair of rates (eta_Y, eta_Z).
 
     entropy (texts, rates, records + 1), mass (texts, rates, records + 1, 3), loss (texts, rates) on the windows that
-    are looked at: 256 of the text it trains on.
+    are looked at: 200 of the text it trains on.
     """
     read = [corpus(text, vocabulary, articles) for text in texts]
     size = max(len(one.vocabulary) for one in read)
     whole = [one.windows(length) for one in read for _ in rates]
-    seen = torch.stack([spread_windows(one, length, 256)[:200] for one in read for _ in rates])
+    count = min(LOOKED_AT, *(len(one) for one in whole))
+    seen = torch.stack([spread_windows(one, length, count) for one in read for _ in rates])
     kinds = torch.stack(
         [kinds_of_words((*one.vocabulary, *["<unk>"] * (size - len(one.vocabulary)))) for one in read for _ in rates]
     )

@@ -176,6 +176,12 @@ SHAPES |= {
     "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
     "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
 }
+SHAPES |= {
+    "scan-text": (
+        {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.1, "attention_rate": 2.0},
+        {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
+    ),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 
