@@ -18,14 +18,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from iclcheck.numerics.scan_and_snap.made_up_text import SHA256
-from iclcheck.numerics.scan_and_snap.text_attention import corpus, trained_attention
+from iclcheck.numerics.scan_and_snap.text_attention import corpus, kinds_of_words, spread_windows, trained_attention
 from iclcheck.numerics.scan_and_snap.text_embeddings import TextTraining, trained_on
+from iclcheck.theory.scan_and_snap.text_attention import formula, logits_of, score, scores_of
+from iclcheck.theory.scan_and_snap.text_windows import windows_of
 
 LENGTH, RECORDS = 24, 40
 RATES = {"Y, Z": (1.0, 4.0, 16.0), "1 layer": (0.5, 1.0, 2.0), "3 layers": (0.5, 1.0, 2.0)}
+KINDS = ("function words", "general words", "words of topics")
 SHADES = ("#1f6f8b", "#e08a1e", "#a3284f")
 
 
@@ -65,6 +69,33 @@ def of_embeddings(
             "moved": [run["moved"] for run in runs], "loss": [run["loss"][-1] for run in runs],
         })  # fmt: skip
     return rows, maps
+
+
+def at_first(text: str, vocabulary: int) -> dict[str, dict[str, float]]:
+    """What counts say of the start, by kind of word: how attention changes, over t^2 eta_Y eta_Z, and who gains.
+
+    presence: the share of the windows with the same next word that have the word too; a mean over words of windows.
+    """
+    read = corpus(text, vocabulary)
+    windows = windows_of(spread_windows(read, LENGTH, 2000).tolist(), len(read.vocabulary))
+    z = logits_of(formula().parts, windows)[windows.queries[:, None], windows.words]
+    weights = windows.counts / windows.keys[:, None]
+    change = weights * (z - (weights * z).sum(1, keepdims=True))
+    a, f = scores_of(score(), windows), windows.shares
+    force = f * a - f**2 * (f * a).sum(1, keepdims=True)
+    kinds = kinds_of_words(read.vocabulary).numpy()[windows.words]
+    chances, seen = windows.chances(), np.zeros((windows.vocabulary, windows.vocabulary))
+    rows = np.repeat(windows.following[:, None], windows.words.shape[1], 1)
+    np.add.at(seen, (rows, windows.words), windows.counts > 0)
+    presence = (seen / np.maximum(chances[:, None] * len(windows), 1))[rows, windows.words]
+    found = {}
+    for kind, name in enumerate(KINDS):
+        here = (kinds == kind) & (windows.counts > 0)
+        found[name] = {
+            "change": float(np.where(here, change, 0).sum() / len(windows)), "gain": float((force[here] > 0).mean()),
+            "presence": float(presence[here].mean()),
+        }  # fmt: skip
+    return found
 
 
 def shown(steps: int) -> tuple[int, ...]:
@@ -107,7 +138,7 @@ def draw(rows: list[dict[str, Any]], maps: dict[str, Any], place: Path, steps: i
         axis.set(title=title, xlabel="steps", ylabel="entropy of attention / ln(T - 1)", ylim=(0, 1.03))
         axis.legend(frameon=False, loc="lower left")
     row = next(row for row in rows if row["model"] == "Y, Z" and row["rate"] == RATES["Y, Z"][1])
-    for kind, shade, name in zip(range(3), SHADES, ("function words", "general words", "words of topics"), strict=True):
+    for kind, shade, name in zip(range(3), SHADES, KINDS, strict=True):
         for number, seed in enumerate(row["mass"]):
             change = [record[kind] - seed[0][kind] for record in seed]
             axes[3].plot(row["steps"], change, color=shade, lw=1.2, alpha=0.85, label=name if number == 0 else None)
@@ -142,6 +173,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
+    first = at_first(asked.text, asked.vocabulary)
+    for name, numbers in first.items():
+        print(f"at first, {name}: " + ", ".join(f"{key} {number:.3g}" for key, number in numbers.items()), flush=True)
     rows = of_decoder_and_attention(asked.text, asked.vocabulary, asked.seeds, asked.steps)
     maps: dict[str, Any] = {}
     for layers in (1, 3):
@@ -167,7 +201,8 @@ def main() -> None:
     ]
     content = {
         "command": command, "torch": torch.__version__, "cpu_seconds": took,
-        "text_sha256": SHA256 if asked.text == "made-up" else None, "rows": short,
+        "text_sha256": SHA256 if asked.text == "made-up" else None, "at_first": first,
+        "rows": short,
     }  # fmt: skip
     Path(asked.out, "scan_on_text.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
