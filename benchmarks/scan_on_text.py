@@ -117,7 +117,12 @@ def in_words(row: dict[str, Any]) -> dict[str, Any]:
         moved = first_layer(row, "moved")
         said["most_moved"] = [max(one) for one in moved]
         said["moved_at_the_end"] = [sum(one[-5:]) / 5 for one in moved]
-    return {name: [None if x is None else round(x, 4) for x in values] for name, values in said.items()}
+    return {name: [rounded(x) for x in values] for name, values in said.items()}
+
+
+def rounded(number: float | None) -> float | None:
+    """Four digits; None, which is null in the record, for a training that left the range of floats."""
+    return round(number, 4) if number is not None and math.isfinite(number) else None
 
 
 def draw(rows: list[dict[str, Any]], maps: dict[str, Any], place: Path, steps: int) -> None:
@@ -144,7 +149,7 @@ def draw(rows: list[dict[str, Any]], maps: dict[str, Any], place: Path, steps: i
             axes[3].plot(row["steps"], change, color=shade, lw=1.2, alpha=0.85, label=name if number == 0 else None)
     axes[3].axhline(0, color="0.6", lw=0.8)
     axes[3].set(title=f"Y and Z, rate {row['rate']:g}: who gains", xlabel="steps", ylabel="attention less its start")
-    axes[3].legend(frameon=False, loc="upper left")
+    axes[3].legend(frameon=False, loc="lower left")
     figure.savefig(place / "scan_text_entropy.png", dpi=130)
     plt.close(figure)
 
@@ -191,11 +196,12 @@ def main() -> None:
     draw(rows, maps, Path(asked.pictures), asked.steps)
     command = f"python benchmarks/scan_on_text.py --text {asked.text} --seeds {asked.seeds} --steps {asked.steps}"
     short = [
-        {name: row[name] for name in ("model", "rate", "loss")}
+        {name: row[name] for name in ("model", "rate")}
+        | {"loss": [rounded(x) for x in row["loss"]]}
         | in_words(row)
         | {
             "steps": row["steps"][::4],
-            "first_layer_entropy": [[round(h, 4) for h in one[::4]] for one in first_layer(row)],
+            "first_layer_entropy": [[rounded(h) for h in one[::4]] for one in first_layer(row)],
         }
         for row in rows
     ]
@@ -204,7 +210,9 @@ def main() -> None:
         "text_sha256": SHA256 if asked.text == "made-up" else None, "at_first": first,
         "rows": short,
     }  # fmt: skip
-    Path(asked.out, "scan_on_text.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    Path(asked.out, "scan_on_text.json").write_text(
+        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
