@@ -149,7 +149,7 @@ def draw(rows: list[dict[str, Any]], maps: dict[str, Any], place: Path, steps: i
             axes[3].plot(row["steps"], change, color=shade, lw=1.2, alpha=0.85, label=name if number == 0 else None)
     axes[3].axhline(0, color="0.6", lw=0.8)
     axes[3].set(title=f"Y and Z, rate {row['rate']:g}: who gains", xlabel="steps", ylabel="attention less its start")
-    axes[3].legend(frameon=False, loc="lower left")
+    axes[3].legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.36))
     figure.savefig(place / "scan_text_entropy.png", dpi=130)
     plt.close(figure)
 

@@ -57,6 +57,9 @@ MODULES = {
     "mesanet-layer": "mesanet_layer",
     "audit-mesa-limit": "mesanet_layer:limit_refutation",
     "audit-mn-objective": "mesanet_layer:objective_refutation",
+    "scan-decoder": "scan_decoder",
+    "scan-equal-overlaps": "scan_equal_overlaps",
+    "audit-scan-remark": "scan_equal_overlaps:refutation",
     "scan-joint-flow": "scan_joint_flow",
     "scan-text": "scan_text",
 }

@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..scan_and_snap import joint_flow, text
+    from ..scan_and_snap import decoder, equal_overlaps, joint_flow, text
     from . import (
         any_start,
         attention_hessian,
@@ -57,7 +57,7 @@ def all_claims() -> dict[str, Claim]:
         compressed_depth,
         probing,
     )
-    scan: tuple[ModuleType, ...] = (joint_flow, text)
+    scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps, text)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

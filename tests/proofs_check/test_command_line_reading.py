@@ -182,6 +182,28 @@ SHAPES |= {
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
 }
+DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
+SHAPES |= {
+    "scan-decoder": (
+        DECODER,
+        {
+            **dict.fromkeys(("h", "error", "lead", "gamma", "gamma_integral", "largest_gamma"), ()),
+            **dict.fromkeys(("time_of_largest_gamma", "transition_time"), ()),
+        },
+    ),
+}
+OVERLAPPING = {**DECODER, "overlap": 0.3}
+LEADS: dict[str, tuple[int, ...]] = {"own_lead": (), "class_lead": ()}
+SHAPES |= {
+    "scan-equal-overlaps": (
+        OVERLAPPING,
+        {
+            **LEADS,
+            **dict.fromkeys(("error", "force", "reparametrised_force", "class_limit", "early_ratio", "late_ratio"), ()),
+        },
+    ),
+    "audit-scan-remark": (OVERLAPPING, {**LEADS, "printed_own_lead": (), "printed_class_lead": ()}),
+}
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 

@@ -128,6 +128,11 @@ parameters = {
     "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
     "mesa-partial-observation": {"transition": [[1.0]], "observation": [[1.0]], "delays": 1},
     "audit-mesa-richardson": {"moment": [[1.0]], "regulariser": 2.0, "state": [1.0]},
+    **dict.fromkeys(
+        ("scan-equal-overlaps", "audit-scan-remark"),
+        {"classes": 5, "frequency": 2, "overlap": 0.5, "learning_rate": 1.0, "time": 3.0},
+    ),
+    "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
