@@ -68,6 +68,7 @@ MODULES = {
     "audit-snap-common-token": "scan_printed_snap:token_refutation",
     "scan-learning-rates": "scan_learning_rates",
     "scan-trained": "scan_trained",
+    "scan-text": "scan_text",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

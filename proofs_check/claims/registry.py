@@ -29,6 +29,7 @@ def all_claims() -> dict[str, Claim]:
     from ..scan_and_snap import decoder, equal_overlaps, joint_flow, printed_snap, snap
     from ..scan_and_snap import learning_rates as attention_rates
     from ..scan_and_snap import decoder, equal_overlaps, joint_flow, trained
+    from ..scan_and_snap import decoder, equal_overlaps, joint_flow, text
     from . import (
         any_start,
         attention_hessian,
@@ -65,6 +66,7 @@ def all_claims() -> dict[str, Claim]:
     scan: tuple[ModuleType, ...] = (frequency, discriminative, joint_flow)
     scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps, snap, printed_snap, attention_rates)
     scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps, trained)
+    scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps, text)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

@@ -132,6 +132,7 @@ parameters = {
     "audit-snap-common-token": {
         "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
     },
+    "scan-text": {"windows": [[0, 1, 0, 1]], "vocabulary_size": 2, "time": 0.1},
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
     "scan-trained": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "length": 5},
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
