@@ -229,6 +229,8 @@ SHAPES |= {
             **dict.fromkeys(("drive", "elasticity_eta_Y", "elasticity_eta_Z", "elasticity_both"), ()),
             **dict.fromkeys(("crossing_time", "slowing_time", "entropy", "entropy_of_distinct"), ()),
         },
+    ),
+}
 SHAPES |= {
     "scan-text": (
         {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.1, "attention_rate": 2.0},
