@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -77,6 +78,17 @@ def test_the_moves_of_momentum_are_those_of_the_steps() -> None:
         decoder, attention = decoder + pace_Y, attention + pace_Z
         # h^-4 = 1e4 times the rounding of terms of size 1e3
         assert theory.moved(steps, 0.9) == pytest.approx((decoder, attention), rel=1e-8, abs=1e-8)
+
+
+@pytest.mark.parametrize("momentum", [0.999, 0.999999, 1 - 1e-12, 1 - 2.0**-53])
+def test_the_moves_of_momentum_near_one_keep_their_digits(momentum: float) -> None:
+    mu = Fraction(momentum)
+    decoder = attention = pace_Y = pace_Z = Fraction(0)
+    for steps in range(1, 13):
+        pace_Z = mu * pace_Z + decoder
+        pace_Y = mu * pace_Y + 1
+        decoder, attention = decoder + pace_Y, attention + pace_Z
+        assert theory.moved(steps, momentum) == pytest.approx((float(decoder), float(attention)), rel=1e-14)
 
 
 def test_early_attention_is_the_rates_times_the_moves_times_the_force() -> None:

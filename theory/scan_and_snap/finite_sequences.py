@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import sympy as sp
 
 LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200  # of `predict`: some seconds
+DIGITS = 120
 PARTS = ("velocity", "overlap", "through")
 
 
@@ -518,9 +519,14 @@ def check_momentum(value: Any) -> float:
 
 
 def moved(steps: int, momentum: float) -> tuple[float, float]:
-    """The moves of Y and z after some steps, at rates 1."""
-    h = 1 - momentum
-    values = {"k": steps, "x": momentum**steps, "h": h}
+    """The moves of Y and z after some steps, at rates 1.
+
+    The terms of the forms are 1/h^4 times as large as their sum near momentum 1, h >= 1e-16: digits for that.
+    """
+    import sympy as sp
+
+    mu = sp.Rational(momentum)  # exactly the float
+    values = {"k": steps, "x": sp.Float(mu, DIGITS) ** steps, "h": sp.Float(1 - mu, DIGITS)}
     decoder, attention = (float(expression.subs(values)) for expression in moved_by_momentum())
     return decoder, attention
 
