@@ -47,7 +47,8 @@ from .means_over_counts import means_of_classes
 if TYPE_CHECKING:
     import sympy as sp
 
-LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200  # of `predict`: some seconds
+LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200
+MOST_WORK = 1e6  # of `predict`: up to half a minute
 DIGITS = 120
 PARTS = ("velocity", "overlap", "through")
 
@@ -493,6 +494,12 @@ def for_user(
     if max((law > 0).sum() for law in P) > MOST_TOKENS:
         raise AssumptionError(f"contexts needs at most {MOST_TOKENS} tokens of positive probability in a class")
     keys, count = check_whole(length, "length", 2, LONGEST) - 1, check_whole(steps, "steps", 1, MOST_STEPS)
+    work = sum(float((law > 0).sum()) ** 2 for law in P) * keys**0.5
+    if work > MOST_WORK:
+        raise AssumptionError(
+            f"need the sum over classes of tokens^2, times the root of length - 1, below {MOST_WORK:g} for exact means "
+            f"over counts, got {work:.3g}; leave rare tokens out, or take a shorter length"
+        )
     rates = check_positive(decoder_rate, "decoder_rate") * check_positive(attention_rate, "attention_rate")
     mu = check_momentum(momentum)
     rows = np.unique(np.array(plain["queries"]), return_inverse=True)[1].tolist()
