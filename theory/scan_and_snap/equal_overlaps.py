@@ -454,7 +454,8 @@ class Setting(NamedTuple):
         """A polynomial in M, K, rho and further letters at these very floats: near rho = 1 its terms cancel."""
         given = {"M": self.M, "K": self.K, "rho": self.rho, **letters}
         exact = {name: np.array(Fraction(number), dtype=object) for name, number in given.items()}
-        return Fraction(np.asarray(evaluate(part, exact), dtype=object)[()])
+        found: Any = np.asarray(evaluate(part, exact), dtype=object)
+        return Fraction(found[()])
 
     def constant(self, part: TracePolynomial) -> float:
         return float(self.exactly(part))
