@@ -136,6 +136,13 @@ def test_a_larger_drive_makes_distinct_tokens_more_unequal(task: SymmetricTask, 
     assert after.overlap < before.overlap
 
 
+def test_the_entropy_of_all_attention_rises_while_the_common_token_leads() -> None:
+    early, later = (snap.prediction(2, 9, 0.9, [1, 1], 1, 1, time) for time in (0.0, 10.0))
+    assert early["entropy"] == pytest.approx(0.39, abs=0.005)
+    assert later["entropy"] == pytest.approx(1.09, abs=0.005)
+    assert later["entropy_of_distinct"] == pytest.approx(early["entropy_of_distinct"], rel=1e-12)
+
+
 def test_the_printed_strength_is_too_large_by_a_constant_under_its_own_hypotheses() -> None:
     forms = snap_bounds.integral_forms()
     ratio = (forms["printed"] / forms["right"]).simplify()
