@@ -446,7 +446,7 @@ def slowing_logit(vocabulary: int) -> float:
     """u* > 1 with e^u (u - 1) = M - 1: u* = 1 + W((M - 1)/e).
 
     >>> round(slowing_logit(60), 6)
-    3.324432
+    3.261506
     """
     from scipy.special import lambertw
 

@@ -228,7 +228,7 @@ def printed_prediction(
 
     >>> found = printed_prediction(2, 1001, 0.1, [1], 1, 1, 0)
     >>> found["strength"], round(found["printed_strength"], 6)
-    (0.0, 2.183375)
+    (0.0, 2.18337)
     """
     task = symmetric_task(classes, vocabulary, common_probability, distinct_profile)
     rates, moment = (check_positive(eta_Y, "eta_Y"), check_positive(eta_Z, "eta_Z")), check_time(time)
