@@ -46,6 +46,7 @@ from .symmetric_task import (
     SymmetricTask,
     attention_at,
     check_positive,
+    check_reach,
     check_time,
     decoder_logit,
     drive,
@@ -483,7 +484,7 @@ def prediction(
     task = symmetric_task(classes, vocabulary, common_probability, distinct_profile)
     rates = check_positive(eta_Y, "eta_Y"), check_positive(eta_Z, "eta_Z")
     moment = check_time(time)
-    driven = drive(task, *rates, moment)
+    driven = check_reach(task, *rates, moment)
     found = attention_at(task, driven)
     weights = found.attention.weights
     return {
