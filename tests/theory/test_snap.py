@@ -163,6 +163,8 @@ GIVEN: dict[str, Any] = {
         ({"eta_Y": 0}, "eta_Y above 0"),
         ({"eta_Z": "a"}, "eta_Z"),
         ({"time": -1}, "at least 0"),
+        ({"time": 1e307, "eta_Y": 100}, "floats hold"),
+        ({"eta_Z": 1e200}, "smaller eta_Z/eta_Y"),
     ],
 )
 def test_what_the_law_does_not_cover_is_refused(wrong: dict[str, Any], words: str) -> None:

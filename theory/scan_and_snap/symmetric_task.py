@@ -117,6 +117,20 @@ def decoder_logit(tau: float, vocabulary: int) -> float:
         u -= step
 
 
+LARGEST = 1e300  # of M eta_Y t: what floats hold
+MOST_DRIVE = 1e100
+
+
+def check_reach(task: SymmetricTask, eta_Y: float, eta_Z: float, time: float) -> float:
+    """The drive at a time, where floats reach it. Raises AssumptionError."""
+    if not task.vocabulary * eta_Y * time < LARGEST:
+        raise AssumptionError(f"need M eta_Y t below {LARGEST:g}, which floats hold; take an earlier time")
+    found = drive(task, eta_Y, eta_Z, time)
+    if not found < MOST_DRIVE:
+        raise AssumptionError(f"need (eta_Z/eta_Y) u^2 below {MOST_DRIVE:g}, got {found:g}; take a smaller eta_Z/eta_Y")
+    return found
+
+
 def drive(task: SymmetricTask, eta_Y: float, eta_Z: float, time: float) -> float:
     """(eta_Z/eta_Y) u^2 at a time."""
     return eta_Z / eta_Y * decoder_logit(eta_Y * time / task.classes, task.vocabulary) ** 2
