@@ -60,7 +60,15 @@ MODULES = {
     "scan-decoder": "scan_decoder",
     "scan-equal-overlaps": "scan_equal_overlaps",
     "audit-scan-remark": "scan_equal_overlaps:refutation",
+    "scan-frequency": "scan_frequency",
+    "scan-discriminative": "scan_discriminative",
     "scan-joint-flow": "scan_joint_flow",
+    "snap": "scan_snap",
+    "audit-snap-bound": "scan_printed_snap:bound_refutation",
+    "audit-snap-common-token": "scan_printed_snap:token_refutation",
+    "scan-learning-rates": "scan_learning_rates",
+    "scan-trained": "scan_trained",
+    "scan-text": "scan_text",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

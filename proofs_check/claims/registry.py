@@ -24,7 +24,18 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..scan_and_snap import decoder, equal_overlaps, joint_flow
+    from ..scan_and_snap import (
+        decoder,
+        discriminative,
+        equal_overlaps,
+        frequency,
+        joint_flow,
+        printed_snap,
+        snap,
+        text,
+        trained,
+    )
+    from ..scan_and_snap import learning_rates as attention_rates
     from . import (
         any_start,
         attention_hessian,
@@ -57,7 +68,18 @@ def all_claims() -> dict[str, Claim]:
         compressed_depth,
         probing,
     )
-    scan: tuple[ModuleType, ...] = (decoder, joint_flow, equal_overlaps)
+    scan: tuple[ModuleType, ...] = (
+        decoder,
+        equal_overlaps,
+        joint_flow,
+        discriminative,
+        frequency,
+        snap,
+        printed_snap,
+        attention_rates,
+        trained,
+        text,
+    )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

@@ -46,6 +46,19 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"contexts": [[0.5, 0.5, 0.0, 0.0], [0.5, 0.0, 0.3, 0.2]]},
         {"acceleration": (1, 4), "queries": (1,), "overlaps": (2, 2), "pull": (2,), "reparametrised_pull": (2,)},
     ),
+    "scan-trained": (
+        {"contexts": [[0.5, 0.5, 0.0, 0.0], [0.5, 0.0, 0.3, 0.2]], "length": 9, "momentum": 0.5, "steps": 4},
+        {
+            "class_vectors": (2, 4),
+            "class_vector_coefficients": (2, 4),
+            "force": (1, 4),
+            "limit_force": (1, 4),
+            "force_coefficients": (1, 4),
+            "queries": (1,),
+            "time": (),
+            "early_attention": (1, 4),
+        },
+    ),
     "fixed-point-any-start": (
         NOISY,
         {"preconditioner": (2, 2), "loss": (), "leaking_preconditioner": (2, 2), "leaking_loss": ()},
@@ -135,6 +148,21 @@ SHAPES |= {
     "merged-heads-fixed-points": (HEADS, OF_HEADS),
     "audit-zsls-fixed-points": (HEADS, OF_HEADS),
 }
+SHAPES |= {
+    "scan-frequency": (
+        {"probabilities": [0.3, 0.2], "logits": [0.1, 0.0], "token": 1, "logit": 0.2},
+        {"clock": (), "largest_clock": (), "logits": (2,), "gains": (2,), "shares": (2,), "relative_gains": (2, 2)},
+    ),
+    "scan-discriminative": (
+        {
+            "contexts": [[0.0, 0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.0, 0.6]],
+            "h": 0.2,
+            "queries": [0, 1],
+            "attention_rate": 2.0,
+        },
+        {"queries": (2,), "forces": (2, 5), "signs": (2, 5), "xi": (2,), "sufficient": (2,)},
+    ),
+}
 SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
 SHAPES |= {
     "mesa-gradient-step": (
@@ -175,6 +203,39 @@ SHAPES |= {
     "audit-mesa-limit": (FORGETTING, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
     "mesanet-layer": (GATED, {"weights": (3, 1, 2)}),
     "audit-mn-objective": (GATED, {"printed": (3, 1, 2), "weights": (3, 1, 2)}),
+}
+SCAN: dict[str, Any] = {
+    "classes": 4, "vocabulary": 60, "common_probability": 0.35, "distinct_profile": [1.0, 2.0, 3.0],
+}  # fmt: skip
+SCAN_AT = {**SCAN, "eta_Y": 1.0, "eta_Z": 0.5, "time": 20.0}
+SHAPES |= {
+    "snap": (
+        SCAN_AT,
+        {
+            **dict.fromkeys(("common_attention", "common_logit", "decoder_logit", "drive", "strength"), ()),
+            **dict.fromkeys(("strength_at_small_overlap", "gain", "overlap", "entropy", "entropy_of_distinct"), ()),
+            **dict.fromkeys(("slowing_time", "late_exponent"), ()),
+            **dict.fromkeys(("distinct_attention", "distinct_logits"), (3,)),
+        },
+    ),
+    "audit-snap-bound": (
+        SCAN_AT,
+        dict.fromkeys(("printed_strength", "strength", "printed_bound_on_gain", "gain", "C0"), ()),
+    ),
+    "audit-snap-common-token": (SCAN, {"printed": (), "ratio": ()}),
+    "scan-learning-rates": (
+        SCAN_AT,
+        {
+            **dict.fromkeys(("drive", "elasticity_eta_Y", "elasticity_eta_Z", "elasticity_both"), ()),
+            **dict.fromkeys(("crossing_time", "slowing_time", "entropy", "entropy_of_distinct"), ()),
+        },
+    ),
+}
+SHAPES |= {
+    "scan-text": (
+        {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.1, "attention_rate": 2.0},
+        {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
+    ),
 }
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {

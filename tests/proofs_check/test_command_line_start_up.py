@@ -122,10 +122,24 @@ parameters = {
     ),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
     **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
+    **dict.fromkeys(
+        ("snap", "audit-snap-bound", "scan-learning-rates"),
+        {
+            "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2], "eta_Y": 1.0,
+            "eta_Z": 1.0, "time": 2.0,
+        },
+    ),
+    "audit-snap-common-token": {
+        "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
+    },
+    "scan-text": {"windows": [[0, 1, 0, 1]], "vocabulary_size": 2, "time": 0.1},
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
+    "scan-trained": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "length": 5},
     "mesa-gradient-step": {"sequence": [[1.0], [0.5]], "learning_rate": 0.1},
     "mesa-preconditioning": {"sequence": [[1.0], [0.5]], "regulariser": 1.0, "steps": 2},
     "mesa-partial-observation": {"transition": [[1.0]], "observation": [[1.0]], "delays": 1},
+    "scan-frequency": {"probabilities": [0.5, 0.2], "clock": 1.0},
+    "scan-discriminative": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "h": 0.1},
     "audit-mesa-richardson": {"moment": [[1.0]], "regulariser": 2.0, "state": [1.0]},
     **dict.fromkeys(
         ("scan-equal-overlaps", "audit-scan-remark"),
