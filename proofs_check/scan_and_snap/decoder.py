@@ -177,7 +177,7 @@ def decoder_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("flow of M logits", logits_task, rows_of_logits(formula), logits_in_words,
-                       "as a relative difference", resolution=1e-8, cost_of_alteration="judged again"),
+                       "as a relative difference", resolution=1e-8),
             ExactCheck("flow of the whole decoder", whole_task, rows_of_whole(formula),
                        lambda found: f"{len(found['lead'])} tasks with distinct tokens only, every class and column",
                        "in units of the time", cost_of_alteration="judged again"),

@@ -184,7 +184,7 @@ def overlap_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("rates, force and orbit", task_by(CASES), rows_of_states(formula), described,
-                       "as a relative difference", cost_of_alteration="judged again"),
+                       "as a relative difference"),
             ExactCheck("leads at every time", task_by(CASES), rows_of_leads, described,
                        "in units of the own token's lead", cost_of_alteration="judged again"),
             ExactCheck("as many classes as tokens", task_by(FULL), rows_of_full, described,
