@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import decoder as theory
+from ...theory.scan_decoder import decoder as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -23,7 +23,7 @@ from ..records.tasks import Task
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENT = "iclcheck.numerics.scan_and_snap.class_logits"
+MEASUREMENT = "iclcheck.numerics.scan_decoder.class_logits"
 EPS = float(np.finfo(np.float64).eps)
 # M, K, eta_Y: from two tokens to a thousand
 SIZES = ((2, 1, 1.0), (3, 3, 0.5), (10, 4, 2.0), (30, 2, 1.0), (200, 10, 5.0), (1000, 10, 0.7))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import equal_overlaps as theory
-from ...theory.scan_and_snap import printed_remark as remark
-from ...theory.scan_and_snap.decoder import lead_at
+from ...theory.scan_decoder import equal_overlaps as theory
+from ...theory.scan_decoder import printed_remark as remark
+from ...theory.scan_decoder.decoder import lead_at
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import Budget, Claim, Parameter, Values
@@ -28,7 +28,7 @@ from ..records.tasks import Task
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENT = "iclcheck.numerics.scan_and_snap.overlapping_decoder"
+MEASUREMENT = "iclcheck.numerics.scan_decoder.overlapping_decoder"
 EPS = float(np.finfo(np.float64).eps)
 # K, M, and the classes' tokens; overlaps from 0.05 to 0.92
 CASES: tuple[dict[str, Any], ...] = (

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import finite_sequences as theory
-from ...theory.scan_and_snap.means_over_counts import means_of_classes
+from ...theory.scan_training import finite_sequences as theory
+from ...theory.scan_training.means_over_counts import means_of_classes
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -36,8 +36,8 @@ from .trained_phases import tables_of
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-STARTS = "iclcheck.numerics.scan_and_snap.finite_starts:enumerated_starts"
-TRAINED = "iclcheck.numerics.scan_and_snap.sampled_training:trained_attention"
+STARTS = "iclcheck.numerics.scan_training.finite_starts:enumerated_starts"
+TRAINED = "iclcheck.numerics.scan_training.sampled_training:trained_attention"
 FLOW = "iclcheck.numerics.scan_and_snap.flows_of_tasks:joint_flows"
 KEYS = (24, 48, 96, 192)  # each twice the one before: what Richardson's extrapolation needs
 MOMENTUM, BATCH = 0.9, 128

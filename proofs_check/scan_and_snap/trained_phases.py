@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import finite_sequences as theory
-from ...theory.scan_and_snap.means_over_counts import means_of_classes
+from ...theory.scan_training import finite_sequences as theory
+from ...theory.scan_training.means_over_counts import means_of_classes
 from ..claims.claim import AlterationCost, Budget, Run
 from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray, generator
@@ -30,7 +30,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .joint_flow import Table
 
-TRAINED = "iclcheck.numerics.scan_and_snap.sampled_training:trained_attention"
+TRAINED = "iclcheck.numerics.scan_training.sampled_training:trained_attention"
 RATES = (0.3, 1.0)
 TABLES = 12  # different ones, each for several replicas: the predicted force takes the longest
 MEDIUM_RATES, SEEDS = (0.5, 1.0, 2.0, 5.0), 10

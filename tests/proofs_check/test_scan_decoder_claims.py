@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.scan_and_snap import class_logits, flows, overlapping_decoder
+from iclcheck.numerics.scan_and_snap import flows
+from iclcheck.numerics.scan_decoder import class_logits, overlapping_decoder
 from iclcheck.proofs_check.certificates.examining import obligations_of
 from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check

@@ -10,8 +10,8 @@ from iclcheck.proofs_check.claims.claim import Budget, budget_for
 from iclcheck.proofs_check.scan_and_snap import trained, trained_phases
 from iclcheck.proofs_check.scan_and_snap.trained import FiniteGaps, LongSequences, extrapolated
 from iclcheck.proofs_check.scan_and_snap.trained_phases import LENGTH, CountedRuns, tables_of
-from iclcheck.theory.scan_and_snap.finite_sequences import force_of_means
-from iclcheck.theory.scan_and_snap.means_over_counts import means_of_classes
+from iclcheck.theory.scan_training.finite_sequences import force_of_means
+from iclcheck.theory.scan_training.means_over_counts import means_of_classes
 
 QUICK = budget_for("quick")
 
