@@ -320,7 +320,7 @@ def trained_claim(formula: Made = theory.formula) -> Claim:
         "the start without sampling: K <= 3, M <= 40, two or three tokens a class; trained with momentum 0.9, batches "
         "of 128, from Y = Z = 0: at T = infinity K = 3, M = 30, to three times K ln M/eta_Y; the gap of T = 32, 128, "
         "512 early, K = 2, M = 30; order, signs and freezing at T = 128, K = 2, M = 30, common tokens alike, 120 steps "
-        "at eta_Y = eta_Z = 0.3 and 1; the full profile adds K = 20, M = 1000, eta_Y = 0.5 .. 5 (minutes on a CPU; "
+        "at eta_Y = eta_Z = 0.3 and 1; the full profile adds K = 10, M = 1000, eta_Y = 0.5 .. 5 (minutes on a CPU; "
         "--device cuda trains there). What larger steps do: docs/scan_training.md",
         (
             Alterable(

@@ -8,7 +8,7 @@ Two checks on the same trainings
 Domain
     quick   10 common tokens that share half of the probability equally, and 10 distinct tokens a class with shares in
             proportion to random numbers; K = 2, M = 30, T = 128, batches of 128, momentum 0.9, eta_Y = eta_Z = 0.3 or 1
-    full    more of these, and 10 seeds for each of eta_Y = 0.5, 1, 2, 5 at eta_Z = 0.5 on 20 classes with 10 queries
+    full    more of these, and 10 seeds for each of eta_Y = 0.5, 1, 2, 5 at eta_Z = 0.5 on 10 classes with 5 queries
             and M = 1000 (after Syn-Medium of [tian2023scan, sec. 8])
 The predicted force is that at finite T (scan-trained): at T = 128 it has another sign than the limit's for rare
 distinct tokens, which lose attention although they are distinct.
@@ -99,7 +99,7 @@ class CountedRuns:
         if budget.profile != "full":
             return []
         return [
-            run_of(half_common(f"medium {k}", budget.seed, 10, 20, 20, 1000), eta_Y, 0.5, k, budget, MEDIUM_RECORDED)
+            run_of(half_common(f"medium {k}", budget.seed, 5, 20, 20, 1000), eta_Y, 0.5, k, budget, MEDIUM_RECORDED)
             for eta_Y in MEDIUM_RATES
             for k in range(SEEDS)
         ]
