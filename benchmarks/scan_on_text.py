@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from iclcheck.numerics.scan_and_snap.made_up_text import SHA256
-from iclcheck.numerics.scan_and_snap.text_attention import corpus, kinds_of_words, spread_windows, trained_attention
-from iclcheck.numerics.scan_and_snap.text_embeddings import TextTraining, trained_on
-from iclcheck.theory.scan_and_snap.text_attention import formula, logits_of, score, scores_of
-from iclcheck.theory.scan_and_snap.text_windows import windows_of
+from iclcheck.numerics.scan_on_text.made_up_text import SHA256
+from iclcheck.numerics.scan_on_text.text_attention import corpus, kinds_of_words, spread_windows, trained_attention
+from iclcheck.numerics.scan_on_text.text_embeddings import TextTraining, trained_on
+from iclcheck.theory.scan_on_text.text_attention import formula, logits_of, score, scores_of
+from iclcheck.theory.scan_on_text.text_windows import windows_of
 
 LENGTH, RECORDS = 24, 40
 RATES = {"Y, Z": (1.0, 4.0, 16.0), "1 layer": (0.5, 1.0, 2.0), "3 layers": (0.5, 1.0, 2.0)}

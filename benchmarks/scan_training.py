@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from iclcheck.numerics.scan_and_snap.embedding_model import trained_embeddings
 from iclcheck.numerics.scan_and_snap.flows import joint_flow
 from iclcheck.numerics.scan_and_snap.layer import attention_weights, entropies
-from iclcheck.numerics.scan_and_snap.sampled_training import SampledTraining, train
 from iclcheck.numerics.scan_and_snap.sequence_classes import SequenceClasses, syn_medium, syn_small
-from iclcheck.theory.scan_and_snap.finite_sequences import force_of_means, limit_of_means
-from iclcheck.theory.scan_and_snap.means_over_counts import means_of_classes
+from iclcheck.numerics.scan_training.embedding_model import trained_embeddings
+from iclcheck.numerics.scan_training.sampled_training import SampledTraining, train
+from iclcheck.theory.scan_training.finite_sequences import force_of_means, limit_of_means
+from iclcheck.theory.scan_training.means_over_counts import means_of_classes
 
 MOMENTUM, SEEDS = 0.9, 10
 LENGTHS = (32, 128, 512, None)

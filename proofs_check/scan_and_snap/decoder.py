@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import decoder as theory
+from ...theory.scan_decoder import decoder as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -23,7 +23,7 @@ from ..records.tasks import Task
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENT = "iclcheck.numerics.scan_and_snap.class_logits"
+MEASUREMENT = "iclcheck.numerics.scan_decoder.class_logits"
 EPS = float(np.finfo(np.float64).eps)
 # M, K, eta_Y: from two tokens to a thousand
 SIZES = ((2, 1, 1.0), (3, 3, 0.5), (10, 4, 2.0), (30, 2, 1.0), (200, 10, 5.0), (1000, 10, 0.7))
@@ -177,7 +177,7 @@ def decoder_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("flow of M logits", logits_task, rows_of_logits(formula), logits_in_words,
-                       "as a relative difference", resolution=1e-8, cost_of_alteration="judged again"),
+                       "as a relative difference", resolution=1e-8),
             ExactCheck("flow of the whole decoder", whole_task, rows_of_whole(formula),
                        lambda found: f"{len(found['lead'])} tasks with distinct tokens only, every class and column",
                        "in units of the time", cost_of_alteration="judged again"),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import equal_overlaps as theory
-from ...theory.scan_and_snap import printed_remark as remark
-from ...theory.scan_and_snap.decoder import lead_at
+from ...theory.scan_decoder import equal_overlaps as theory
+from ...theory.scan_decoder import printed_remark as remark
+from ...theory.scan_decoder.decoder import lead_at
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import Budget, Claim, Parameter, Values
@@ -28,7 +28,7 @@ from ..records.tasks import Task
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENT = "iclcheck.numerics.scan_and_snap.overlapping_decoder"
+MEASUREMENT = "iclcheck.numerics.scan_decoder.overlapping_decoder"
 EPS = float(np.finfo(np.float64).eps)
 # K, M, and the classes' tokens; overlaps from 0.05 to 0.92
 CASES: tuple[dict[str, Any], ...] = (
@@ -184,7 +184,7 @@ def overlap_claim(formula: Made = theory.formula) -> Claim:
         lambda parameters: theory.for_user(**parameters),
         (
             ExactCheck("rates, force and orbit", task_by(CASES), rows_of_states(formula), described,
-                       "as a relative difference", cost_of_alteration="judged again"),
+                       "as a relative difference"),
             ExactCheck("leads at every time", task_by(CASES), rows_of_leads, described,
                        "in units of the own token's lead", cost_of_alteration="judged again"),
             ExactCheck("as many classes as tokens", task_by(FULL), rows_of_full, described,

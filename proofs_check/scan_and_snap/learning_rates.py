@@ -5,6 +5,7 @@ Three checks on the reparametrised flow of the real layer
     same drive      three pairs of rates that have the same drive at one time: the same logits
     order           entropies of attention on distinct tokens at larger rates, against the sign that the drive predicts;
                     the same signs in the flow of the loss itself are counted beside and not judged
+and one on layers trained by samples (`trained_rates`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..claims.claim import Budget, Claim, Values
 from ..claims.exact_checks import ExactCheck, ExactCount, Row
 from ..records.tasks import Task
 from .symmetric_runs import DERIVED, RATES, TASK, TIME, Case, Pair, runs_of, runs_task
+from .trained_rates import RatesOfTraining
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -238,9 +240,11 @@ def learning_rates_claim(predicted: Predicted = derived) -> Claim:
             ExactCount(
                 "order of entropies", ordered_task, wrong_signs(predicted), signs_in_words, "as signs that differ"
             ),
+            RatesOfTraining(),
         ),
         "the reparametrised flow at tasks with K = 2 and 3, M = 12 and 20; eta_Z/eta_Y from 0.005 to 2, and where "
-        "drives are equal, times from 0.1 to 12 K ln M; no training by samples",
+        "drives are equal, times from 0.1 to 12 K ln M. By samples: "
+        "K = 2, M = 30, T = 128, momentum 0.9, at the end of 120 steps, the sign alone",
         (
             Alterable(
                 theory.formula, theory.points, letters_of_cases,

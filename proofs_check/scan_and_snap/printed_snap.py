@@ -59,8 +59,8 @@ BOUND = Audit(
         "e^(4 K B) = 1 + 4 K eta_Z C0^-1 int gamma, and without approximation the snap law."
     ),
     survives=(
-        "The dependence on int gamma, so the two phases: growth as a power of t before the snap, and as ln ln t after "
-        "it; differences of B_n between two late times."
+        "The dependence on int gamma, so the two phases: chi grows as a power of t before the snap, and B_n as ln ln "
+        "t after it; differences of B_n between two late times."
     ),
 )
 

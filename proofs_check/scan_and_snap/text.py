@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import text_attention as theory
-from ...theory.scan_and_snap.text_windows import Windows, windows_of
+from ...theory.scan_on_text import text_attention as theory
+from ...theory.scan_on_text.text_windows import Windows, windows_of
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -35,7 +35,7 @@ from ..verdicts.verdict import Verdict
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASURED = "iclcheck.numerics.scan_and_snap.text_attention"
+MEASURED = "iclcheck.numerics.scan_on_text.text_attention"
 EPS = float(np.finfo(np.float64).eps)
 TEXT_WORDS, TEXT_LENGTH, TEXT_WINDOWS = 64, 16, 250
 TEXT = {"text": "made-up", "vocabulary": TEXT_WORDS, "length": TEXT_LENGTH, "count": TEXT_WINDOWS}
@@ -236,7 +236,7 @@ def settings(seed: int) -> list[Mapping[str, Any]]:
 @cache
 def windows_of_check() -> Windows:
     # The verbs that only derive and predict never load numerics.
-    from ...numerics.scan_and_snap.text_attention import corpus, spread_windows
+    from ...numerics.scan_on_text.text_attention import corpus, spread_windows
 
     found = corpus("made-up", TEXT_WORDS)
     rows = spread_windows(found, TEXT_LENGTH, TEXT_WINDOWS).tolist()

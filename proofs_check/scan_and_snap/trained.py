@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import finite_sequences as theory
-from ...theory.scan_and_snap.means_over_counts import means_of_classes
+from ...theory.scan_training import finite_sequences as theory
+from ...theory.scan_training.means_over_counts import means_of_classes
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -36,8 +36,8 @@ from .trained_phases import tables_of
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-STARTS = "iclcheck.numerics.scan_and_snap.finite_starts:enumerated_starts"
-TRAINED = "iclcheck.numerics.scan_and_snap.sampled_training:trained_attention"
+STARTS = "iclcheck.numerics.scan_training.finite_starts:enumerated_starts"
+TRAINED = "iclcheck.numerics.scan_training.sampled_training:trained_attention"
 FLOW = "iclcheck.numerics.scan_and_snap.flows_of_tasks:joint_flows"
 KEYS = (24, 48, 96, 192)  # each twice the one before: what Richardson's extrapolation needs
 MOMENTUM, BATCH = 0.9, 128
@@ -321,7 +321,7 @@ def trained_claim(formula: Made = theory.formula) -> Claim:
         "the start without sampling: K <= 3, M <= 40, two or three tokens a class; trained with momentum 0.9, batches "
         "of 128, from Y = Z = 0: at T = infinity K = 3, M = 30, to three times K ln M/eta_Y; the gap of T = 32, 128, "
         "512 early, K = 2, M = 30; order, signs and freezing at T = 128, K = 2, M = 30, common tokens alike, 120 steps "
-        "at eta_Y = eta_Z = 0.3 and 1; the full profile adds K = 20, M = 1000, eta_Y = 0.5 .. 5 (minutes on a CPU; "
+        "at eta_Y = eta_Z = 0.3 and 1; the full profile adds K = 10, M = 1000, eta_Y = 0.5 .. 5 (minutes on a CPU; "
         "--device cuda trains there). What larger steps do: docs/scan_training.md",
         (
             Alterable(

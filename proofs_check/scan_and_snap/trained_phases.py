@@ -8,7 +8,7 @@ Two checks on the same trainings
 Domain
     quick   10 common tokens that share half of the probability equally, and 10 distinct tokens a class with shares in
             proportion to random numbers; K = 2, M = 30, T = 128, batches of 128, momentum 0.9, eta_Y = eta_Z = 0.3 or 1
-    full    more of these, and 10 seeds for each of eta_Y = 0.5, 1, 2, 5 at eta_Z = 0.5 on 20 classes with 10 queries
+    full    more of these, and 10 seeds for each of eta_Y = 0.5, 1, 2, 5 at eta_Z = 0.5 on 10 classes with 5 queries
             and M = 1000 (after Syn-Medium of [tian2023scan, sec. 8])
 Every replica has tables of its own: their share of hits is that of the domain.
 The predicted force is that at finite T (scan-trained): at T = 128 it has another sign than the limit's for rare
@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.scan_and_snap import finite_sequences as theory
-from ...theory.scan_and_snap.means_over_counts import means_of_classes
+from ...theory.scan_training import finite_sequences as theory
+from ...theory.scan_training.means_over_counts import means_of_classes
 from ..claims.claim import AlterationCost, Budget, Run
 from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray, generator
@@ -31,7 +31,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
 from .joint_flow import Table
 
-TRAINED = "iclcheck.numerics.scan_and_snap.sampled_training:trained_attention"
+TRAINED = "iclcheck.numerics.scan_training.sampled_training:trained_attention"
 RATES = (0.3, 1.0)
 MEDIUM_RATES, SEEDS = (0.5, 1.0, 2.0, 5.0), 10
 RECORDED = (0, 5, 10, 15, 20, 30, 40, 60, 80, 100, 120)
@@ -98,7 +98,7 @@ class CountedRuns:
             return []
         # tables of their own at each rate, too: with those of another rate they would share the batches
         return [
-            run_of(half_common(f"medium {k}", budget.seed, 10, 20, 20, 1000), eta_Y, 0.5, k, budget, MEDIUM_RECORDED)
+            run_of(half_common(f"medium {k}", budget.seed, 5, 20, 20, 1000), eta_Y, 0.5, k, budget, MEDIUM_RECORDED)
             for k, eta_Y in enumerate(np.repeat(MEDIUM_RATES, SEEDS).tolist())
         ]
 

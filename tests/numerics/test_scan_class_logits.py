@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.scan_and_snap.class_logits import (
+from iclcheck.numerics.scan_decoder.class_logits import (
     decoder_leads,
     descent_leads,
     distinct_classes,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.scan_and_snap.embedding_model import (
+from iclcheck.numerics.scan_and_snap.sequence_classes import random_classes
+from iclcheck.numerics.scan_training.embedding_model import (
     EmbeddingModel,
     EmbeddingTraining,
     attention_to_tokens,
@@ -16,8 +17,7 @@ from iclcheck.numerics.scan_and_snap.embedding_model import (
     train_embeddings,
     trained_embeddings,
 )
-from iclcheck.numerics.scan_and_snap.sampled_training import sequence_losses
-from iclcheck.numerics.scan_and_snap.sequence_classes import random_classes
+from iclcheck.numerics.scan_training.sampled_training import sequence_losses
 from iclcheck.numerics.training.random_streams import stream
 
 TASK = random_classes(3, 9, 2, 2, 2, "embedding model")

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from iclcheck.numerics.scan_and_snap.finite_starts import compositions, enumerated_counts, first_velocities, mean_loss
 from iclcheck.numerics.scan_and_snap.flows import Tasks
 from iclcheck.numerics.scan_and_snap.sequence_classes import SequenceClasses
+from iclcheck.numerics.scan_training.finite_starts import compositions, enumerated_counts, first_velocities, mean_loss
 
 TASK = SequenceClasses.from_plain({
     "contexts": [[0.2, 0.3, 0.5, 0, 0], [0.1, 0, 0, 0.5, 0.4]], "queries": [0, 1], "probabilities": [0.4, 0.6]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from iclcheck.numerics.scan_and_snap.class_logits import vectors_of
-from iclcheck.numerics.scan_and_snap.overlapping_decoder import overlapping_flows, slopes_at_rest, task_of
+from iclcheck.numerics.scan_decoder.class_logits import vectors_of
+from iclcheck.numerics.scan_decoder.overlapping_decoder import overlapping_flows, slopes_at_rest, task_of
 
 
 def test_one_common_token_of_half_the_weight_overlaps_by_one_half() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from iclcheck.numerics.scan_and_snap.flows import joint_flow
-from iclcheck.numerics.scan_and_snap.sampled_training import (
+from iclcheck.numerics.scan_and_snap.sequence_classes import SequenceClasses, random_classes, syn_small
+from iclcheck.numerics.scan_training.sampled_training import (
     Batched,
     SampledTraining,
     sampled_counts,
@@ -15,7 +16,6 @@ from iclcheck.numerics.scan_and_snap.sampled_training import (
     train,
     trained_attention,
 )
-from iclcheck.numerics.scan_and_snap.sequence_classes import SequenceClasses, random_classes, syn_small
 from iclcheck.numerics.training.random_streams import stream
 
 TASK = random_classes(3, 9, 2, 2, 2, "sampled training")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from iclcheck.numerics.scan_and_snap import text_attention as layer
-from iclcheck.numerics.scan_and_snap.text_corpus import corpus_of
-from iclcheck.numerics.scan_and_snap.text_embeddings import TextTraining, relative_entropies, trained_on
+from iclcheck.numerics.scan_on_text import text_attention as layer
+from iclcheck.numerics.scan_on_text.text_corpus import corpus_of
+from iclcheck.numerics.scan_on_text.text_embeddings import TextTraining, relative_entropies, trained_on
 from iclcheck.numerics.training.random_streams import standard_normals, stream
 
 M = 6

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from iclcheck.numerics.scan_and_snap import made_up_text as made_up
-from iclcheck.numerics.scan_and_snap.text_corpus import UNKNOWN, TextError, corpus_of, text_corpus
+from iclcheck.numerics.scan_on_text import made_up_text as made_up
+from iclcheck.numerics.scan_on_text.text_corpus import UNKNOWN, TextError, corpus_of, text_corpus
 
 
 def test_the_shipped_text_has_its_hash_and_size() -> None:

@@ -39,7 +39,10 @@ def score_of(claim: Claim, run: Any) -> ControlScore:
 
 
 # Ten seconds and more; the others stay in the fast lane.
-DEAR = {"mesa-preconditioning", "mesa-gradient-step", "relu-attention", "nonlinear-targets", "critical-points"}
+DEAR = {
+    "mesa-preconditioning", "mesa-gradient-step", "relu-attention", "nonlinear-targets", "critical-points",
+    "scan-equal-overlaps",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iclcheck.proofs_check import planning
 from iclcheck.proofs_check.checking import RecordedRun, check_claims
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import all_claims
@@ -63,3 +64,20 @@ def test_the_planned_time_is_right_within_a_factor_of_two(identifier: str, gap: 
     for row in found.checks:
         if row.gap is not None and row.prompts:
             assert 0.5 < stated[row.check].detectable / row.gap < 2.0, row
+
+
+def test_altered_statements_that_ask_for_the_same_measurement_do_not_measure_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[str] = []
+
+    def counted(tasks: Any) -> Any:
+        measured.extend(task.key for task in tasks)
+        return [{"value": 1.0} for _ in tasks]
+
+    monkeypatch.setattr(planning, "measured_unrecorded", counted)
+    run = planning.remembering()
+    one, other = (Task("somewhere:something", {"case": k}) for k in (1, 2))
+    assert run([one, other, one]) == [{"value": 1.0}] * 3
+    assert run([other]) == [{"value": 1.0}]
+    assert measured == [one.key, other.key]

@@ -14,7 +14,7 @@ from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.records.measurement import Outcome, perform
 from iclcheck.proofs_check.records.tasks import Task
 from iclcheck.proofs_check.scan_and_snap import text
-from iclcheck.theory.scan_and_snap import text_attention
+from iclcheck.theory.scan_on_text import text_attention
 
 QUICK = budget_for("quick")
 

@@ -10,8 +10,8 @@ from iclcheck.proofs_check.claims.claim import Budget, budget_for
 from iclcheck.proofs_check.scan_and_snap import trained, trained_phases
 from iclcheck.proofs_check.scan_and_snap.trained import FiniteGaps, LongSequences, extrapolated
 from iclcheck.proofs_check.scan_and_snap.trained_phases import LENGTH, CountedRuns, tables_of
-from iclcheck.theory.scan_and_snap.finite_sequences import force_of_means
-from iclcheck.theory.scan_and_snap.means_over_counts import means_of_classes
+from iclcheck.theory.scan_training.finite_sequences import force_of_means
+from iclcheck.theory.scan_training.means_over_counts import means_of_classes
 
 QUICK = budget_for("quick")
 
@@ -112,8 +112,8 @@ def test_the_full_profile_adds_ten_seeds_at_each_rate_of_a_larger_task() -> None
     assert len(runs) == 40
     assert {run["decoder_rate"] for run in runs} == {0.5, 1.0, 2.0, 5.0}
     shape = np.array(runs[0]["classes"]["contexts"]).shape
-    assert shape == (20, 1000)
-    assert len(set(runs[0]["classes"]["queries"])) == 10
+    assert shape == (10, 1000)
+    assert len(set(runs[0]["classes"]["queries"])) == 5
     parts = check.parts(budget_for("full"))
     assert sum(map(len, parts)) == len(check.runs(budget_for("full")))
     assert all(len({np.array(run["classes"]["contexts"]).shape for run in part}) == 1 for part in parts)

@@ -10,8 +10,8 @@ from scipy.integrate import solve_ivp
 from scipy.special import softmax
 
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import decoder
-from iclcheck.theory.scan_and_snap.decoder import crossing, derivation, for_user
+from iclcheck.theory.scan_decoder import decoder
+from iclcheck.theory.scan_decoder.decoder import crossing, derivation, for_user
 
 
 def test_every_step_holds_at_four_random_instances() -> None:

@@ -10,10 +10,10 @@ from scipy.special import softmax
 
 from iclcheck.theory.algebra.printing import to_text
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import equal_overlaps, printed_remark
-from iclcheck.theory.scan_and_snap.decoder import for_user as decoder_for_user
-from iclcheck.theory.scan_and_snap.decoder import lead_at
-from iclcheck.theory.scan_and_snap.equal_overlaps import (
+from iclcheck.theory.scan_decoder import equal_overlaps, printed_remark
+from iclcheck.theory.scan_decoder.decoder import for_user as decoder_for_user
+from iclcheck.theory.scan_decoder.decoder import lead_at
+from iclcheck.theory.scan_decoder.equal_overlaps import (
     Setting,
     for_user,
     leads_at,

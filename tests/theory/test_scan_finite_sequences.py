@@ -7,8 +7,8 @@ import pytest
 
 from iclcheck.theory.algebra.evaluation import Array
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import finite_sequences as theory
-from iclcheck.theory.scan_and_snap.means_over_counts import means_of_class, means_of_classes
+from iclcheck.theory.scan_training import finite_sequences as theory
+from iclcheck.theory.scan_training.means_over_counts import means_of_class, means_of_classes
 
 TABLES = [[0.2, 0.3, 0.5, 0.0, 0.0], [0.1, 0.0, 0.0, 0.5, 0.4]]
 

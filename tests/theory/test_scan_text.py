@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import text_attention
-from iclcheck.theory.scan_and_snap.power_series import Series, constant
-from iclcheck.theory.scan_and_snap.text_windows import Windows, counted_windows, windows_of
+from iclcheck.theory.scan_on_text import text_attention
+from iclcheck.theory.scan_on_text.power_series import Series, constant
+from iclcheck.theory.scan_on_text.text_windows import Windows, counted_windows, windows_of
 
 fractions = st.fractions(min_value=-2, max_value=2, max_denominator=9)
 

@@ -46,6 +46,7 @@ from .symmetric_task import (
     SymmetricTask,
     attention_at,
     check_positive,
+    check_reach,
     check_time,
     decoder_logit,
     drive,
@@ -446,7 +447,7 @@ def slowing_logit(vocabulary: int) -> float:
     """u* > 1 with e^u (u - 1) = M - 1: u* = 1 + W((M - 1)/e).
 
     >>> round(slowing_logit(60), 6)
-    3.324432
+    3.261506
     """
     from scipy.special import lambertw
 
@@ -483,7 +484,7 @@ def prediction(
     task = symmetric_task(classes, vocabulary, common_probability, distinct_profile)
     rates = check_positive(eta_Y, "eta_Y"), check_positive(eta_Z, "eta_Z")
     moment = check_time(time)
-    driven = drive(task, *rates, moment)
+    driven = check_reach(task, *rates, moment)
     found = attention_at(task, driven)
     weights = found.attention.weights
     return {

@@ -228,16 +228,16 @@ def printed_prediction(
 
     >>> found = printed_prediction(2, 1001, 0.1, [1], 1, 1, 0)
     >>> found["strength"], round(found["printed_strength"], 6)
-    (0.0, 2.183375)
+    (0.0, 2.18337)
     """
     task = symmetric_task(classes, vocabulary, common_probability, distinct_profile)
     rates, moment = (check_positive(eta_Y, "eta_Y"), check_positive(eta_Z, "eta_Z")), check_time(time)
     K, M = task.classes, task.vocabulary
+    right = prediction(classes, vocabulary, common_probability, distinct_profile, *rates, moment)
     C, S = task.common**2, float(task.squares.sum())
     C0 = (1 - 1 / M) ** 2 * M * S * (S + K * C) / ((K - 1) * C * (M * C + S))
     u = decoder_logit(rates[0] * moment / K, M)
     h = rates[1] * (1 - 1 / M) ** 2 * u**2 / (2 * rates[0])  # eta_Z/K of the paper times K ((M - 1)/M)^2 u^2/(2 eta_Y)
-    right = prediction(classes, vocabulary, common_probability, distinct_profile, *rates, moment)
     share = float(task.squares.max()) / (C + S)
     return {
         "printed_strength": math.log(C0 + 4 * h) / 4, "strength": right["strength"],

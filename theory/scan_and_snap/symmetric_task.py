@@ -26,7 +26,7 @@ from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
 from ..orthogonal_dynamics.learning_rate import check_whole
 
 MOST_CLASSES, MOST_TOKENS, MOST_DISTINCT = 1000, 10**9, 1000
-LEAST_COMMON, MOST_DRIVE = 1e-100, 1e100
+LEAST_COMMON = 1e-100
 NODES = 20
 
 
@@ -120,6 +120,20 @@ def decoder_logit(tau: float, vocabulary: int) -> float:
         if not u - step < u:
             return u
         u -= step
+
+
+LARGEST = 1e300  # of M eta_Y t: what floats hold
+MOST_DRIVE = 1e100
+
+
+def check_reach(task: SymmetricTask, eta_Y: float, eta_Z: float, time: float) -> float:
+    """The drive at a time, where floats reach it. Raises AssumptionError."""
+    if not task.vocabulary * eta_Y * time < LARGEST:
+        raise AssumptionError(f"need M eta_Y t below {LARGEST:g}, which floats hold; take an earlier time")
+    found = drive(task, eta_Y, eta_Z, time)
+    if not found < MOST_DRIVE:
+        raise AssumptionError(f"need (eta_Z/eta_Y) u^2 below {MOST_DRIVE:g}, got {found:g}; take a smaller eta_Z/eta_Y")
+    return found
 
 
 def drive(task: SymmetricTask, eta_Y: float, eta_Z: float, time: float) -> float:
@@ -247,14 +261,9 @@ class Snapshot:
 
 
 def attention_at(task: SymmetricTask, driven: float) -> Snapshot:
-    """The solution of int N/phi dsigma = driven. The drive rises without bound, so there is one.
-
-    Raises AssumptionError for a drive beyond MOST_DRIVE, where an integral might leave the range of floats.
-    """
+    """The solution of int N/phi dsigma = driven. The drive rises without bound, so there is one."""
     from scipy.optimize import brentq
 
-    if not driven <= MOST_DRIVE:
-        raise AssumptionError(f"need (eta_Z/eta_Y) u^2 of at most {MOST_DRIVE:g}, got {driven:g}; choose nearer rates")
     # On a piece the logarithm of the integrand changes by a few units at most: d_l^K does, by K D pieces.
     piece = 2 / (4 + task.classes * task.distinct.size)
     start, left, strength = 0.0, driven, 0.0

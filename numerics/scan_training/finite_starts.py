@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..scan_and_snap.layer import columns, multiplicities
+from ..scan_and_snap.sequence_classes import SequenceClasses
 from ..training.threads import one_thread
-from .layer import columns, multiplicities
 from .sampled_training import sequence_losses
-from .sequence_classes import SequenceClasses
 
 
 def compositions(total: int, parts: int) -> Iterator[list[int]]:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from ..scan_training.embedding_model import EmbeddingModel
 from ..training.random_streams import standard_normals, stream
 from ..training.threads import one_thread
-from .embedding_model import EmbeddingModel
 from .text_attention import corpus, spread_windows
 from .text_corpus import Corpus
 

@@ -41,7 +41,7 @@ from ..algebra.trace_polynomials import TracePolynomial, number, scalar
 from ..one_layer.assumptions import AssumptionError, check_positive
 from ..one_layer.fixed_point import latex_of
 from ..orthogonal_dynamics.learning_rate import check_whole
-from .early_attention import checked_tables
+from ..scan_and_snap.early_attention import checked_tables
 from .means_over_counts import means_of_classes
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..scan_and_snap.flows import Tasks, decoder_flow
+from ..scan_and_snap.layer import multiplicities
+from ..scan_and_snap.sequence_classes import SequenceClasses, one_common_token
 from ..training.threads import one_thread
 from .class_logits import EPS, vectors_of
-from .flows import Tasks, decoder_flow
-from .layer import multiplicities
-from .sequence_classes import SequenceClasses, one_common_token
 
 Array = NDArray[np.float64]
 Plain = Mapping[str, Any]

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch.nn.functional import cross_entropy
 
+from ..scan_and_snap.flows import decoder_flow
+from ..scan_and_snap.layer import class_vectors
+from ..scan_and_snap.sequence_classes import SequenceClasses, drawn_shares
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .flows import decoder_flow
-from .layer import class_vectors
-from .sequence_classes import SequenceClasses, drawn_shares
 
 Array = NDArray[np.float64]
 Plain = Mapping[str, Any]

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..scan_and_snap.sequence_classes import SequenceClasses
 from ..training.random_streams import standard_normals, stream
 from ..training.threads import one_thread
-from .sequence_classes import SequenceClasses
 
 Plain = Mapping[str, Any]
 

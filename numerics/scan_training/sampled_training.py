@@ -33,10 +33,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..scan_and_snap.layer import attention_weights, class_vectors, columns, entropies, multiplicities
+from ..scan_and_snap.sequence_classes import SequenceClasses
 from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .layer import attention_weights, class_vectors, columns, entropies, multiplicities
-from .sequence_classes import SequenceClasses
 
 Plain = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Scan and snap on text: a made-up corpus, a loader, and layers trained on windows."""

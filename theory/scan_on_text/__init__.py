@@ -1,0 +1,1 @@
+"""Scan and snap on text: where attention goes first, from counts of words."""
