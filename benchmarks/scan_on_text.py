@@ -37,7 +37,7 @@ def of_decoder_and_attention(text: str, vocabulary: int, seeds: int, steps: int)
     """One row a rate: relative entropies (seeds, records + 1), mass on kinds of words, last losses."""
     pairs = [(rate, rate) for rate in RATES["Y, Z"]]
     runs = [
-        trained_attention([text], pairs, vocabulary, LENGTH, None, steps, 32, RECORDS, f"scan on text/{k}", "cpu")
+        trained_attention([text], pairs, vocabulary, LENGTH, None, steps, 32, RECORDS, [f"scan on text/{k}"], "cpu")
         for k in range(seeds)
     ]
     largest = math.log(LENGTH - 1)

@@ -185,14 +185,15 @@ def sgd_path(
     rates: Tensor,
     steps: int,
     batch: int,
-    key: str,
+    keys: Sequence[str],
     see: Callable[[int, Tensor], None],
 ) -> tuple[Tensor, Tensor]:
     """(Y, Z), (R, M, M), after plain SGD: texts (windows, T + 1) of each replica, rates (R, 2).
 
-    see(step, Z) is called before every step and at the end. Replicas with equal texts see equal batches.
+    keys name the streams of the batches: replicas of equal texts and keys see equal batches. see(step, Z) is called
+    before every step and at the end.
     """
-    generators = [stream(key) for _ in texts]
+    generators = [stream(key) for key in keys]
     Y, Z = (torch.zeros(len(texts), size, size, dtype=torch.float64, requires_grad=True) for _ in range(2))
     for step in range(steps):
         see(step, Z)
@@ -209,9 +210,11 @@ def sgd_path(
 @one_thread()
 def trained_attention(
     texts: Sequence[str], rates: Sequence[Sequence[float]], vocabulary: int, length: int, articles: int | None,
-    steps: int, batch: int, records: int, key: str, device: str,
+    steps: int, batch: int, records: int, keys: Sequence[str], device: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Entropies and the mass on kinds of words over training, for every text at every pair of rates (eta_Y, eta_Z).
+
+    A text's key names its batches, which are the same at all rates; texts with keys of their own are independent.
 
     entropy (texts, rates, records + 1), mass (texts, rates, records + 1, 3), loss (texts, rates) on the windows that
     are looked at: 200 of the text it trains on.
@@ -235,7 +238,8 @@ def trained_attention(
                 mass.append(mass_on_kinds(Z, seen, kinds))
 
     scale = torch.tensor([list(pair) for _ in read for pair in rates], dtype=torch.float64)
-    Y, Z = sgd_path(whole, size, scale, steps, batch, key, see)
+    streams = [key for key, _ in zip(keys, read, strict=True) for _ in rates]
+    Y, Z = sgd_path(whole, size, scale, steps, batch, streams, see)
     shape = (len(read), len(rates))
     return {
         "entropy": torch.stack(entropy, -1).view(*shape, -1).tolist(),

@@ -92,6 +92,21 @@ def ratio_obligation(K: int) -> Callable[[Forms], Identity]:
     return prepare
 
 
+def every_class_obligation(forms: Forms) -> Identity:
+    """For every K: xi = own - (1 - 1/M) and z_C' = K rho (xi + (K - 1) other), own + (K - 1) rho other = 1 - 1/M.
+
+    own and other are the entries of G^-1 (e_n - 1/M), and the equation is the n-th of G v = e_n - 1/M.
+    """
+
+    def at(point: Point) -> Any:
+        K, rho, other = point["K"], Ratio(point["C"], point["C"] + point["S"]), point["other"]
+        xi = -rho * (K - 1) * other
+        common = rho * K * (xi + (K - 1) * other)
+        return difference(common, form_at(forms, LAYER, "ratio", point) * xi)
+
+    return exact(at, "C", "S", "K", "other")
+
+
 def token_obligation(forms: Forms) -> Relations:
     """At K = 4 the layer's number is not the printed one."""
 
@@ -126,6 +141,7 @@ def token_refutation() -> ClaimObligations:
                 Obligation(LAYER, f"z_C' = ratio xi in the literal layer, K = {K}", ratio_obligation(K))
                 for K in CLASSES
             ),
+            Obligation(LAYER, "z_C' = ratio xi from G v = e_n - 1/M, every K", every_class_obligation),
             Obligation(EXAMPLE, "the layer's number at K = 4 is -162/41", token_obligation),
         ),
         (TRUSTED[0], QUOTED),

@@ -357,6 +357,32 @@ def late_relations(forms: Forms, K: int, k: int, p: int, q: int, m: int) -> list
     ]
 
 
+def every_late_obligation(forms: Forms) -> Identity:
+    """For every K and k, with the letter w for e^{k K}: the rate's order in w is -1, in e it is -2 beside.
+
+    Times e the scores are C = p e w and S = k q. Where the bottom vanishes at w = 0 the rate times w is there top over
+    the bottom's slope in w.
+    """
+
+    def at(point: Point) -> list[Any]:
+        e, one, K, k, q = (point[name] if name != "1" else point.one for name in ("e", "1", "K", "k", "q"))
+        (place,) = point.numbers["w"]
+        C, S = point["p"] * e * point["w"], k * q
+        rate = Ratio(C + S, e * q) / form_at(forms, FORCE, "force", point, C=C, S=S)
+        at_zero = rate.bottom.subs({"w": 0})
+        leading = Ratio(rate.top.subs({"w": 0}) * e * e, rate.bottom.derivative(place).subs({"w": 0}))
+        power, exponent = (form_at(forms, LATE, name, point) for name in ("power", "exponent"))
+        coefficient = form_at(forms, LATE, "coefficient", point, o=K - one)
+        return [
+            at_zero,
+            difference(leading, coefficient),
+            difference(power, over_one(point, k * K + 2)),
+            difference(exponent * (power - 1), over_one(point, 2)),
+        ]
+
+    return exact(at, "e", "w", "p", "q", "k", "K", "m")
+
+
 def order_of(polynomial: Any) -> int:
     """The lowest power of e."""
     return min(int(powers[0]) for powers in polynomial.to_dict())
@@ -428,6 +454,7 @@ def obligations() -> ClaimObligations:
             Obligation(SLOWING, "its slope is (K - 1) rise/(M (1 + K C/S)^2)", rise_obligation),
             Obligation(SLOWING, "rise has no negative coefficient", positive_obligation),
             Obligation(LATE, "leading order of N/(force q) at u_l = q/e, for small K and k", late_obligation),
+            Obligation(LATE, "the same for every K and k, e^{k K} as a letter of its own", every_late_obligation),
         ),
         TRUSTED,
     )

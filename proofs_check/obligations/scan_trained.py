@@ -16,6 +16,7 @@ from ..engines.expressions import Quotient, evaluate
 from ..engines.identities import Identity
 from ..engines.matrices import Matrix
 from ..engines.points import Kind, Point
+from ..engines.ratios import Ratio, difference
 from .fixed_point import half
 from .obligation import ClaimObligations, Forms, Obligation, Rational
 
@@ -212,14 +213,15 @@ def momentum_obligation(forms: Forms) -> Identity:
         def at(form: Quotient, steps: Any, power: Any) -> tuple[Any, Any]:
             return parts(form, point, {"k": steps, "x": power})
 
-        (d, bottom), (d_next, _) = at(decoder, k, x), at(decoder, k + 1, x * mu)
-        (a, below), (a_next, _) = at(attention, k, x), at(attention, k + 1, x * mu)
-        a_last, _ = at(attention, k + 2, x * mu * mu)
+        # every value over its own denominator: that of a form may have k and x in it
+        d, d_next = Ratio(*at(decoder, k, x)), Ratio(*at(decoder, k + 1, x * mu))
+        a, a_next = Ratio(*at(attention, k, x)), Ratio(*at(attention, k + 1, x * mu))
+        a_last = Ratio(*at(attention, k + 2, x * mu * mu))
         zero = at(decoder, one * 0, one)[0]
         starts = [at(attention, one * 0, one)[0], at(attention, one, mu)[0]]
         return [
-            (d_next - d) * h - (one - x * mu) * bottom,
-            ((a_last - a_next * (one + mu) + a * mu) * bottom - d_next * below),
+            difference(d_next - d, Ratio(one - x * mu, h)),
+            difference(a_last - a_next * (one + mu) + a * mu, d_next),
             zero, *starts,
         ]  # fmt: skip
 

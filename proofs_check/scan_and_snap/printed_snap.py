@@ -47,9 +47,9 @@ BOUND = Audit(
     ),
     reading=(
         "Theorem 4, Eq. 14 and Eq. 124, with B_n(t) = eta_Z int_0^t xi_n and chi(t) = e^(2(z(t) - z(0))) as in Theorem "
-        "3. C0 is taken from the hypothesis at t = 0, gamma/xi_n of the layer; rho0^4 is read as K C0, which makes the "
-        f"bound that of Theorem 3 at the printed B_n. {TEXT} With 1 + 4 eta_Z C0^-1 int gamma in print there would be "
-        "nothing to correct here."
+        "3. C0 is taken from the hypothesis at t = 0, gamma/xi_n of the layer; rho0^4 is K C0 by Eq. 13, which makes "
+        f"the bound that of Theorem 3 at the printed B_n. {TEXT} With 1 + 4 eta_Z C0^-1 int gamma in print there would "
+        "be nothing to correct here."
     ),
     counterexample=theory.bound_counterexample,
     corrected="snap",
@@ -118,9 +118,11 @@ TOKEN = Audit(
         "same C0: so z_C' = -eta_Z xi_n."
     ),
     reading=(
-        "Eq. 13 and the hypotheses of Theorem 4; one token common to all K classes, eta_Z summing over classes without "
-        f"P(n) as in Eq. 10, small overlap. {TEXT} With a C0 for the common token that is 1/K of the other, or a sum "
-        "over classes in Eq. 13, there would be nothing to correct."
+        "Eq. 13 has ~ in both places, which Theorem 4 takes for an equation with the one C0 := rho0^4/K; one token "
+        "common to all K classes, eta_Z summing over classes without P(n) as in Eq. 10, small overlap. Where ~ leaves "
+        "a constant factor open, K is one, and there is nothing to correct in Eq. 13 itself. "
+        f"{TEXT} With a C0 for the common token that is 1/K of the other, or a sum over classes in Eq. 13, there would "
+        "be nothing to correct in Theorem 4 either."
     ),
     counterexample=theory.token_counterexample,
     corrected="snap",

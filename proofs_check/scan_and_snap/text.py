@@ -6,7 +6,8 @@ Two checks of what is derived, without sampling
 Three checks of what the paper observes, by counting trainings; these have no prediction but the direction
     entropy falls; most of the fall comes in the first half of training; a larger learning rate ends lower
 Domain of the counts. Each replica is a text of its own from the grammar of `made_up_text`, another key each, and trains
-by plain SGD from zero at both learning rates of RATES on the same batches, eta_Y = eta_Z. So replicas are independent,
+by plain SGD from zero at both learning rates of RATES on the same batches, drawn by a key of that text alone, eta_Y =
+eta_Z. So replicas are independent,
 and the shares of hits have binomial bounds (`verdicts.replicas`) at FALSE_ALARM each, whatever the law of trained
 weights.
 """
@@ -166,7 +167,8 @@ def training_tasks(budget: Budget) -> list[Task]:
     found = []
     for first in range(0, len(texts), TEXTS_IN_A_TASK):
         part = texts[first : first + TEXTS_IN_A_TASK]
-        given = {"texts": part, "rates": RATES, **sizes.training, "key": f"scan on text/{budget.seed}/{first}"}
+        keys = [f"scan on text/{budget.seed}/{first + place}" for place in range(len(part))]
+        given = {"texts": part, "rates": RATES, **sizes.training, "keys": keys}
         found.append(Task(f"{MEASURED}:trained_attention", given, budget.device, cost=sizes.seconds))
     return found
 

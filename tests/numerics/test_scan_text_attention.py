@@ -90,9 +90,9 @@ def test_lost_entropy_is_right_for_large_and_for_tiny_logits() -> None:
 
 
 def test_texts_train_alike_alone_and_together() -> None:
-    given = {"vocabulary": 30, "length": 8, "articles": 1, "steps": 12, "batch": 8, "records": 3, "key": "k"}
-    both = layer.trained_attention(["made-up/a", "made-up/b"], [[1.0, 1.0], [8.0, 8.0]], device="cpu", **given)  # type: ignore[arg-type]
-    alone = layer.trained_attention(["made-up/b"], [[8.0, 8.0]], device="cpu", **given)  # type: ignore[arg-type]
+    given = {"vocabulary": 30, "length": 8, "articles": 1, "steps": 12, "batch": 8, "records": 3, "device": "cpu"}
+    both = layer.trained_attention(["made-up/a", "made-up/b"], [[1.0, 1.0], [8.0, 8.0]], keys=["k", "l"], **given)  # type: ignore[arg-type]
+    alone = layer.trained_attention(["made-up/b"], [[8.0, 8.0]], keys=["l"], **given)  # type: ignore[arg-type]
     # sums in another order, over 12 steps
     assert both["entropy"][1][1] == pytest.approx(alone["entropy"][0][0], rel=1e-10)
     assert both["steps"] == [0, 4, 8, 12]
@@ -100,6 +100,8 @@ def test_texts_train_alike_alone_and_together() -> None:
     assert mass.shape == (2, 2, 4, 3)
     assert np.allclose(mass.sum(-1), 1)
     assert both["entropy"][0][0][-1] != both["entropy"][0][1][-1]
+    other = layer.trained_attention(["made-up/b"], [[8.0, 8.0]], keys=["k"], **given)  # type: ignore[arg-type]
+    assert other["entropy"][0][0][-1] != alone["entropy"][0][0][-1]
 
 
 def test_the_model_with_embeddings_records_entropy_movement_and_maps() -> None:

@@ -69,6 +69,13 @@ def test_counts_judge_fall_slowing_and_order(small: list[float], large: list[flo
         assert verdict.details["replicas"] == 18
 
 
+def test_every_text_has_words_and_batches_of_its_own() -> None:
+    tasks = text.training_tasks(QUICK)
+    for name in ("texts", "keys"):
+        given = [one for task in tasks for one in task.parameters[name]]
+        assert len(set(given)) == len(given) == 18
+
+
 def test_a_tiny_budget_is_inconclusive_and_trains_little() -> None:
     budget = Budget(replicas=1, training_steps=1)
     (task,) = text.training_tasks(budget)

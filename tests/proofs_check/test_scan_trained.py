@@ -82,7 +82,8 @@ def answers(check: CountedRuns, change: float, budget: Budget = QUICK) -> Any:
 @pytest.fixture
 def one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """All replicas on one table: the answers above are made once."""
-    monkeypatch.setattr(trained_phases, "TABLES", 1)
+    half_common = trained_phases.half_common
+    monkeypatch.setattr(trained_phases, "half_common", lambda name, *rest: half_common("small 0", *rest))
 
 
 @pytest.mark.usefixtures("one_table")
@@ -116,3 +117,12 @@ def test_the_full_profile_adds_ten_seeds_at_each_rate_of_a_larger_task() -> None
     parts = check.parts(budget_for("full"))
     assert sum(map(len, parts)) == len(check.runs(budget_for("full")))
     assert all(len({np.array(run["classes"]["contexts"]).shape for run in part}) == 1 for part in parts)
+
+
+def test_every_replica_has_tables_and_batches_of_its_own() -> None:
+    """Clopper-Pearson's rates are those of independent draws from the domain."""
+    check, gaps, full = trained_phases.CHECKS[0], FiniteGaps(), budget_for("full")
+    for runs in (check.runs(QUICK), check.runs(full), LongSequences().runs(QUICK)):
+        assert len({str(run["classes"]) for run in runs}) == len(runs)
+    replicas = range(len(gaps.lengths(QUICK)))
+    assert len({str(gaps.table_of(replica, QUICK)) for replica in replicas}) == len(replicas) == 96

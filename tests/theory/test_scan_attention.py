@@ -124,6 +124,8 @@ def test_equal_tokens_stay_equal() -> None:
         ({"probabilities": [0.5, 0.0], "clock": 1.0}, "positive"),
         ({"probabilities": [], "clock": 1.0}, "positive"),
         ({"probabilities": [0.5], "logits": [0, 0], "clock": 1.0}, "one number for each"),
+        ({"probabilities": [0.5, 0.2], "logits": [400, 0], "clock": 1.0}, "range of double precision"),
+        ({"probabilities": [0.5, 1e-200], "clock": 1.0}, "range of double precision"),
     ],
 )
 def test_the_clock_refuses_in_one_sentence(given: dict[str, Any], words: str) -> None:
@@ -198,6 +200,7 @@ def test_a_single_common_token_loses_as_much_as_the_distinct_ones_gain(K: int, s
         ({"contexts": [[0.5, 0.5], [1.0, 0.1]], "h": 0.1}, "sum 1"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.0}, "above 0"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.1, "logits": [0.0, 0.0]}, "a row for each query"),
+        ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 400.0}, "up to 700, got 800"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.1, "queries": [0]}, "each of the 2 classes"),
     ],
 )

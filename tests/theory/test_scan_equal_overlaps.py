@@ -12,6 +12,7 @@ from iclcheck.theory.algebra.printing import to_text
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 from iclcheck.theory.scan_decoder import equal_overlaps, printed_remark
 from iclcheck.theory.scan_decoder.decoder import for_user as decoder_for_user
+from iclcheck.theory.scan_decoder.decoder import lead_at
 from iclcheck.theory.scan_decoder.equal_overlaps import (
     Setting,
     for_user,
@@ -94,6 +95,31 @@ def test_the_force_is_that_of_literal_class_vectors() -> None:
     step = 1e-4  # error step^2 of a smooth function, rounding 1e-16/step
     slope = -(loss(step) - loss(-step)) / (2 * step)
     assert slope == pytest.approx((1 - rho) / K * numbers_at(Setting(M, K, rho), tau)["force"], rel=1e-6)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-12, 1e-15])
+def test_forces_keep_their_digits_where_the_classes_are_nearly_one(gap: float) -> None:
+    """To leading order in d = 1 - rho, all w move alike by the mean slope and apart by d times the own one."""
+    K, M, tau = 4, 60, 2.5
+    at = Setting(M, K, 1 - gap)
+    d = 1 - at.rho
+
+    def velocity(_: float, state: Array) -> Array:
+        B, apart = state  # B, and (A - B)/d
+        S = K * np.exp(B) + M - K
+        return np.array([M / S, 1 - 0 * apart])
+
+    B, apart = solve_ivp(velocity, (0, tau), [0.0, 0.0], "DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+    S = K * np.exp(B) + M - K
+    # (K - 1) rho (Z (a - b) - (M - K) b)/S with a - b = (A - B)/d and (a - b) + K b = B
+    force = (K - 1) * (np.exp(B) * apart - (M - K) * (B - apart) / K) / S
+    found = numbers_at(at, tau)
+    assert found["class_lead"] == pytest.approx(B, rel=1e-11 + 10 * d)
+    assert found["force"] == pytest.approx(force, rel=1e-9 + 10 * d)
+    lead = lead_at(M, tau)
+    there = (K - 1) * M * lead / (d * K) / (np.exp(lead) + M - 1)
+    assert found["reparametrised_force"] == pytest.approx(there, rel=1e-12 + 10 * d)
+    assert ratios(at)["early_ratio"] == pytest.approx(M / (d * K), rel=1e-12 + 10 * d)
 
 
 def test_both_ratios_are_reached() -> None:

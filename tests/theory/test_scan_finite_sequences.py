@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -45,6 +46,29 @@ def test_means_over_counts_are_those_of_all_counts(law: list[float], keys: int) 
         assert np.abs(found - expected).max() < 1e-10
 
 
+def sampled(law: Array, keys: int) -> tuple[Array, Array]:
+    draws = np.random.default_rng(0).multinomial(keys, law, size=50_000)
+    f = draws / np.linalg.norm(draws, axis=1, keepdims=True)
+    return f.mean(0), np.diag(f.mean(0)) - np.einsum("bk,bl->kl", f, f**2) / len(f)
+
+
+@pytest.mark.parametrize(
+    ("weights", "keys"),
+    [
+        ([4, 1, 1, 2, 6, 2, 4, 3, 1, 3], 127),  # a factor that is 0 at a root of unity
+        ([5, 6, 6, 7, 6, 9, 8, 1, 1, 2], 511),
+        ([9000, *[100] * 10], 2047),  # counts of 0 are out of the range of floats
+    ],
+)
+def test_means_over_counts_are_numbers_where_factors_vanish(weights: list[int], keys: int) -> None:
+    law = np.array(weights) / sum(weights)
+    with np.errstate(all="raise", under="ignore"):
+        mean, slope = means_of_class(law, keys)
+    assert abs(slope.sum(1)).max() < 1e-10  # |f| = 1
+    for exact, estimate in zip((mean, slope), sampled(law, keys), strict=True):
+        assert np.allclose(exact, estimate, rtol=0, atol=0.005)  # entries below 1: six deviations of their means
+
+
 def test_the_term_in_one_over_the_length_is_what_is_left_of_long_sequences() -> None:
     P, rows, chances = np.array(TABLES), [0, 0], np.array([0.4, 0.6])
     of_class, of_force = theory.coefficients(theory.formula().parts, P, rows, chances)
@@ -79,6 +103,17 @@ def test_the_moves_of_momentum_are_those_of_the_steps() -> None:
         assert theory.moved(steps, 0.9) == pytest.approx((decoder, attention), rel=1e-8, abs=1e-8)
 
 
+@pytest.mark.parametrize("momentum", [0.999, 0.999999, 1 - 1e-12, 1 - 2.0**-53])
+def test_the_moves_of_momentum_near_one_keep_their_digits(momentum: float) -> None:
+    mu = Fraction(momentum)
+    decoder = attention = pace_Y = pace_Z = Fraction(0)
+    for steps in range(1, 13):
+        pace_Z = mu * pace_Z + decoder
+        pace_Y = mu * pace_Y + 1
+        decoder, attention = decoder + pace_Y, attention + pace_Z
+        assert theory.moved(steps, momentum) == pytest.approx((float(decoder), float(attention)), rel=1e-14)
+
+
 def test_early_attention_is_the_rates_times_the_moves_times_the_force() -> None:
     found = theory.for_user(TABLES, 8, None, None, 0.5, 0.2, 0.0, 3)
     # without momentum Y moves 1, 2, .. and z 0 + 1 + 2
@@ -94,6 +129,7 @@ def test_early_attention_is_the_rates_times_the_moves_times_the_force() -> None:
         ((TABLES, 8, None, None, 1.0, 0.0), "attention_rate"),
         ((TABLES, 8, None, None, 1.0, 1.0, 0.0, 0), "steps"),
         (([[0.5, 0.4]], 8), "sum 1"),
+        ((np.full((1, 200), 0.005).tolist(), 4096), "below 1e\\+06"),
     ],
 )
 def test_what_is_no_training_is_refused(arguments: tuple[object, ...], sentence: str) -> None:

@@ -136,6 +136,13 @@ def test_a_larger_drive_makes_distinct_tokens_more_unequal(task: SymmetricTask, 
     assert after.overlap < before.overlap
 
 
+def test_the_entropy_of_all_attention_rises_while_the_common_token_leads() -> None:
+    early, later = (snap.prediction(2, 9, 0.9, [1, 1], 1, 1, time) for time in (0.0, 10.0))
+    assert early["entropy"] == pytest.approx(0.39, abs=0.005)
+    assert later["entropy"] == pytest.approx(1.09, abs=0.005)
+    assert later["entropy_of_distinct"] == pytest.approx(early["entropy_of_distinct"], rel=1e-12)
+
+
 def test_the_printed_strength_is_too_large_by_a_constant_under_its_own_hypotheses() -> None:
     forms = snap_bounds.integral_forms()
     ratio = (forms["printed"] / forms["right"]).simplify()
@@ -143,6 +150,22 @@ def test_the_printed_strength_is_too_large_by_a_constant_under_its_own_hypothese
     found = snap_bounds.printed_prediction(2, 1001, 0.1, [1], 1.0, 1.0, 0.0)
     assert found["printed_strength"] == pytest.approx(math.log(found["C0"]) / 4, rel=1e-12)
     assert found["C0"] == pytest.approx(float(snap_bounds.bound_at_start()), rel=1e-12)
+
+
+@pytest.mark.parametrize("driven", [1e-280, 1e-100, 1e-30, 1e-18, 1e-12, 1e-6])
+def test_small_drives_keep_their_digits(driven: float) -> None:
+    task = symmetric_task(4, 60, 0.35, [1, 2, 3])
+    found, start = attention_at(task, driven), Attention(task, np.asarray(0.0))
+    sigma = driven * float(start.force) / float(start.common_square + start.distinct_square)
+    # the next order is some ten times the drive
+    assert found.logits[1:] == pytest.approx(sigma * task.squares / 2, rel=1e-13 + 10 * driven, abs=0)
+    assert found.logits[0] == pytest.approx(-task.classes * float(found.logits[1:].sum()), rel=1e-13, abs=0)
+    assert found.strength == pytest.approx(float(start.force) * driven / 2, rel=1e-13 + 10 * driven, abs=0)
+
+
+def test_a_profile_may_have_any_scale() -> None:
+    huge, small = (snap.prediction(**{**GIVEN, "distinct_profile": [s, s, s / 2]}) for s in (1e308, 1e-300))
+    assert huge["distinct_attention"] == pytest.approx(small["distinct_attention"], rel=1e-12)
 
 
 GIVEN: dict[str, Any] = {
@@ -163,6 +186,8 @@ GIVEN: dict[str, Any] = {
         ({"eta_Y": 0}, "eta_Y above 0"),
         ({"eta_Z": "a"}, "eta_Z"),
         ({"time": -1}, "at least 0"),
+        ({"common_probability": 1e-200}, "no digits left"),
+        ({"eta_Y": 1e-300, "eta_Z": 1e300, "time": 0}, "smaller eta_Z/eta_Y"),
         ({"time": 1e307, "eta_Y": 100}, "floats hold"),
         ({"eta_Z": 1e200}, "smaller eta_Z/eta_Y"),
     ],

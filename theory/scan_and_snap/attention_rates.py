@@ -167,14 +167,16 @@ STATEMENT = Statement(
     latex="",  # the derived formula, filled in by `derivation`
     text=(
         "Attention depends on rates and time through s = (eta_Z/eta_Y) u^2 alone. At a fixed time a larger eta_Z, and "
-        "both rates scaled up alike, give sparser attention; a larger eta_Y gives sparser attention before "
-        "t_x ~ K ln M/eta_Y and denser attention after it. Growth slows at a time in proportion to 1/eta_Y."
+        "both rates scaled up alike, give sparser attention among the distinct tokens; a larger eta_Y gives sparser "
+        "attention among them before t_x ~ K ln M/eta_Y and denser attention after it. Growth slows at a time in "
+        "proportion to 1/eta_Y."
     ),
     assumptions=(
         "one query; K >= 2 classes with probability 1/K; one common token; distinct tokens alike up to their names",
         "sequences of infinite length; Y = Z = 0 at the start; reparametrised decoder; gradient flow",
     ),
-    conventions="sparser: more unequal among the distinct tokens (majorisation), and less overlap; time as in snap",
+    conventions="sparser: more unequal among the distinct tokens (majorisation), and less overlap; the entropy of "
+    "all attention may rise while the common token leads; time as in snap",
     sources=(Source("tian2023scan", "Section 6, insights (a), (b), (c)"), Source("ours", "crossing and elasticities")),
     uses=("snap",),
 )

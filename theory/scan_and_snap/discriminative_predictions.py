@@ -17,6 +17,8 @@ from ..one_layer.assumptions import AssumptionError, FloatArray, check_positive,
 from .discriminative import distance_and_sum, float_values, formula, in_floats, speed_parts, strength, weak
 from .early_attention import checked_tables
 
+MOST_LEAD = 700.0  # e^(M h) stays in the range of floats
+
 
 class Forces(NamedTuple):
     """Forces on the attention logits.
@@ -44,6 +46,10 @@ def for_user(contexts: Any, h: Any, logits: Any = None, queries: Any = None, att
         raise AssumptionError(f"logits needs shape {(len(used), table.shape[1])}, a row for each query, got {Z.shape}")
     rows = [used.index(query) for query in plain["queries"]]
     values = float_values(table, Z, rows, check_positive(h, "h"), check_positive(attention_rate, "attention_rate"))
+    if values["M"] * values["h"] > MOST_LEAD:
+        raise AssumptionError(
+            f"h needs M h up to {MOST_LEAD:g}, got {values['M'] * values['h']:.6g}; beyond, forces are below 1e-290"
+        )
     overlaps = values["f"] @ values["f"].T
     condition = float(np.linalg.cond(overlaps))
     if condition > 1e12:

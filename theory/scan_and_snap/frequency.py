@@ -331,7 +331,12 @@ def for_user(
     start = np.zeros(len(P)) if logits is None else real_array(logits, "logits")
     if start.shape != P.shape:
         raise AssumptionError(f"logits needs one number for each of the {len(P)} tokens, got shape {start.shape}")
-    squares = P**2 * np.exp(2 * start)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = P**2 * np.exp(2 * start)
+    if not (np.isfinite(squares) & (squares > 0)).all():
+        raise AssumptionError(
+            "P(l|n)^2 e^(2 z_l(0)) leaves the range of double precision; shift all logits alike, or leave tokens out"
+        )
     sigma = given_clock(squares, start, clock, token, logit)
     left = 1 - sigma * squares
     if not (left > 0).all():

@@ -26,6 +26,7 @@ from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
 from ..orthogonal_dynamics.learning_rate import check_whole
 
 MOST_CLASSES, MOST_TOKENS, MOST_DISTINCT = 1000, 10**9, 1000
+LEAST_COMMON = 1e-100
 NODES = 20
 
 
@@ -67,11 +68,15 @@ def symmetric_task(classes: Any, vocabulary: Any, common_probability: Any, disti
     if not 0 < common < 1:
         raise AssumptionError(f"need common_probability between 0 and 1, got {common:g}; without a common token, or "
                               "without distinct ones, attention does not move")  # fmt: skip
+    if common < LEAST_COMMON:
+        raise AssumptionError(f"need common_probability of at least {LEAST_COMMON:g}, got {common:g}: its square has "
+                              "no digits left")  # fmt: skip
     if K * profile.size + 1 > M:
         raise AssumptionError(
             f"need a vocabulary of at least {K * profile.size + 1} tokens for {K} classes with {profile.size} distinct "
             f"tokens each and a common one, got {M}"
         )
+    profile = profile / profile.max()
     return SymmetricTask(K, M, common, np.asarray((1 - common) * profile / profile.sum()))
 
 
@@ -156,8 +161,19 @@ class Attention:
     @cached_property
     def shrunk(self) -> FloatArray:
         """d_l = 1 - sigma P_l^2, (..., D), without cancellation."""
-        ratio = self.task.squares / self.task.squares.max()
+        ratio = self.ratio
         return np.asarray((1 - ratio) + ratio * np.exp(-self.y)[..., None])
+
+    @property
+    def ratio(self) -> FloatArray:
+        """P_l^2/max P^2, (D,)."""
+        return np.asarray(self.task.squares / self.task.squares.max())
+
+    @cached_property
+    def log_shrunk(self) -> FloatArray:
+        """ln d_l, (..., D), with its digits where d_l is near 1."""
+        y = self.y[..., None]
+        return np.where(y < 0.5, np.log1p(self.ratio * np.expm1(-np.minimum(y, 0.5))), np.log(self.shrunk))
 
     @cached_property
     def common_square(self) -> FloatArray:
@@ -167,12 +183,12 @@ class Attention:
     @property
     def common_logit(self) -> FloatArray:
         """z_C, (...,)."""
-        return np.asarray(self.task.classes / 2 * np.log(self.shrunk).sum(-1))
+        return np.asarray(self.task.classes / 2 * self.log_shrunk.sum(-1) + 0.0)
 
     @property
     def distinct_logits(self) -> FloatArray:
         """z_l, (..., D)."""
-        return np.asarray(-np.log(self.shrunk) / 2)
+        return np.asarray(-self.log_shrunk / 2 + 0.0)
 
     @cached_property
     def distinct_square(self) -> FloatArray:
@@ -256,7 +272,10 @@ def attention_at(task: SymmetricTask, driven: float) -> Snapshot:
         if gained >= left:
             break
         start, left, strength = start + piece, left - gained, strength + more
-    inside = brentq(lambda part: integrals(task, start, start + part)[0] - left, 0.0, piece, xtol=1e-16, rtol=1e-15)
+    # y may be as small as the drive: its digits count, not its distance
+    inside = brentq(
+        lambda part: integrals(task, start, start + part)[0] - left, 0.0, piece, xtol=1e-300, rtol=1e-15, maxiter=2000
+    )  # fmt: skip
     return Snapshot(task, start + inside, strength + integrals(task, start, start + inside)[1])
 
 

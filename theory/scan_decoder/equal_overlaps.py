@@ -450,8 +450,15 @@ class Setting(NamedTuple):
     K: float
     rho: float
 
+    def exactly(self, part: TracePolynomial, **letters: float | Fraction) -> Fraction:
+        """A polynomial in M, K, rho and further letters at these very floats: near rho = 1 its terms cancel."""
+        given = {"M": self.M, "K": self.K, "rho": self.rho, **letters}
+        exact = {name: np.array(Fraction(number), dtype=object) for name, number in given.items()}
+        found: Any = np.asarray(evaluate(part, exact), dtype=object)
+        return Fraction(found[()])
+
     def constant(self, part: TracePolynomial) -> float:
-        return float(evaluate(part, {"M": self.M, "K": self.K, "rho": self.rho}))
+        return float(self.exactly(part))
 
 
 def class_lead(at: Setting, phi: float) -> float:
@@ -547,15 +554,18 @@ def numbers_at(at: Setting, reached: float) -> dict[str, float]:
     """Leads over the rest, error, and the forces of both flows at tau."""
     phi = phase_at(at, reached)
     own, other, lead = own_lead(at, phi), class_lead(at, phi), lead_at(at.M, reached)
-    letters = {"M": at.M, "K": at.K, "rho": at.rho, "A": own, "B": other, "u": lead}
-    S, det = (X_plus(at, own, other), at.constant(determinant()))
+    # A - B from the phase: of the two leads as floats near rho = 1 nothing would be left
+    c, m, s = (at.exactly(part) for part in (along_phase(), along_class(), ceiling()))
+    exact_own = (m * Fraction(other) + c * Fraction(phi)) / s
+    S, det = (X_plus(at, own, other), at.exactly(determinant()))
     below = float(evaluate(denominator(), {"X": math.exp(lead), "M": at.M}))
+    pulled = at.exactly(force(), A=exact_own, B=other, Z=math.exp(other)) / det
     return {
         "own_lead": own,
         "class_lead": other,
         "error": ((at.K - 1) * math.exp(other) + at.M - at.K) / S,
-        "force": float(evaluate(force(), {**letters, "Z": math.exp(other)})) / (det * S),
-        "reparametrised_force": float(evaluate(reparametrised_force(), letters)) / (det * below),
+        "force": float(pulled) / S,
+        "reparametrised_force": float(at.exactly(reparametrised_force(), u=lead) / det) / below,
     }
 
 
@@ -567,11 +577,11 @@ def X_plus(at: Setting, own: float, other: float) -> float:
 
 def ratios(at: Setting) -> dict[str, float]:
     """The limit of e^B; reparametrised force over that of the loss for t -> 0; the inverse for t -> infinity."""
-    early, late = ([at.constant(part) for part in pair] for pair in (early_ratio(), late_ratio()))
+    early, late = ([at.exactly(part) for part in pair] for pair in (early_ratio(), late_ratio()))
     return {
         "class_limit": at.constant(ceiling()) / (1 - at.rho),
-        "early_ratio": early[0] / early[1],
-        "late_ratio": late[0] / late[1],
+        "early_ratio": float(early[0] / early[1]),
+        "late_ratio": float(late[0] / late[1]),
     }
 
 

@@ -47,7 +47,9 @@ from .means_over_counts import means_of_classes
 if TYPE_CHECKING:
     import sympy as sp
 
-LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200  # of `predict`: some seconds
+LONGEST, MOST_STEPS, MOST_TOKENS = 4096, 1_000_000, 200
+MOST_WORK = 1e6  # of `predict`: up to half a minute
+DIGITS = 120
 PARTS = ("velocity", "overlap", "through")
 
 
@@ -492,6 +494,12 @@ def for_user(
     if max((law > 0).sum() for law in P) > MOST_TOKENS:
         raise AssumptionError(f"contexts needs at most {MOST_TOKENS} tokens of positive probability in a class")
     keys, count = check_whole(length, "length", 2, LONGEST) - 1, check_whole(steps, "steps", 1, MOST_STEPS)
+    work = sum(float((law > 0).sum()) ** 2 for law in P) * keys**0.5
+    if work > MOST_WORK:
+        raise AssumptionError(
+            f"need the sum over classes of tokens^2, times the root of length - 1, below {MOST_WORK:g} for exact means "
+            f"over counts, got {work:.3g}; leave rare tokens out, or take a shorter length"
+        )
     rates = check_positive(decoder_rate, "decoder_rate") * check_positive(attention_rate, "attention_rate")
     mu = check_momentum(momentum)
     rows = np.unique(np.array(plain["queries"]), return_inverse=True)[1].tolist()
@@ -518,9 +526,14 @@ def check_momentum(value: Any) -> float:
 
 
 def moved(steps: int, momentum: float) -> tuple[float, float]:
-    """The moves of Y and z after some steps, at rates 1."""
-    h = 1 - momentum
-    values = {"k": steps, "x": momentum**steps, "h": h}
+    """The moves of Y and z after some steps, at rates 1.
+
+    The terms of the forms are 1/h^4 times as large as their sum near momentum 1, h >= 1e-16: digits for that.
+    """
+    import sympy as sp
+
+    mu = sp.Rational(momentum)  # exactly the float
+    values = {"k": steps, "x": sp.Float(mu, DIGITS) ** steps, "h": sp.Float(1 - mu, DIGITS)}
     decoder, attention = (float(expression.subs(values)) for expression in moved_by_momentum())
     return decoder, attention
 

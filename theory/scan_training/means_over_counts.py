@@ -22,6 +22,7 @@ import numpy as np
 
 from ..algebra.evaluation import Array
 
+TINY = 1e-60  # beside factors of size one; five of them do not underflow
 STEP, LOWEST, HIGHEST = 0.35, -62.0, 4.5  # of y = ln(s |N|^2) about: e^(-31) and e^(-e^4.5) are left out
 
 
@@ -44,7 +45,7 @@ def means_of_active(p: tuple[float, ...], keys: int) -> tuple[Array, Array]:
     mu = keys * np.array(p)
     largest = min(keys, math.ceil(float((mu + 9 * np.sqrt(mu)).max()) + 25))
     k = np.arange(largest + 1)
-    poisson = np.exp(k * np.log(mu)[:, None] - factorials(largest + 1) - mu[:, None])  # (tokens, counts)
+    poisson = k * np.log(mu)[:, None] - factorials(largest + 1) - mu[:, None]  # logarithms, (tokens, counts)
     size = math.ceil(12 * math.sqrt(keys)) + 40
     sum_is_keys = math.exp(keys * math.log(keys) - math.lgamma(keys + 1) - keys)
     reading = np.exp(-2j * np.pi * (keys * np.arange(size) % size) / size) / (size * sum_is_keys)
@@ -67,13 +68,16 @@ def at_roots(coefficients: Array, size: int) -> Array:
 
 
 def terms_at(s: float, poisson: Array, k: Array, reading: Array) -> tuple[Array, Array]:
-    """E N_l e^(-s |N|^2) and E N_k N_l^2 e^(-s |N|^2)."""
-    damped = poisson * np.exp(-s * k**2)
-    scale = damped.sum(1)  # taken out of the product, which would underflow
+    """E N_l e^(-s |N|^2) and E N_k N_l^2 e^(-s |N|^2), from the logarithms of the Poisson laws."""
+    logarithms = poisson - s * k**2
+    largest = logarithms.max(1, keepdims=True)  # taken out, as no other count may be left beside it
+    damped = np.exp(logarithms - largest)
+    scale = damped.sum(1)
     damped = damped / scale[:, None]
     none, one, two, three = (at_roots(damped * k**j, len(reading)) for j in range(4))
-    # leaving one or two tokens out by division: none has no zeros where the other factors matter
-    whole = np.prod(none, axis=0) * reading * np.prod(scale)
+    # leaving one or two tokens out by division: a factor that is 0 at a root gives way to a tiny one, which drops out
+    none = np.where(none == 0, TINY, none)
+    whole = np.prod(none, axis=0) * reading * math.exp(float((np.log(scale) + largest[:, 0]).sum()))
     ones, twos, threes = (moment / none for moment in (one, two, three))
     # einsum instead of @: no threads of a linear algebra library for matrices of this size
     third: Array = np.einsum("kw,lw->kl", ones * whole, twos).real
