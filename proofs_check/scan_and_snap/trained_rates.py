@@ -18,7 +18,7 @@ from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
-from .trained_phases import BATCH, LENGTH, TABLES, TRAINED, half_common, run_of
+from .trained_phases import BATCH, LENGTH, TRAINED, half_common, run_of
 
 RATES = ((1.0, 1.0), (10.0, 1.0), (0.3, 0.3))  # (eta_Y, eta_Z): the base, a faster decoder, both slower
 
@@ -41,7 +41,7 @@ class RatesOfTraining:
     def triples(self, budget: Budget) -> list[list[dict[str, Any]]]:
         """Of each replica the three trainings; they draw the same sequences, which the rates do not enter."""
         count = max(1, self.replicas * budget.replicas // 192)
-        tables = [half_common(f"small {k % TABLES}", budget.seed, 1, 10, 10, 30) for k in range(count)]
+        tables = [half_common(f"small {k}", budget.seed, 1, 10, 10, 30) for k in range(count)]
         return [[run_of(table, *pair, k, budget) for pair in RATES] for k, table in enumerate(tables)]
 
     def parts(self, budget: Budget) -> list[list[dict[str, Any]]]:
