@@ -41,7 +41,7 @@ class RatesOfTraining:
     def triples(self, budget: Budget) -> list[list[dict[str, Any]]]:
         """Of each replica the three trainings; they draw the same sequences, which the rates do not enter."""
         count = max(1, self.replicas * budget.replicas // 192)
-        tables = [half_common(f"small {k}", budget.seed, 1, 10, 10, 30) for k in range(count)]
+        tables = [half_common(f"rates {k}", budget.seed, 1, 10, 10, 30) for k in range(count)]
         return [[run_of(table, *pair, k, budget) for pair in RATES] for k, table in enumerate(tables)]
 
     def parts(self, budget: Budget) -> list[list[dict[str, Any]]]:
