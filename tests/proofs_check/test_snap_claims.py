@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iclcheck.numerics.scan_and_snap import symmetric_flows
-from iclcheck.proofs_check.claims.claim import Budget, Values
+from iclcheck.proofs_check.claims.claim import Budget, Claim, Values
 from iclcheck.proofs_check.records.tasks import Task
 from iclcheck.proofs_check.scan_and_snap import learning_rates, printed_snap, snap
 from iclcheck.proofs_check.scan_and_snap.symmetric_runs import rows_of_run
@@ -92,7 +92,11 @@ def test_all_checks_of_both_claims_agree_and_the_order_of_entropies_has_teeth() 
     def run(tasks: Any) -> list[Values]:
         return [measured(task) for task in tasks]
 
-    for claim in (snap.snap_claim(), learning_rates.learning_rates_claim()):
-        assert [check.judge(run, Budget()).outcome for check in claim.checks] == ["agrees"] * len(claim.checks)
+    def outcomes(claim: Claim) -> list[str]:
+        # trained layers have tests of their own
+        return [check.judge(run, Budget()).outcome for check in claim.checks if check.cost_of_alteration == "exact"]
+
+    assert outcomes(snap.snap_claim()) == ["agrees"]
+    assert outcomes(learning_rates.learning_rates_claim()) == ["agrees"] * 3
     turned = learning_rates.learning_rates_claim(lambda *setting: (-learning_rates.derived(*setting)[0], 0.0))
-    assert [check.judge(run, Budget()).outcome for check in turned.checks[::2]] == ["contradicts"] * 2
+    assert outcomes(turned)[::2] == ["contradicts"] * 2
