@@ -103,6 +103,14 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Quantity:
+    """One quantity that `predict` gives: its name, and what it is, with its shape and its letter in the formula."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement with everything that is needed to test it.
 
@@ -111,6 +119,7 @@ class Claim:
     alterables  the formulas that are altered to see the checks refuse; further_mutants: altered statements that no
                 formula makes
     audit       what a paper prints, where the claim is that statement
+    quantities  what predict gives, described; empty, or complete and in the order of predict
     """
 
     identifier: str
@@ -122,6 +131,7 @@ class Claim:
     alterables: tuple[Alterable, ...] = ()
     further_mutants: tuple[Mutant, ...] = ()
     audit: Audit | None = None
+    quantities: tuple[Quantity, ...] = ()
 
 
 @dataclass(frozen=True)

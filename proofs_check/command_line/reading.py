@@ -72,6 +72,9 @@ def show(identifier: str, as_json: bool) -> int:
         default = "" if one["required"] else default_text(one)
         note = f" (default {default})" if default else ""
         print(paragraph(f"{one['name']}: {one['description']}{note}"))
+    if plain["quantities"]:
+        print("\nQuantities that predict gives")
+        print("\n".join(paragraph(f"{one['name']}: {one['description']}") for one in plain["quantities"]))
     return 0
 
 
@@ -118,6 +121,7 @@ def described(claim: Claim) -> dict[str, Any]:
             {"name": p.name, "description": p.description, "required": p.required, "default": p.default}
             for p in claim.parameters
         ],
+        "quantities": [{"name": q.name, "description": q.description} for q in claim.quantities],
         "audit": None if claim.audit is None else claim.audit.as_plain(),
     }
 

@@ -19,6 +19,7 @@ from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, Row
 from ..records.tasks import Task
+from . import quantities
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -32,7 +33,9 @@ WHOLE = ((2, 30, 10, 1.0), (4, 12, 3, 2.0), (5, 15, 2, 0.5))  # K, M, distinct t
 STEPS = ((2, 30, 0.1, 1500), (3, 12, 0.05, 3000))  # K, M, eta_Y, steps
 TOKENS = 4
 PARAMETERS = (
-    Parameter("classes", "M, the size of the vocabulary: a whole number from 2"),
+    Parameter(
+        "classes", "M, the number of tokens; not the number of classes K, which is frequency: a whole number from 2"
+    ),
     Parameter("frequency", "K, the number of sequence classes, each with probability 1/K: a whole number from 1"),
     Parameter("learning_rate", "eta_Y, above 0"),
     Parameter("time", "t, at least 0, one unit being one step of batch size 1 at the rate eta_Y"),
@@ -194,6 +197,7 @@ def decoder_claim(formula: Made = theory.formula) -> Claim:
                 lambda altered: decoder_claim(lambda: altered),
             ),
         ),
+        quantities=quantities.DECODER,
     )  # fmt: skip
 
 

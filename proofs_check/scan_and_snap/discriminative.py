@@ -23,6 +23,7 @@ from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, ExactCount, Row
 from ..claims.settings import FloatArray, generator
 from ..records.tasks import Task
+from . import quantities
 from .attention_settings import arrays_of, random_table, row_of_forces
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def discriminative_claim(formula: Made = theory.formula) -> Claim:
                 lambda altered: discriminative_claim(lambda: altered),
             ),
         ),
+        quantities=quantities.DISCRIMINATIVE,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, PrintedNumber, Row
 from ..claims.settings import FloatArray
 from ..records.tasks import Task
+from . import quantities
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -47,8 +48,10 @@ RATE = 0.8
 # A velocity and a force are sums of some M K products of Y's entries and probabilities, pairwise; a hundred roundings.
 ROUNDINGS = 100 * EPS
 PARAMETERS = (
-    Parameter("classes", "M, the size of the vocabulary: a whole number from 2"),
-    Parameter("frequency", "K, the number of sequence classes, each with probability 1/K: from 2 to M"),
+    Parameter(
+        "classes", "M, the number of tokens; not the number of classes K, which is frequency: a whole number from 2"
+    ),
+    Parameter("frequency", "K, the number of sequence classes, each with probability 1/K: from 2 to M, at most 10^6"),
     Parameter("overlap", "rho = f_n.f_j of different class vectors: from 0, below 1"),
     Parameter("learning_rate", "eta_Y, above 0"),
     Parameter("time", "t, at least 0, one unit being one step of batch size 1 at the rate eta_Y"),
@@ -202,6 +205,7 @@ def overlap_claim(formula: Made = theory.formula) -> Claim:
                 most=60,
             ),
         ),
+        quantities=quantities.EQUAL_OVERLAPS,
     )  # fmt: skip
 
 
@@ -275,6 +279,7 @@ def audit_claim() -> Claim:
         "one setting: two classes over five tokens with overlap 1/2; no formula of its own is altered: those of "
         "scan-equal-overlaps are",
         audit=AUDIT,
+        quantities=quantities.REMARK,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, ExactCount, Row
 from ..claims.settings import FloatArray, generator
 from ..records.tasks import Task
+from . import quantities
 from .attention_settings import EPS, all_columns, arrays_of, random_table, row_of_forces, sizes_of_forces
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def frequency_claim(force: Made = attention_force.formula, clock: Made = frequen
                 lambda formula: frequency_claim(force=lambda: formula),
             ),
         ),
+        quantities=quantities.FREQUENCY,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from ..claims.claim import Budget, Claim, Parameter, Values
 from ..claims.exact_checks import ExactCheck, Row
 from ..claims.settings import generator
 from ..records.tasks import Task
+from . import quantities
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -184,6 +185,7 @@ def flow_claim(formula: Made = theory.formula, ratio: Made = theory.ratio_formul
                 lambda altered: flow_claim(formula, lambda: altered),
             ),
         ),
+        quantities=quantities.JOINT_FLOW,
     )  # fmt: skip
 
 

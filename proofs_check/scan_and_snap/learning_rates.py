@@ -22,6 +22,7 @@ from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Values
 from ..claims.exact_checks import ExactCheck, ExactCount, Row
 from ..records.tasks import Task
+from . import quantities
 from .symmetric_runs import DERIVED, RATES, TASK, TIME, Case, Pair, runs_of, runs_task
 from .trained_rates import RatesOfTraining
 
@@ -251,6 +252,7 @@ def learning_rates_claim(predicted: Predicted = derived) -> Claim:
                 lambda formula: learning_rates_claim(predicted_by(formula)), most=50,
             ),
         ),
+        quantities=quantities.LEARNING_RATES,
     )  # fmt: skip
 
 

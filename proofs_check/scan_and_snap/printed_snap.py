@@ -9,6 +9,7 @@ from ..claims.audit import Audit
 from ..claims.claim import Budget, Claim, Values
 from ..claims.exact_checks import PrintedNumber
 from ..records.tasks import Task
+from . import quantities
 from .symmetric_runs import FLOWS, RATES, TASK, TIME, runs_task
 
 EARLY = 1.0  # t, at eta_Y = eta_Z = 1: a hundredth of tau = K ln M and less
@@ -82,6 +83,7 @@ def bound_claim() -> Claim:
         "one task with overlap 1/82 and M rho = 12, at an early time; no formula of its own is altered: those of snap "
         "are",
         audit=BOUND,
+        quantities=quantities.SNAP_BOUND,
     )  # fmt: skip
 
 
@@ -145,6 +147,7 @@ def token_claim() -> Claim:
         (PrintedNumber("fall of the common token", slopes_task, compare_token, slopes_in_words, "as z_C'/(eta_Z xi)"),),
         "K = 4 classes with overlap 1/82; no formula of its own is altered: those of snap are",
         audit=TOKEN,
+        quantities=quantities.COMMON_TOKEN,
     )
 
 

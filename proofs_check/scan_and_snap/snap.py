@@ -16,6 +16,7 @@ from ..claims.alterable import Alterable
 from ..claims.claim import Budget, Claim, Values
 from ..claims.exact_checks import ExactCheck, Row
 from ..records.tasks import Task
+from . import quantities
 from .symmetric_runs import RATES, TASK, TIME, Case, Pair, Path, rows_of_run, runs_of, runs_task
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def snap_claim(path: Path = derived_path) -> Claim:
                 snap.formula, snap.points, letters_of_cases, lambda formula: snap_claim(path_by(formula)), most=36
             ),
         ),
+        quantities=quantities.SNAP,
     )  # fmt: skip
 
 

@@ -20,10 +20,13 @@ FLOWS = "iclcheck.numerics.scan_and_snap.symmetric_flows"
 DERIVED = 1e-10
 
 TASK = (
-    Parameter("classes", "K, a whole number of at least 2; each with probability 1/K"),
-    Parameter("vocabulary", "M, the number of tokens: at least K D + 1 for D distinct tokens a class"),
+    Parameter("classes", "K, a whole number from 2 to 1000; each with probability 1/K"),
+    Parameter("vocabulary", "M, the number of tokens: from K D + 1 for D distinct tokens a class, to 10^9"),
     Parameter("common_probability", "P_C of the one common token, between 0 and 1"),
-    Parameter("distinct_profile", "the D distinct tokens of a class: their probabilities are in this proportion"),
+    Parameter(
+        "distinct_profile",
+        "1 to 1000 positive numbers: the probabilities of the D distinct tokens of a class are in this proportion",
+    ),
 )
 RATES = (
     Parameter("eta_Y", "learning rate of the decoder, above 0"),

@@ -31,6 +31,7 @@ from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
+from . import quantities
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -269,6 +270,7 @@ def scan_text_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
                 lambda altered: scan_text_claim(lambda: altered),
             ),
         ),
+        quantities=quantities.TEXT,
     )
 
 

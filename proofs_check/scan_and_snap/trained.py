@@ -29,6 +29,7 @@ from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
+from . import quantities
 from .joint_flow import Table, random_table
 from .trained_phases import CHECKS as PHASES
 from .trained_phases import tables_of
@@ -333,6 +334,7 @@ def trained_claim(formula: Made = theory.formula) -> Claim:
                 lambda altered: trained_claim(lambda: altered),
             ),
         ),
+        quantities=quantities.TRAINED,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import iclcheck
+from iclcheck.proofs_check.claims.claim import Claim, Quantity
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line import main
 
@@ -364,12 +366,44 @@ def test_show_says_all_that_its_json_holds(claim: str, capsys: pytest.CaptureFix
     told_in_words = [found["title"], found["statement"], found["latex"], found["conventions"], found["domain"]]
     told_in_words += [*found["assumptions"], *found["sources"], *found["uses"], *found["checks"]]
     told_in_words += [f"{one['name']}: {one['description']}" for one in found["parameters"]]
+    told_in_words += [f"{one['name']}: {one['description']}" for one in found["quantities"]]
+    assert ("Quantities that predict gives" in text) == bool(found["quantities"])
     assert not [part for part in told_in_words if " ".join(part.split()) not in text]
     assert found["assumptions"]
     assert found["sources"]
     assert set(found["uses"]) <= set(iclcheck.claims())
     required = {one["name"] for one in found["parameters"] if one["required"]}
     assert required <= set(SHAPES[claim][0])
+
+
+def misnamed(claim: Claim) -> list[str]:
+    """What a claim describes and does not give, or gives and does not describe; the order counts."""
+    described = [one.name for one in claim.quantities]
+    given = list(iclcheck.predict(claim.identifier, **SHAPES[claim.identifier][0]))
+    return [] if described == given else sorted({*described} ^ {*given}) or described
+
+
+DESCRIBED = [name for name, claim in all_claims().items() if claim.quantities]
+
+
+@pytest.mark.parametrize("claim", DESCRIBED)
+def test_described_quantities_are_those_that_predict_gives(claim: str) -> None:
+    assert misnamed(all_claims()[claim]) == []
+
+
+def test_a_wrong_name_of_a_quantity_is_noticed() -> None:
+    """The control of the test above: a name misspelt, one left out, and two exchanged."""
+    snap = all_claims()["snap"]
+    first, second, *others = snap.quantities
+    wrong = Quantity(first.name + "s", first.description)
+    assert misnamed(replace(snap, quantities=(wrong, second, *others))) == [first.name, wrong.name]
+    assert misnamed(replace(snap, quantities=(second, *others))) == [first.name]
+    assert misnamed(replace(snap, quantities=(second, first, *others)))
+
+
+def test_the_claims_of_scan_and_snap_describe_their_quantities() -> None:
+    families = ("scan-", "snap", "audit-scan-", "audit-snap-")
+    assert {name for name in all_claims() if name.startswith(families)} <= set(DESCRIBED)
 
 
 @EVERY_CLAIM
