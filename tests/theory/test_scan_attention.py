@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import attention_force, discriminative, frequency
+from iclcheck.theory.scan_and_snap import attention_force, discriminative, frequency, snap
 from iclcheck.theory.scan_and_snap.discriminative_predictions import for_user, strengths
 from iclcheck.theory.scan_and_snap.exact_layer import Dual, random_task
 
@@ -20,6 +20,14 @@ DERIVATIONS = (frequency.derivation, discriminative.derivation)
 @pytest.mark.parametrize("derivation", DERIVATIONS)
 def test_every_step_holds_at_its_instances(derivation: Any) -> None:
     assert derivation().failures(range(2)) == []
+
+
+@pytest.mark.parametrize("module", [frequency, discriminative, snap])
+def test_the_rate_of_the_paper_is_ours_over_the_number_of_classes(module: Any) -> None:
+    # [tian2023scan, Eq. 10] sums over the classes without P(n) = 1/K, so that its eta_Z has the factor 1/K in it
+    said = module.derivation().statement.conventions
+    assert "eta_Z of the paper is eta_Z/K" in said
+    assert "times ours" not in said + str(attention_force.__doc__)
 
 
 FORMS = {

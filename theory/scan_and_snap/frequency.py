@@ -255,7 +255,7 @@ STATEMENT = Statement(
         "g_l = kappa f_l on the tokens distinct to the class: so in the reparametrised flow, Y = F G^-1 W",
         "the bounds: xi >= 0 on the way; the lower one: l leads the distinct tokens, sum_C f_k^2 z_k' <= 0",
     ),
-    conventions="P(n) in the velocity: eta_Z of the paper is K times ours; time in steps of batch size 1",
+    conventions="P(n) in the velocity: for P(n) = 1/K eta_Z of the paper is eta_Z/K; time in steps of batch size 1",
     sources=(
         Source("tian2023scan", "Theorem 3, Eqs. 11, 12, 98"),
         Source("ours", "any gradient in the span, the clock, the conditions of the bounds"),
