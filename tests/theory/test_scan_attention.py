@@ -126,7 +126,11 @@ def test_equal_tokens_stay_equal() -> None:
         ({"probabilities": [0.5, 0.2]}, "either clock, or token and logit"),
         ({"probabilities": [0.5, 0.2], "clock": 1.0, "token": 0, "logit": 1.0}, "either clock, or token and logit"),
         ({"probabilities": [0.5, 0.2], "clock": 4.0}, "below 1/max"),
-        ({"probabilities": [0.5, 0.2], "token": 1, "logit": 3.0}, "below 1/max"),
+        ({"probabilities": [0.1, 0.2], "token": 0, "logit": 1e3}, "logit below 0.143841, which token 0 never reaches"),
+        (
+            {"probabilities": [0.1, 0.2], "token": 1, "logit": 1e3},
+            r"can reach any logit, .*got 1000, give",
+        ),
         ({"probabilities": [0.5, 0.2], "token": 2, "logit": 0.1}, "from 0 to 1"),
         ({"probabilities": [0.5, 0.6], "clock": 1.0}, "sum at most 1"),
         ({"probabilities": [0.5, 0.0], "clock": 1.0}, "positive"),
@@ -206,6 +210,7 @@ def test_a_single_common_token_loses_as_much_as_the_distinct_ones_gain(K: int, s
     [
         ({"contexts": [[1.0, 0.0], [1.0, 0.0]], "h": 0.1}, "dependent"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.1]], "h": 0.1}, "sum 1"),
+        ({"contexts": [[1.5, -0.5], [0.5, 0.5]], "h": 0.1}, "needs probabilities, got -0.5"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.0}, "above 0"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.1, "logits": [0.0, 0.0]}, "a row for each query"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 400.0}, "up to 700, got 800"),
