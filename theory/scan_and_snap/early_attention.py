@@ -471,7 +471,7 @@ def checked_tables(contexts: Any, queries: Any, probabilities: Any) -> dict[str,
     shares = np.full(K, 1 / K) if probabilities is None else real_array(probabilities, "probabilities")
     if (shares < 0).any():
         raise AssumptionError(
-            f"probabilities needs {K} probabilities, got {shares[shares < 0][0]:g}; give numbers with sum 1, none below 0"
+            f"probabilities needs {K} probabilities, got {shares[shares < 0][0]:g}; none is negative; the sum is 1"
         )
     if shares.shape != (K,) or abs(shares.sum() - 1) > 1e-9:
         raise AssumptionError(f"probabilities needs {K} probabilities with sum 1, got {shares.tolist()}")
