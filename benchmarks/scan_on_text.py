@@ -1,7 +1,8 @@
 """Attention on text over training: one layer of (Y, Z), and the model with embeddings with one and three layers.
 
-    python benchmarks/scan_on_text.py                  # made-up text; pictures and evidence/scan_on_text.json
+    python benchmarks/scan_on_text.py                  # made-up text; prints the numbers
     python benchmarks/scan_on_text.py --text FILE      # a UTF-8 file in WikiText's format; "datasets" for WikiText-2
+    python benchmarks/scan_on_text.py --output evidence/scan_on_text.json --pictures docs/pictures
 
 Plain SGD, windows of 24 words, the most frequent words up to --vocabulary. The (Y, Z) model predicts the word after a
 window, from zero, eta_Y = eta_Z; the model with embeddings (d = 64, weights N(0, 1/4d)) every word of it, and all its
@@ -12,6 +13,7 @@ Entropies are relative to the largest, ln(T - 1), at the last position of window
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import time
@@ -167,15 +169,25 @@ def draw(rows: list[dict[str, Any]], maps: dict[str, Any], place: Path, steps: i
     plt.close(figure)
 
 
-def main() -> None:
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(description="entropy and maps of attention on text over training")
-    parser.add_argument("--text", default="made-up")
-    parser.add_argument("--vocabulary", type=int, default=207)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--out", default="evidence")
-    parser.add_argument("--pictures", default="docs/pictures")
-    asked = parser.parse_args()
+    text = 'a UTF-8 file in WikiText\'s format, "datasets" for WikiText-2, or "made-up" (default)'
+    parser.add_argument("--text", default="made-up", metavar="FILE", help=text)
+    words = "the most frequent words that are kept (default: %(default)s)"
+    parser.add_argument("--vocabulary", type=int, default=207, metavar="WORDS", help=words)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings at each rate (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=2000, help="of each training (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw into this folder; needs matplotlib")
+    asked = parser.parse_args(arguments)
+    if asked.pictures and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--pictures needs matplotlib, which is not installed; install it, or leave --pictures out")
+    return asked
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = options_of(arguments)
     torch.set_num_threads(1)
     start = time.process_time()
     first = at_first(asked.text, asked.vocabulary)
@@ -193,7 +205,8 @@ def main() -> None:
         print(f"{row['model']:10} {row['rate']:5g}  " + "  ".join(str(part) for part in parts), flush=True)
     took = round(time.process_time() - start)
     print(f"{took} CPU seconds")
-    draw(rows, maps, Path(asked.pictures), asked.steps)
+    if asked.pictures:
+        draw(rows, maps, asked.pictures, asked.steps)
     command = f"python benchmarks/scan_on_text.py --text {asked.text} --seeds {asked.seeds} --steps {asked.steps}"
     short = [
         {name: row[name] for name in ("model", "rate")}
@@ -210,9 +223,8 @@ def main() -> None:
         "text_sha256": SHA256 if asked.text == "made-up" else None, "at_first": first,
         "rows": short,
     }  # fmt: skip
-    Path(asked.out, "scan_on_text.json").write_text(
-        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    if asked.output:
+        asked.output.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The snap law beside the flows of the real layer: B and the pull over time, attention over time, and when it freezes.
 
     python benchmarks/snap.py
+    python benchmarks/snap.py --output evidence/snap.json --picture docs/pictures/snap.png
 
-Writes evidence/snap.json and docs/pictures/snap.png. Curves: the exact law. Marks: the real layer's reparametrised flow
-(circles) and the flow of the loss itself (crosses).
+Prints the numbers; writes files only if asked. Only the picture needs matplotlib. Curves: the exact law. Marks: the real
+layer's reparametrised flow (circles) and the flow of the loss itself (crosses).
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
 import math
 import platform
@@ -15,7 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 
 from iclcheck.numerics.scan_and_snap.symmetric_flows import symmetric_paths
@@ -30,10 +32,6 @@ from iclcheck.theory.scan_and_snap.symmetric_task import (
     symmetric_task,
 )
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-ROOT = Path(__file__).parent.parent
 K, M, COMMON, PROFILE = 4, 60, 0.35, (1, 2, 3)
 TASK = symmetric_task(K, M, COMMON, list(PROFILE))
 PLAIN = {"classes": K, "vocabulary": M, "common": COMMON, "profile": list(PROFILE)}
@@ -136,6 +134,11 @@ def mark_times(axis: Any) -> None:
 
 
 def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2))
     grid = np.geomspace(TIMES[0], TIMES[-1], 160)
     exact = [attention_at(TASK, drive(TASK, 1.0, 1.0, t)) for t in grid]
@@ -171,7 +174,23 @@ def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def main() -> None:
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """What is asked for. A picture without matplotlib is refused before anything runs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw into this file; needs matplotlib")
+    asked = parser.parse_args(arguments)
+    if asked.picture and not has_matplotlib():
+        parser.error("--picture needs matplotlib, which is not installed; install it, or leave --picture out")
+    return asked
+
+
+def has_matplotlib() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = options_of(arguments)
     started = time.process_time()
     found = flows()
     result = {
@@ -189,9 +208,11 @@ def main() -> None:
         },
         "cpu_seconds": time.process_time() - started,
     }  # fmt: skip
-    (ROOT / "evidence" / "snap.json").write_text(json.dumps(result, indent=1) + "\n")
-    picture(found, ROOT / "docs" / "pictures" / "snap.png")
     print(json.dumps(result, indent=1))
+    if asked.output:
+        asked.output.write_text(json.dumps(result, indent=1) + "\n")
+    if asked.picture:
+        picture(found, asked.picture)
 
 
 if __name__ == "__main__":

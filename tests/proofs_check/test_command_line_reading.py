@@ -235,7 +235,7 @@ SHAPES |= {
 }
 SHAPES |= {
     "scan-text": (
-        {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.1, "attention_rate": 2.0},
+        {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.001, "attention_rate": 2.0},
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
 }

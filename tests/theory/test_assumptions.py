@@ -86,7 +86,7 @@ def test_whole_numbers_of_any_type_are_taken(length: Any) -> None:
         (-0.1, "noise_variance needs a number of at least 0, got -0.1; a variance is not negative"),
         (math.nan, "noise_variance holds NaN or infinite entries"),
         (True, "noise_variance holds true/false"),
-        ("0.1", "noise_variance is not an array of real numbers"),
+        ("0.1", "noise_variance needs a number, got '0.1'"),
         ([0.1], r"noise_variance needs one number, got shape \(1,\); give a scalar"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iclcheck.theory.one_layer.assumptions import AssumptionError
-from iclcheck.theory.scan_and_snap import attention_force, discriminative, frequency
+from iclcheck.theory.scan_and_snap import attention_force, discriminative, frequency, snap
 from iclcheck.theory.scan_and_snap.discriminative_predictions import for_user, strengths
 from iclcheck.theory.scan_and_snap.exact_layer import Dual, random_task
 
@@ -20,6 +20,14 @@ DERIVATIONS = (frequency.derivation, discriminative.derivation)
 @pytest.mark.parametrize("derivation", DERIVATIONS)
 def test_every_step_holds_at_its_instances(derivation: Any) -> None:
     assert derivation().failures(range(2)) == []
+
+
+@pytest.mark.parametrize("module", [frequency, discriminative, snap])
+def test_the_rate_of_the_paper_is_ours_over_the_number_of_classes(module: Any) -> None:
+    # [tian2023scan, Eq. 10] sums over the classes without P(n) = 1/K, so that its eta_Z has the factor 1/K in it
+    said = module.derivation().statement.conventions
+    assert "eta_Z of the paper is eta_Z/K" in said
+    assert "times ours" not in said + str(attention_force.__doc__)
 
 
 FORMS = {
@@ -118,7 +126,11 @@ def test_equal_tokens_stay_equal() -> None:
         ({"probabilities": [0.5, 0.2]}, "either clock, or token and logit"),
         ({"probabilities": [0.5, 0.2], "clock": 1.0, "token": 0, "logit": 1.0}, "either clock, or token and logit"),
         ({"probabilities": [0.5, 0.2], "clock": 4.0}, "below 1/max"),
-        ({"probabilities": [0.5, 0.2], "token": 1, "logit": 3.0}, "below 1/max"),
+        ({"probabilities": [0.1, 0.2], "token": 0, "logit": 1e3}, "logit below 0.143841, which token 0 never reaches"),
+        (
+            {"probabilities": [0.1, 0.2], "token": 1, "logit": 1e3},
+            r"can reach any logit, .*got 1000, give",
+        ),
         ({"probabilities": [0.5, 0.2], "token": 2, "logit": 0.1}, "from 0 to 1"),
         ({"probabilities": [0.5, 0.6], "clock": 1.0}, "sum at most 1"),
         ({"probabilities": [0.5, 0.0], "clock": 1.0}, "positive"),
@@ -198,6 +210,7 @@ def test_a_single_common_token_loses_as_much_as_the_distinct_ones_gain(K: int, s
     [
         ({"contexts": [[1.0, 0.0], [1.0, 0.0]], "h": 0.1}, "dependent"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.1]], "h": 0.1}, "sum 1"),
+        ({"contexts": [[1.5, -0.5], [0.5, 0.5]], "h": 0.1}, "needs probabilities, got -0.5"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.0}, "above 0"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 0.1, "logits": [0.0, 0.0]}, "a row for each query"),
         ({"contexts": [[0.5, 0.5], [1.0, 0.0]], "h": 400.0}, "up to 700, got 800"),

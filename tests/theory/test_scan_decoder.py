@@ -120,7 +120,8 @@ def test_steps_are_ahead_of_the_flow_by_no_more_than_the_bound() -> None:
     "changed, said",
     [
         ({"classes": 1}, "vocabulary size M"),
-        ({"classes": 2.5}, "vocabulary size M"),
+        ({"classes": 1}, "got 1; with one token there is nothing"),
+        ({"classes": 3.5}, "got 3.5; give one such as 1000"),
         ({"frequency": 0}, "number K of classes"),
         ({"learning_rate": 0.0}, "learning_rate needs a number above 0"),
         ({"time": -1.0}, "flow starts at time 0"),

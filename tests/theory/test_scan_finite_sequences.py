@@ -121,6 +121,20 @@ def test_early_attention_is_the_rates_times_the_moves_times_the_force() -> None:
     assert found["time"] == 3
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_early_attention_ends_where_logits_are_no_longer_small(momentum: float) -> None:
+    with pytest.raises(AssumptionError, match=r"logits up to 1, .* after 5000 steps; take at most ") as refused:
+        theory.for_user(TABLES, 8, None, None, 1.0, 1.0, momentum, 5000)
+    most = int(str(refused.value).split("at most ")[1].split(",")[0])
+    assert np.abs(theory.for_user(TABLES, 8, None, None, 1.0, 1.0, momentum, most)["early_attention"]).max() <= 1
+    with pytest.raises(AssumptionError, match="take at most"):
+        theory.for_user(TABLES, 8, None, None, 1.0, 1.0, momentum, most + 1)
+
+
+def test_one_step_is_never_too_long() -> None:
+    assert not np.any(theory.for_user(TABLES, 8, None, None, 1e9, 1e9)["early_attention"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -96,12 +96,30 @@ def test_float_windows_give_the_exact_numbers() -> None:
 
 def test_predict_gives_leading_logits_bound_and_entropies() -> None:
     windows = [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0], [0, 2, 2, 2, 0]]
-    slow, fast = (text_attention.for_user(windows, 3, t, 2.0, 3.0) for t in (0.1, 0.2))
+    slow, fast = (text_attention.for_user(windows, 3, t, 2.0, 3.0) for t in (0.001, 0.002))
     assert np.allclose(np.array(fast["attention_logits"]), 4 * np.array(slow["attention_logits"]), rtol=1e-12)
     assert fast["entropy_drop"] == pytest.approx(16 * slow["entropy_drop"], rel=1e-9)
     assert slow["start_entropy"] == math.log(3)
     # p = 1 for the only query: 5/12 eta_Y^2 eta_Z t^3 + 11/12 eta_Y^2 eta_Z^2 t^4
-    assert slow["logits_within"] == pytest.approx([0, 0, 5 / 12 * 12e-3 + 11 / 12 * 36e-4])
+    assert slow["logits_within"] == pytest.approx([0, 0, 5 / 12 * 12e-9 + 11 / 12 * 36e-12])
+
+
+@pytest.mark.parametrize("rates", [(1.0, 1.0), (0.1, 1e4), (1e200, 1e-3)])
+def test_predict_ends_where_the_remainder_is_no_longer_small(rates: tuple[float, float]) -> None:
+    windows = [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0], [0, 2, 2, 2, 0]]
+    with pytest.raises(AssumptionError, match=r"proved remainder is at most .*, got 100; take ") as refused:
+        text_attention.for_user(windows, 3, 100.0, *rates)
+    named = float(str(refused.value).split("take ")[1].split(",")[0])
+    found = text_attention.for_user(windows, 3, named, *rates)
+    assert found["logits_within"][2] <= max(np.abs(found["attention_logits"][2]))
+    assert 0 <= found["entropy_drop"] < found["start_entropy"]
+    with pytest.raises(AssumptionError, match="proved remainder"):
+        text_attention.for_user(windows, 3, 4 * named, *rates)
+
+
+def test_a_query_without_leading_logits_does_not_end_the_prediction() -> None:
+    found = text_attention.for_user([[0, 1, 0, 1]], 2, 100.0)
+    assert not np.any(found["attention_logits"])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 
 # A matrix typed in with 10 digits is symmetric to 1e-10; a mixed-up one is off by far more.
 SYMMETRY = 1e-9
+LARGEST_FLOAT = int(np.finfo(np.float64).max)
 
 
 class AssumptionError(ValueError):
@@ -154,6 +155,10 @@ def check_positive(value: Any, name: str) -> float:
 
 def check_number(value: Any, name: str) -> float:
     """A finite real number."""
+    if isinstance(value, str):
+        raise AssumptionError(f"{name} needs a number, got {value[:40]!r}; write it without quotes")
+    if isinstance(value, int) and abs(value) > LARGEST_FLOAT:
+        raise AssumptionError(f"{name} needs a number that floats hold, got one beyond 1e308; give a smaller one")
     array = real_array(value, name)
     if array.ndim:
         raise AssumptionError(f"{name} needs one number, got shape {array.shape}; give a scalar")

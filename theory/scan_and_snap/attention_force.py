@@ -12,7 +12,7 @@ Main statements
 Assumptions
     Sequences of infinite length; the query is not among its keys.
 References
-    [tian2023scan, Lemmas 2 and 4, Eqs. 10 and 98]; their eta_Z is K times ours (their sum over n has no P(n)).
+    [tian2023scan, Lemmas 2 and 4, Eqs. 10 and 98]; their eta_Z is eta_Z/K here (their sum over n has no P(n)).
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import Array, evaluate
 from ..algebra.formulas import Formula
 from ..algebra.trace_polynomials import TracePolynomial, scalar
+from ..one_layer.assumptions import check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
 from .snap import (
     Instance,
@@ -47,7 +48,7 @@ from .snap import (
     time_of_logit,
     vector,
 )
-from .symmetric_task import check_positive, decoder_logit, symmetric_task
+from .symmetric_task import decoder_logit, symmetric_task
 
 if TYPE_CHECKING:
     import sympy as sp

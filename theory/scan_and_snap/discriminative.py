@@ -530,7 +530,8 @@ STATEMENT = Statement(
         "Y = F G^-1 W with the class vectors of the time in question, G invertible",
         "w_n = h (M e_n - 1), h > 0; P(n) = 1/K",
     ),
-    conventions="P(n) in the velocity: eta_Z of the paper is K times ours; M counts all tokens of the vocabulary",
+    conventions="P(n) in the velocity: for P(n) = 1/K eta_Z of the paper is eta_Z/K; M counts all tokens of the "
+    "vocabulary",
     sources=(
         Source("tian2023scan", "Theorem 1 (Eq. 9), Theorem 2, Corollary 2"),
         Source("ours", "the exact condition, both counterexamples"),

@@ -457,7 +457,11 @@ def checked_tables(contexts: Any, queries: Any, probabilities: Any) -> dict[str,
     P = real_array(contexts, "contexts")
     if P.ndim != 2 or 0 in P.shape or len(P) > P.shape[1]:
         raise AssumptionError(f"contexts needs shape (K, M) with 1 <= K <= M, one row a class, got {P.shape}")
-    if (P < 0).any() or np.abs(P.sum(-1) - 1).max() > 1e-9:
+    if (P < 0).any():
+        raise AssumptionError(
+            f"contexts needs probabilities, got {P[P < 0][0]:g}; give rows of numbers of at least 0 with sum 1"
+        )
+    if np.abs(P.sum(-1) - 1).max() > 1e-9:
         raise AssumptionError(f"contexts needs rows of probabilities with sum 1, got sums {P.sum(-1).tolist()}")
     K, M = P.shape
     asked = [0] * K if queries is None else queries
@@ -465,7 +469,11 @@ def checked_tables(contexts: Any, queries: Any, probabilities: Any) -> dict[str,
     if not whole or any(isinstance(q, bool) for q in asked):
         raise AssumptionError(f"queries needs one token 0..{M - 1} for each of the {K} classes, got {asked}")
     shares = np.full(K, 1 / K) if probabilities is None else real_array(probabilities, "probabilities")
-    if shares.shape != (K,) or (shares < 0).any() or abs(shares.sum() - 1) > 1e-9:
+    if (shares < 0).any():
+        raise AssumptionError(
+            f"probabilities needs {K} probabilities, got {shares[shares < 0][0]:g}; none is negative; the sum is 1"
+        )
+    if shares.shape != (K,) or abs(shares.sum() - 1) > 1e-9:
         raise AssumptionError(f"probabilities needs {K} probabilities with sum 1, got {shares.tolist()}")
     return {"contexts": P.tolist(), "queries": list(asked), "probabilities": shares.tolist()}
 

@@ -21,6 +21,7 @@ References
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from fractions import Fraction
@@ -255,7 +256,7 @@ STATEMENT = Statement(
         "g_l = kappa f_l on the tokens distinct to the class: so in the reparametrised flow, Y = F G^-1 W",
         "the bounds: xi >= 0 on the way; the lower one: l leads the distinct tokens, sum_C f_k^2 z_k' <= 0",
     ),
-    conventions="P(n) in the velocity: eta_Z of the paper is K times ours; time in steps of batch size 1",
+    conventions="P(n) in the velocity: for P(n) = 1/K eta_Z of the paper is eta_Z/K; time in steps of batch size 1",
     sources=(
         Source("tian2023scan", "Theorem 3, Eqs. 11, 12, 98"),
         Source("ours", "any gradient in the span, the clock, the conditions of the bounds"),
@@ -339,6 +340,8 @@ def for_user(
         )
     sigma = given_clock(squares, start, clock, token, logit)
     left = 1 - sigma * squares
+    if not (left > 0).all() and clock is None:
+        raise AssumptionError(beyond_reach(squares, start, int(token), logit))
     if not (left > 0).all():
         raise AssumptionError(
             f"the clock stays below 1/max u_l(0) = {1 / squares.max():.6g}, where the largest token has all attention; "
@@ -358,6 +361,21 @@ def at_clock(squares: FloatArray, start: FloatArray, sigma: float, left: FloatAr
         (1 / left).tolist(),
         (weights / weights.sum()).tolist(),
         (moved[:, None] / moved[None, :] - 1).tolist(),
+    )
+
+
+def beyond_reach(squares: FloatArray, start: FloatArray, token: int, logit: float) -> str:
+    """What is said where a logit lies beyond the clock."""
+    ahead = squares.max()
+    if squares[token] == ahead:
+        return (
+            f"token {token} leads and can reach any logit, but 1 - e^(-2 gain) rounds to 1 beyond a gain of 18; "
+            f"got {logit:g}, give a smaller one"
+        )
+    largest = start[token] - math.log1p(-squares[token] / ahead) / 2
+    return (
+        f"need logit below {largest:.6g}, which token {token} never reaches, as the leading one takes all attention, "
+        f"got {logit:g}; give a smaller one, or the logit of token {int(squares.argmax())}, which may be large"
     )
 
 

@@ -41,11 +41,11 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.evaluation import Array, evaluate, exact_inverse
 from ..algebra.formulas import Formula
 from ..algebra.trace_polynomials import TracePolynomial, scalar
+from ..one_layer.assumptions import check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
 from .symmetric_task import (
     SymmetricTask,
     attention_at,
-    check_positive,
     check_reach,
     check_time,
     decoder_logit,

@@ -20,9 +20,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..algebra.derivations import Derivation, Source, Statement, Step
+from ..one_layer.assumptions import check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
 from .snap import Instance, force_forms, instance, layer_velocities, letters, prediction, vector
-from .symmetric_task import check_positive, check_time, decoder_logit, symmetric_task
+from .symmetric_task import check_time, decoder_logit, symmetric_task
 
 if TYPE_CHECKING:
     import sympy as sp

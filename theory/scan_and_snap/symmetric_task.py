@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..one_layer.assumptions import AssumptionError, FloatArray, real_array
+from ..one_layer.assumptions import AssumptionError, FloatArray, check_number, real_array
 from ..orthogonal_dynamics.learning_rate import check_whole
 
 MOST_CLASSES, MOST_TOKENS, MOST_DISTINCT = 1000, 10**9, 1000
@@ -62,7 +62,8 @@ def symmetric_task(classes: Any, vocabulary: Any, common_probability: Any, disti
     profile = real_array(distinct_profile, "distinct_profile")
     if profile.ndim != 1 or not 1 <= profile.size <= MOST_DISTINCT or not (profile > 0).all():
         raise AssumptionError(
-            f"distinct_profile needs 1 to {MOST_DISTINCT} positive numbers, got shape {profile.shape}"
+            f"distinct_profile needs 1 to {MOST_DISTINCT} positive numbers, got {fault_of(profile)}; leave tokens that "
+            "never occur out"
         )
     common = check_number(common_probability, "common_probability")
     if not 0 < common < 1:
@@ -80,27 +81,17 @@ def symmetric_task(classes: Any, vocabulary: Any, common_probability: Any, disti
     return SymmetricTask(K, M, common, np.asarray((1 - common) * profile / profile.sum()))
 
 
-def check_number(value: Any, name: str) -> float:
-    """One finite number. Raises AssumptionError."""
-    array = real_array(value, name)
-    if array.ndim:
-        raise AssumptionError(f"need {name} as one number, got shape {array.shape}")
-    return float(array)
-
-
-def check_positive(value: Any, name: str) -> float:
-    """One number above 0. Raises AssumptionError."""
-    number = check_number(value, name)
-    if number <= 0:
-        raise AssumptionError(f"need {name} above 0, got {number:g}")
-    return number
+def fault_of(profile: FloatArray) -> str:
+    """The number that is not positive, or the shape."""
+    few = profile.ndim == 1 and 1 <= profile.size <= MOST_DISTINCT
+    return f"{profile[~(profile > 0)][0]:g}" if few else f"shape {profile.shape}"
 
 
 def check_time(value: Any, name: str = "time") -> float:
     """One number of at least 0. Raises AssumptionError."""
     number = check_number(value, name)
     if number < 0:
-        raise AssumptionError(f"need {name} of at least 0, got {number:g}")
+        raise AssumptionError(f"need {name} of at least 0, got {number:g}; the flow starts at time 0")
     return number
 
 

@@ -543,8 +543,8 @@ def check_vocabulary(value: Any) -> int:
     """A whole number M >= 2. Raises AssumptionError."""
     if not is_whole(value) or value < 2:
         raise AssumptionError(
-            f"classes is the vocabulary size M and needs a whole number of at least 2, got {value!r}; with one token "
-            "there is nothing to predict"
+            f"classes is the vocabulary size M and needs a whole number of at least 2, got {value!r}; "
+            + ("give one such as 1000" if not is_whole(value) else "with one token there is nothing to predict")
         )
     return int(value)
 

@@ -566,16 +566,51 @@ def checked_windows(windows: Any, vocabulary: int) -> list[list[int]]:
     return [[int(word) for word in row] for row in table]
 
 
+ROUNDING = 1e-13  # of a leading logit, in units of its query's probability
+
+
+def leading(parts: Mapping[str, TracePolynomial], windows: Windows) -> Array:
+    """kappa (M, M), with 0 for what is rounding."""
+    table = logits_of(parts, windows)
+    rounding = ROUNDING * windows.query_chances()[:, None]
+    return np.asarray(np.where(np.abs(table) > rounding, table, 0.0), dtype=float)
+
+
+def least_share(table: Array, chances: Array) -> float:
+    """The least over queries of the largest |kappa_m|/p_m; queries with kappa_m = 0 are left out."""
+    largest = np.abs(table).max(1)
+    return float(min((largest[largest > 0] / chances[largest > 0]).tolist(), default=math.inf))
+
+
+def relative_remainder(eta_Y: float, eta_Z: float, p: float, t: float) -> float:
+    """The bound on |z_m(t) - t^2 eta_Y eta_Z kappa_m|/p_m, over t^2 eta_Y eta_Z."""
+    Y, Z, at = np.float64(eta_Y), np.float64(eta_Z), np.float64(t)
+    with np.errstate(over="ignore", under="ignore"):
+        terms = (
+            float(c) * Y ** (i - 1) * Z ** (j - 1) * p**k * at ** (m - 2) for (i, j, k, m), c in remainder().items()
+        )
+        return float(sum(terms))
+
+
+def working_time(eta_Y: float, eta_Z: float, p: float, t: float, least: float) -> float:
+    """A smaller time, of two digits, at which the remainder is small enough."""
+    while relative_remainder(eta_Y, eta_Z, p, t) > least:
+        t = float(f"{t / 2:.1e}")
+    return t
+
+
 def for_user(
     windows: Any, vocabulary_size: Any, time: Any, decoder_rate: Any = 1.0, attention_rate: Any = 1.0
 ) -> dict[str, Any]:
     """Leading logits (M, M), their bound, and entropies (nats) at a time. Raises AssumptionError.
 
+    Only while the bound is at most the largest leading logit of its query; queries without leading logits do not count.
+
     attention_logits     t^2 eta_Y eta_Z kappa; logits_within (M,): |z_m(t) - attention_logits[m]| in length
     start_entropy        ln(T - 1); entropy_drop: mean half variance of attention_logits over the keys
 
-    >>> found = for_user([[0, 1, 0, 2, 1], [0, 1, 1, 2, 0], [0, 2, 2, 2, 0]], 3, 0.1)
-    >>> [round(1e4 * z, 3) for z in found["attention_logits"][2]], round(found["start_entropy"], 4)
+    >>> found = for_user([[0, 1, 0, 2, 1], [0, 1, 1, 2, 0], [0, 2, 2, 2, 0]], 3, 0.01)
+    >>> [round(1e6 * z, 3) for z in found["attention_logits"][2]], round(found["start_entropy"], 4)
     ([0.444, -0.444, 0.0], 1.0986)
     """
     M = check_context_length(vocabulary_size, "vocabulary_size")
@@ -587,9 +622,15 @@ def for_user(
     rates = check_positive(decoder_rate, "decoder_rate"), check_positive(attention_rate, "attention_rate")
     t = check_non_negative(time, "time")
     parts, chances = formula().parts, found.query_chances()
-    logits = t**2 * rates[0] * rates[1] * logits_of(parts, found)
-    p = float(chances.max())
-    within = sum(float(c) * rates[0] ** i * rates[1] ** j * p**k * t**m for (i, j, k, m), c in remainder().items())
+    table = leading(parts, found)
+    p, least = float(chances.max()), least_share(table, chances)
+    if relative_remainder(*rates, p, t) > least:
+        raise AssumptionError(
+            "need a time at which the proved remainder is at most the largest leading logit of its query, got "
+            f"{t:g}; take {working_time(*rates, p, t, least):g}, for one"
+        )
+    scale = t**2 * rates[0] * rates[1]
+    logits, within = scale * table, scale * relative_remainder(*rates, p, t)
     return {
         "attention_logits": (logits + 0.0).tolist(), "logits_within": (within * chances).tolist(),
         "start_entropy": math.log(float(found.keys[0])),

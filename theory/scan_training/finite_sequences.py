@@ -25,6 +25,7 @@ References
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -486,8 +487,8 @@ def for_user(
 ) -> dict[str, Any]:
     """The mean class vectors and the force on attention at the start, at length T, at T = infinity, and the 1/(T - 1).
 
-    early_attention: the mean of z, one row for each query in use, after the steps, to first order in the pull. Raises
-    AssumptionError.
+    early_attention: the mean of z, one row for each query in use, after the steps, to first order in the pull; while no
+    entry exceeds 1. Raises AssumptionError.
     """  # fmt: skip
     plain = checked_tables(contexts, queries, probabilities)
     P, chances = np.array(plain["contexts"]), np.array(plain["probabilities"])
@@ -506,6 +507,7 @@ def for_user(
     of_class, of_force = coefficients(formula().parts, P, rows, chances)
     means, slopes = means_of_classes(P, keys)
     force = force_of_means(means, slopes, rows, chances)
+    early = early_attention(force, rates, count, mu)
     return {
         "class_vectors": means.tolist(),
         "class_vector_coefficients": of_class.tolist(),
@@ -514,8 +516,24 @@ def for_user(
         "force_coefficients": of_force.tolist(),
         "queries": sorted(set(plain["queries"])),
         "time": count / (1 - mu),
-        "early_attention": (rates * moved(count, mu)[1] * force + 0.0).tolist(),
+        "early_attention": early.tolist(),
     }
+
+
+LARGEST_LOGIT = 1.0  # of the mean attention: logits of this size change the force itself
+
+
+def early_attention(force: Array, rates: float, count: int, momentum: float) -> Array:
+    """The mean of z after the steps, to first order in the pull. Raises AssumptionError."""
+    pace = rates * float(np.abs(force).max())
+    if pace * moved(count, momentum)[1] > LARGEST_LOGIT:
+        # one step leaves attention where it is
+        fewer = bisect_right(range(1, count), LARGEST_LOGIT, key=lambda k: pace * moved(k, momentum)[1])
+        raise AssumptionError(
+            f"need early attention logits up to {LARGEST_LOGIT:g}, larger ones change the force, got "
+            f"{pace * moved(count, momentum)[1]:.4g} after {count} steps; take at most {fewer}, or smaller rates"
+        )
+    return np.asarray(rates * moved(count, momentum)[1] * force + 0.0)
 
 
 def check_momentum(value: Any) -> float:
