@@ -3,8 +3,8 @@
     python benchmarks/snap.py
     python benchmarks/snap.py --output evidence/snap.json --picture docs/pictures/snap.png
 
-Prints the numbers; writes files only if asked. Only the picture needs matplotlib. Curves: the exact law. Marks: the real
-layer's reparametrised flow (circles) and the flow of the loss itself (crosses).
+Prints the numbers; writes files only if asked. Only the picture needs matplotlib. Curves: the exact law. Marks: the
+real layer's reparametrised flow (circles) and the flow of the loss itself (crosses).
 """
 
 from __future__ import annotations
