@@ -98,7 +98,8 @@ def main() -> None:
     print(f"  K     M  rho    eta_Z/eta_Y  t->0    {'  '.join(f'{t:5g}' for t in TIMES)}   entropies at the end   gap")
     found = table()
     if options.output:
-        options.output.write_text(json.dumps(found, indent=1) + "\n")
+        command = f"python benchmarks/scan_joint_flow.py --output {options.output}"
+        options.output.write_text(json.dumps({"command": command, "rows": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
