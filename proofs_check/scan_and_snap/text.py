@@ -121,7 +121,7 @@ def remainder_at(eta_Y: float, eta_Z: float, p: float, t: float) -> float:
 
 def early_check(formula: Formula) -> ExactCheck:
     return ExactCheck(
-        "coefficient of t^2 and entropy, by automatic differentiation",
+        "coefficient of t^2 and entropy",
         lambda budget: Task(f"{MEASURED}:early_attention", TEXT, budget.device, cost=0.6),
         lambda budget, values: early_rows(formula, values),
         lambda values: f"{len(values['windows'])} windows of the made-up text, T = 16, 64 words",
