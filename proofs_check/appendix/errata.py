@@ -30,10 +30,10 @@ def lines(document: Document) -> Iterator[str]:
     yield ""
     yield (
         "We build on these papers, and list here single statements in them that do not hold as printed, so that a "
-        "reader who meets them knows what to use instead. Where one is a numbered theorem, it is its constants; what holds all the same "
-        "is said with each. A verdict is about the reading that stands beside it, and we may have misread one: then "
-        "please tell us. Each statement is a claim of the "
-        "toolkit, and so is its correction; the verdicts are computed from measurements, never written by hand."
+        "reader who meets them knows what to use instead. Where one is a numbered theorem, it is its constants; what "
+        "holds all the same is said with each. A verdict is about the reading that stands beside it, and we may have "
+        "misread one: then please tell us. Each statement is a claim of the toolkit, and so is its correction; the "
+        "verdicts are computed from measurements, never written by hand."
     )
     yield ""
     yield (

@@ -174,7 +174,7 @@ def ends_obligation(forms: Forms) -> Identity:
         one, rho, M = point.one, point["rho"], point["M"]
         d, top = one - rho, value(s, point)
         start = point.with_values({"Z": one, "A": one, "B": rho, "u": one})
-        at_start = value(special, start) * value(early_under, point) - value(force_form, start) * value(early, point)
+        at_start = value(force_form, start) * value(early_under, point) - value(special, start) * value(early, point)
         # linear in Z: (1 - rho) times the force at Z = s/(1 - rho), for A = 1 and B = 0
         leads = {"A": one, "B": one * 0}
         fixed = value(force_form, point.with_values({**leads, "Z": one * 0}))
@@ -192,7 +192,7 @@ def ends_obligation(forms: Forms) -> Identity:
 
 
 def parts_obligation(forms: Forms) -> Identity:
-    """late = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)) and early = s/((1 - rho)(1 + (K - 1) rho)): quotients."""
+    """late = 1/(1 - rho) + (M - K) rho/(s (1 + (K - 1) rho)) and early = (1 - rho)(1 + (K - 1) rho)/s: quotients."""
     early, early_under, late, late_under = (
         forms.expression(ENDS, name) for name in ("early", "early_under", "late", "late_under")
     )
@@ -200,7 +200,7 @@ def parts_obligation(forms: Forms) -> Identity:
     def difference(point: Point) -> list[Any]:
         one, rho, K, M = (point.one, *(point[name] for name in ("rho", "K", "M")))
         s, d, shared = one + rho * (M - one), one - rho, one + (K - one) * rho
-        sides = (s * shared + (M - K) * rho * d, d * s * shared, s, d * shared)
+        sides = (s * shared + (M - K) * rho * d, d * s * shared, d * shared, s)
         forms_at = [value(form, point) for form in (late, late_under, early, early_under)]
         return [a - b for a, b in zip(sides, forms_at, strict=True)]
 
