@@ -1,15 +1,22 @@
 """A measurement outside iclcheck, as a user's own package would hold it."""
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from iclcheck.proofs_check.certificates import making
+from iclcheck.proofs_check.certificates.examining import obligations_of
+from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims import one_layer
 from iclcheck.proofs_check.claims.claim import AlterationCost, Budget, Claim, Run
+from iclcheck.proofs_check.claims.registry import find
+from iclcheck.proofs_check.obligations.obligation import Forms
 from iclcheck.proofs_check.records.tasks import Task
 from iclcheck.proofs_check.verdicts.verdict import Verdict, decide
 
@@ -122,3 +129,66 @@ def toy_claim(lab: Path) -> ToyClaim:
 @pytest.fixture
 def square_check() -> type[SquareCheck]:
     return SquareCheck
+
+
+# Forged certificates
+
+
+def altered(form: dict[str, Any], free: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """A form with a coefficient 5 % larger, a term dropped or a symbol left out, one at a time; not the free ones."""
+    for place, term in enumerate(form["terms"]):
+        found = copy.deepcopy(form)
+        found["terms"][place][0] = str(Fraction(term[0]) * Fraction(21, 20))
+        yield found
+        if len(form["terms"]) > 1:
+            found = copy.deepcopy(form)
+            del found["terms"][place]
+            yield found
+        for symbol in (one for one in term[1] if one not in free):
+            found = copy.deepcopy(form)
+            del found["terms"][place][1][symbol]
+            yield found
+
+
+def forged(form: dict[str, Any], free: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Altered polynomials, and quotients with either part altered."""
+    if "terms" in form:
+        yield from altered(form, free)
+        return
+    for part in form:
+        yield from ({**form, part: other} for other in altered(form[part], free))
+
+
+def is_refused(claim: str, forms: dict[str, Any], step: str, own: bool) -> bool:
+    """Whether some obligation does not confirm the forms: of the step alone if `own`, else its own are asked first."""
+    wanted = obligations_of(claim)
+    read = Forms(forms, wanted.steps)
+    for one in sorted(wanted.obligations, key=lambda one: one.step != step):
+        if own and one.step != step:
+            return False
+        try:
+            one.prepare(read).check("forged")
+        except (ValueError, ZeroDivisionError):
+            return True
+    return False
+
+
+def every_forged_form_is_refused(
+    claim: str, *, own: bool = False, free: frozenset[str] = frozenset(), least: int = 1
+) -> None:
+    """Asserts it for every form of a claim's derivation, `least` at least, and that those derived are confirmed."""
+    forms, tried = forms_of(find(claim).derivation()), 0
+    for step, named in forms.items():
+        for name, form in named.items():
+            for other in forged(form, free):
+                changed = {**forms, step: {**named, name: other}}
+                assert is_refused(claim, changed, step, own), (step, name, other)
+                tried += 1
+    assert tried >= least
+    assert not is_refused(claim, forms, "", own=False)
+
+
+@pytest.fixture(name="every_forged_form_is_refused")
+def forgeries() -> Callable[..., None]:
+    """The assertion that no altered form passes."""
+    return every_forged_form_is_refused

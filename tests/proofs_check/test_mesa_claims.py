@@ -1,8 +1,6 @@
 """The claims on the mesa layers: right layers agree, wrong ones do not, and forged certificates are refused."""
 
-import copy
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,11 +10,8 @@ from iclcheck.numerics.mesa_layer import layer_measurements
 from iclcheck.numerics.mesa_layer.gated_measurements import gated_errors, gated_outputs
 from iclcheck.numerics.mesa_layer.layer_measurements import layer_gradients, layer_outputs
 from iclcheck.numerics.mesa_layer.least_squares_layer import outputs_by_direct_solve
-from iclcheck.proofs_check.certificates.examining import obligations_of
-from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check, Claim
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.obligations.obligation import Forms
 
 CLAIMS = ("mesa-layer", "mesanet-layer")
 AUDITS = ("audit-mesa-limit", "audit-mn-objective")
@@ -88,52 +83,6 @@ def test_a_bound_of_95_percent_at_small_lambda_would_be_contradicted() -> None:
 # Certificates
 
 
-def altered(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A form with a coefficient 5 % larger, a term dropped or a symbol left out, one at a time."""
-    for place, term in enumerate(form["terms"]):
-        found = copy.deepcopy(form)
-        found["terms"][place][0] = str(Fraction(term[0]) * Fraction(21, 20))
-        yield found
-        if len(form["terms"]) > 1:
-            found = copy.deepcopy(form)
-            del found["terms"][place]
-            yield found
-        for symbol in term[1]:
-            found = copy.deepcopy(form)
-            del found["terms"][place][1][symbol]
-            yield found
-
-
-def forged(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Altered polynomials, and quotients with either part altered."""
-    if "terms" in form:
-        yield from altered(form)
-        return
-    for part in form:
-        yield from ({**form, part: other} for other in altered(form[part]))
-
-
-def is_refused(claim: str, forms: dict[str, Any], step: str) -> bool:
-    """Whether some obligation does not confirm the forms; those of the altered step are asked first."""
-    wanted = obligations_of(claim)
-    read = Forms(forms, wanted.steps)
-    for one in sorted(wanted.obligations, key=lambda one: one.step != step):
-        try:
-            one.prepare(read).check("forged")
-        except (ValueError, ZeroDivisionError):
-            return True
-    return False
-
-
 @pytest.mark.parametrize("claim", [*CLAIMS, *AUDITS])
-def test_every_forged_form_is_refused(claim: str) -> None:
-    forms = forms_of(find(claim).derivation())
-    tried = 0
-    for step, named in forms.items():
-        for name, form in named.items():
-            for other in forged(form):
-                changed = {**forms, step: {**named, name: other}}
-                assert is_refused(claim, changed, step), (step, name, other)
-                tried += 1
-    assert tried
-    assert not is_refused(claim, forms, "")
+def test_no_forged_form_passes(claim: str, every_forged_form_is_refused: Callable[..., None]) -> None:
+    every_forged_form_is_refused(claim)

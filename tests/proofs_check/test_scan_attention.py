@@ -1,8 +1,7 @@
 """The claims on attention: right layers agree, wrong ones do not; one clock on many random tables; forged forms."""
 
 import copy
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,8 @@ from hypothesis import strategies as st
 from iclcheck.numerics.scan_and_snap import attention_forces, layer
 from iclcheck.numerics.scan_and_snap.flows import reparametrised_flow
 from iclcheck.numerics.scan_and_snap.sequence_classes import random_classes
-from iclcheck.proofs_check.certificates.examining import obligations_of
-from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.obligations.obligation import Forms
 from iclcheck.proofs_check.scan_and_snap import frequency as claims
 from iclcheck.theory.scan_and_snap import frequency
 
@@ -138,54 +134,7 @@ def test_one_clock_moves_the_distinct_tokens_of_200_random_tables(rate: float, *
 # Certificates
 
 
-def altered(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A form with a coefficient 5 % larger, a term dropped or a symbol left out, one at a time."""
-    for place, term in enumerate(form["terms"]):
-        found = copy.deepcopy(form)
-        found["terms"][place][0] = str(Fraction(term[0]) * Fraction(21, 20))
-        yield found
-        if len(form["terms"]) > 1:
-            found = copy.deepcopy(form)
-            del found["terms"][place]
-            yield found
-        for symbol in term[1]:
-            if symbol == "y":
-                continue  # a table with a token renamed is another right counterexample
-            found = copy.deepcopy(form)
-            del found["terms"][place][1][symbol]
-            yield found
-
-
-def forged(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Altered polynomials, and quotients with either part altered."""
-    if "terms" in form:
-        yield from altered(form)
-        return
-    for part in form:
-        yield from ({**form, part: other} for other in altered(form[part]))
-
-
-def is_refused(claim: str, forms: dict[str, Any], step: str) -> bool:
-    """Whether an obligation of the altered step does not confirm the forms."""
-    wanted = obligations_of(claim)
-    read = Forms(forms, wanted.steps)
-    for one in wanted.obligations:
-        if one.step == step:
-            try:
-                one.prepare(read).check("forged")
-            except (ValueError, ZeroDivisionError):
-                return True
-    return False
-
-
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_every_forged_form_is_refused(claim: str) -> None:
-    forms = forms_of(find(claim).derivation())
-    tried = 0
-    for step, named in forms.items():
-        for name, form in named.items():
-            for other in forged(form):
-                changed = {**forms, step: {**named, name: other}}
-                assert is_refused(claim, changed, step), (step, name, other)
-                tried += 1
-    assert tried > 20
+def test_no_forged_form_passes(claim: str, every_forged_form_is_refused: Callable[..., None]) -> None:
+    # a table with a token y renamed is another right counterexample
+    every_forged_form_is_refused(claim, own=True, free=frozenset({"y"}), least=21)

@@ -1,8 +1,6 @@
 """The claims on the decoder: they agree at other seeds, wrong decoders do not, and forged certificates are refused."""
 
-import copy
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,8 @@ import torch
 
 from iclcheck.numerics.scan_and_snap import flows
 from iclcheck.numerics.scan_decoder import class_logits, overlapping_decoder
-from iclcheck.proofs_check.certificates.examining import obligations_of
-from iclcheck.proofs_check.certificates.forms import forms_of
 from iclcheck.proofs_check.claims.claim import Budget, Check
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.obligations.obligation import Forms
 
 AUDITS = ("audit-scan-remark",)
 MODULES = (class_logits, overlapping_decoder)
@@ -87,45 +82,9 @@ def test_a_decoder_without_overlap_in_its_gradient_is_contradicted(monkeypatch: 
 # Certificates
 
 
-def altered(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A form with a coefficient 5 % larger, a term dropped or a symbol left out, one at a time."""
-    for place, term in enumerate(form["terms"]):
-        found = copy.deepcopy(form)
-        found["terms"][place][0] = str(Fraction(term[0]) * Fraction(21, 20))
-        yield found
-        if len(form["terms"]) > 1:
-            found = copy.deepcopy(form)
-            del found["terms"][place]
-            yield found
-        for symbol in term[1]:
-            found = copy.deepcopy(form)
-            del found["terms"][place][1][symbol]
-            yield found
-
-
-def is_refused(claim: str, forms: dict[str, Any], step: str) -> bool:
-    """Whether some obligation does not confirm the forms; those of the altered step are asked first."""
-    wanted = obligations_of(claim)
-    read = Forms(forms, wanted.steps)
-    for one in sorted(wanted.obligations, key=lambda one: one.step != step):
-        try:
-            one.prepare(read).check("forged")
-        except (ValueError, ZeroDivisionError):
-            return True
-    return False
-
-
 FORGED = ["scan-decoder", pytest.param("scan-equal-overlaps", marks=pytest.mark.slow), *AUDITS]
 
 
 @pytest.mark.parametrize("claim", FORGED)
-def test_every_forged_form_is_refused(claim: str) -> None:
-    forms = forms_of(find(claim).derivation())
-    tried = 0
-    for step, named in forms.items():
-        for name, form in named.items():
-            for other in altered(form):
-                assert is_refused(claim, {**forms, step: {**named, name: other}}, step), (step, name, other)
-                tried += 1
-    assert tried
-    assert not is_refused(claim, forms, "")
+def test_no_forged_form_passes(claim: str, every_forged_form_is_refused: Callable[..., None]) -> None:
+    every_forged_form_is_refused(claim)
