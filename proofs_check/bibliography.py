@@ -219,6 +219,16 @@ WORKS = (
         "2305.16380",
     ),
     Work(
+        "yadlowsky2023pretraining",
+        "misc",
+        ("Steve Yadlowsky", "Lyric Doshi", "Nilesh Tripuraneni"),
+        "Pretraining data mixtures enable narrow model selection capabilities in transformer models",
+        "arXiv preprint",
+        2023,
+        {},
+        "2311.00871",
+    ),
+    Work(
         "zhang2025training",
         "inproceedings",
         ("Yedi Zhang", "Aaditya K. Singh", "Peter E. Latham", "Andrew M. Saxe"),

@@ -1,0 +1,1 @@
+"""Claims about pretraining mixtures and the decoders trained on them."""
