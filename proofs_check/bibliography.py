@@ -220,7 +220,7 @@ WORKS = (
     ),
     Work(
         "yadlowsky2023pretraining",
-        "misc",
+        "article",
         ("Steve Yadlowsky", "Lyric Doshi", "Nilesh Tripuraneni"),
         "Pretraining data mixtures enable narrow model selection capabilities in transformer models",
         "arXiv preprint",

@@ -128,7 +128,7 @@ class RunningTraining:
                 group["lr"] = self.training.rate(BLOCK * self.blocks + count)
             loss = (self.model(prompts.xs, prompts.ys) - prompts.ys).square().mean()
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimiser.step()
             total, count = total + loss.detach(), count + 1
         mean = float(total) / count
