@@ -1,9 +1,10 @@
 r"""The trained decoders that come with the package, and the trainings that made them.
 
 Each is a file of float32 weights beside a record of its training: `python benchmarks/train_decoders.py NAME` trains it
-again. They are small (d = 5, six layers of width 32) and were trained for minutes on a CPU, by SOAP, which takes
-fewer steps than Adam. They stand for themselves: a statement about one of them is a statement about that file. Prompts of the five-dimensional ones have at most 11 points,
-noise of variance 0.1, and linear functions: dense ones with w ~ N(0, I), sparse ones with one nonzero coefficient.
+again. They are small (d = 5, six layers of width 32) and were trained for minutes on a CPU, by SOAP, which takes fewer
+steps than Adam. They stand for themselves: a statement about one of them is a statement about that file. Prompts of the
+five-dimensional ones have at most 11 points, noise of variance 0.1, and linear functions: dense ones with w ~ N(0, I),
+sparse ones with one nonzero coefficient.
 """
 
 from __future__ import annotations
