@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..training.threads import one_thread
 from .prompt_laws import PromptLaw
 
 Plain = Mapping[str, Any]
-IN_CACHE = 2**17  # entries of the triangles (R, z) that are worked on together: 1 MiB, of the prompts on a CPU
+IN_CACHE = 2**15  # numbers of the rows (r, y) of the prompts that are worked on together on a CPU
 Rows = Callable[[Tensor], Tensor]  # inputs x_i (B, d) -> rows r_s(x_i) (B, S, k), scaled for u ~ N(0, I)
 
 
@@ -94,12 +95,13 @@ def posterior(law: PromptLaw, xs: Tensor, ys: Tensor) -> Posterior:
 
 def class_evidence(models: ClassModels, xs: Tensor, ys: Tensor, noise_variance: float) -> tuple[Tensor, Tensor]:
     """Prediction at x_i given the class, and log evidence of the examples before, (B, N) each."""
-    rows_of_one = models.rows(xs[:1, 0])
-    together = max(1, IN_CACHE // (rows_of_one.numel() * (rows_of_one.shape[-1] + 1))) if xs.is_cpu else len(xs)
-    found = [
-        _evidence_of_few(models, some_xs, some_ys, noise_variance)
-        for some_xs, some_ys in zip(xs.split(together), ys.split(together), strict=True)
-    ]
+    _, S, k = models.rows(xs[:1, 0]).shape
+    together = max(1, IN_CACHE // (S * (k + 1))) if xs.is_cpu else max(1, len(xs))
+    with one_thread():
+        found = [
+            _evidence_of_few(models, xs[at : at + together], ys[at : at + together], noise_variance)
+            for at in range(0, len(xs), together)
+        ]
     prediction, evidence = (torch.cat(part) for part in zip(*found, strict=True))
     return prediction, evidence
 
