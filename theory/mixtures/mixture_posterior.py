@@ -548,9 +548,9 @@ STATEMENT = Statement(
     r"P(S \mid X, y) \propto \pi_S \det(I + \tfrac{v_S}{\sigma^2}X_S^\top X_S)^{-1/2}\,"
     r"e^{-(\lVert y - X_S m_S\rVert^2 + \frac{\sigma^2}{v_S}\lVert m_S\rVert^2)/(2\sigma^2)}",
     text=(
-        "Examples y_i = w.x_i + noise, w dense with probability pi and else on one of the k-subsets of coordinates: the "
-        "best prediction of w.x_q is the mean of ridge predictions x_q,S . m_S over all supports (the dense class is "
-        "the support of all coordinates), (X_S^T X_S + (s2/v_S) I) m_S = X_S^T y, each weighted by its prior "
+        "Examples y_i = w.x_i + noise, w dense with probability pi and else on one of the k-subsets of coordinates:"
+        " the best prediction of w.x_q is the mean of ridge predictions x_q,S . m_S over all supports (the dense class "
+        "is the support of all coordinates), (X_S^T X_S + (s2/v_S) I) m_S = X_S^T y, each weighted by its prior "
         "probability times det(I + (v_S/s2) X_S^T X_S)^(-1/2) exp(-(|y - X_S m_S|^2 + (s2/v_S) |m_S|^2)/(2 s2))."
     ),
     assumptions=(
