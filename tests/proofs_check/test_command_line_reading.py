@@ -199,6 +199,10 @@ SHAPES |= {
 }
 MIXTURE: dict[str, Any] = {"X": [[1.0, 0.5], [0.2, -1.0]], "y": [1.0, 0.3], "x_query": [1.0, 2.0], "sparsity": 1}
 SHAPES |= {
+    "mixture-noiseless-limit": (
+        {**MIXTURE, "X": [["1/3", 0.5], [0.2, -1.0]]},
+        dict.fromkeys(("dense_posterior", "prediction", "supports_left", "identified"), ()),
+    ),
     "mixture-posterior": ({**MIXTURE, "noise_variance": 1e-8}, {"dense_posterior": (), "prediction": ()}),
 }
 PAIRS: dict[str, Any] = {"keys": [[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], "values": [[1.0], [0.0], [-1.0]]}
