@@ -5,8 +5,8 @@ Three checks
                                          to within the derived rate
     "supports that fit, counted"         whole-number prompts: which supports fit at N = k and at N = k + 1, by exact
                                          ranks in numerics
-    "risk without noise, sampled"        on dense functions, and on those with more than k nonzero coefficients, at every
-                                         N from k + 1 on
+    "risk without noise, sampled"        on dense functions, and on those with more than k nonzero coefficients, at
+                                         every N from k + 1 on
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +31,6 @@ from ..records.tasks import Task
 from ..verdicts.heavy_tails import compare_mean
 from ..verdicts.verdict import Verdict
 from .mixture_posterior import Case, FormulaMaker, letters_of
-
-if TYPE_CHECKING:
-    from ...theory.algebra.formulas import Formula
 
 POSTERIOR = "iclcheck.numerics.mixtures.posterior_measurements"
 NOISELESS = "iclcheck.numerics.mixtures.noiseless_measurements"
@@ -54,7 +50,16 @@ class Size:
     log_noise: int
 
 
-SHAPES = ((2, 1, 1, 2), (3, 1, 2, 1), (3, 2, 2, 3), (4, 1, 3, 4), (4, 2, 4, 2), (4, 2, 3, 3), (5, 1, 2, 1), (3, 1, 4, 1))
+SHAPES = (
+    (2, 1, 1, 2),
+    (3, 1, 2, 1),
+    (3, 2, 2, 3),
+    (4, 1, 3, 4),
+    (4, 2, 4, 2),
+    (4, 2, 3, 3),
+    (5, 1, 2, 1),
+    (3, 1, 4, 1),
+)
 APPROACHED = tuple(Size(*shape, log_noise) for shape in SHAPES for log_noise in (-24, -34))
 WELL_CONDITIONED = 100  # the largest slope of a support in a case
 
@@ -176,7 +181,7 @@ def counting_task(budget: Budget) -> Task:
 
 def expected_fits(d: int, k: int, nonzeros: int, N: int) -> int:
     """All for N <= k, else those that contain the function's own support."""
-    return math.comb(d, k) if N <= k else math.comb(d - nonzeros, k - nonzeros) if nonzeros <= k else 0
+    return math.comb(d, k) if k >= N else math.comb(d - nonzeros, k - nonzeros) if nonzeros <= k else 0
 
 
 def differences_of_counts(budget: Budget, found: Values) -> list[int]:

@@ -1,7 +1,7 @@
 """Obligations of mixture-noiseless-limit: a design in independent columns, powers of s2 counted, and the risk.
 
-B and C are letters of their own, R = B C; a = B^T B b and t = kappa a + s2 b are then polynomials in the letters, so that
-no inverse enters.
+B and C are letters of their own, R = B C; a = B^T B b and t = kappa a + s2 b are then polynomials in the letters, so
+that no inverse enters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ VECTORS = frozenset({"a", "b", "e"})
 PAIRS, DEGREE = 10, 24  # of the literal products: at most eight matrices and two vectors, and five numbers
 
 
-def in_letters(difference: Callable[[Point], Any], forms: tuple[Expression, ...], further: Mapping[str, Kind]) -> Identity:
+def in_letters(
+    difference: Callable[[Point], Any], forms: tuple[Expression, ...], further: Mapping[str, Kind]
+) -> Identity:
     """An identity for all B, C, b, s2, v and further letters; every form enters at most twice."""
     pairs = PAIRS + 2 * sum(form.pairs_of_legs(VECTORS) for form in forms)
     degree = DEGREE + 2 * sum(form.degree() for form in forms)
@@ -181,25 +183,27 @@ def risk_obligation(forms: Forms) -> Identity:
     def difference(point: Point) -> list[Any]:
         found = []
         for N, d in ((1, 1), (1, 2), (1, 3), (2, 2), (2, 3)):
-            X = Matrix.build(N, d, lambda i, j: point[f"x{i + 1}{j + 1}"])
-            whole = X @ X.T
-            det = determinant(whole)
-            eye = Matrix.build(d, d, lambda i, j: point.one * int(i == j))
-            outside = eye * det - X.T @ adjugate(whole) @ X
-            drawn = [point.numbers[name][0] for name in [f"{kind}{j}" for kind in "wq" for j in range(1, d + 1)]]
-            zero = point.one * 0
-            law = Matrix.build(
-                2 * d, 2 * d, lambda i, j: zero if i != j else point["v_d"] if i < d else point.one
-            )
-            w, q = (Matrix.build(d, 1, lambda i, _: point[f"{kind}{i + 1}"]) for kind in "wq")
-            error = dot(q, outside @ w)
+            mean, det = mean_outside(point, N, d)
             sizes = point.with_values({"N": point.one * N, "d": point.one * d})
-            mean = gaussian_mean(error * error, drawn, law)
             found.append(mean * value(bottom, sizes) - det * det * value(top, sizes))
         return found
 
     entries = [f"x{i}{j}" for i, j in product((1, 2), (1, 2, 3))]
     return in_numbers(difference, [*entries, "v_d"], tuple(f"{kind}{j}" for kind in "wq" for j in (1, 2, 3)))
+
+
+def mean_outside(point: Point, N: int, d: int) -> tuple[Any, Any]:
+    """det^2 E (x . (I - P) w)^2 over x ~ N(0, I), w ~ N(0, v_d I), and det = det X X^T."""
+    X = Matrix.build(N, d, lambda i, j: point[f"x{i + 1}{j + 1}"])
+    whole = X @ X.T
+    det = determinant(whole)
+    outside = Matrix.build(d, d, lambda i, j: det * int(i == j)) - X.T @ adjugate(whole) @ X
+    names = [f"{kind}{j}" for kind in "wq" for j in range(1, d + 1)]
+    variances = [point["v_d"]] * d + [point.one] * d
+    law = Matrix.build(2 * d, 2 * d, lambda i, j: variances[i] * int(i == j))
+    w, q = (Matrix.build(d, 1, lambda i, _, first=first: point[names[first + i]]) for first in (0, d))  # type: ignore[misc]
+    error = dot(q, outside @ w)
+    return gaussian_mean(error * error, [point.numbers[name][0] for name in names], law), det
 
 
 def adjugate(matrix: Matrix) -> Matrix:
@@ -218,7 +222,7 @@ KINDS: dict[str, dict[str, FormKind]] = {
 }
 WORDS = (
     f"The step {OPEN!r}: that inputs with a density are generic is proved in words; counted is one generic prompt.",
-    "That the posterior is continuous in s2 where the factors are, and that exp(-|e|^2/(2 s2)) beats every power of s2.",
+    "That the posterior is continuous in s2 where the factors are; exp(-|e|^2/(2 s2)) beats every power of s2.",
     f"The step {RISK!r} beyond d = 3: the trace of a projection is its rank.",
 )
 
@@ -232,7 +236,7 @@ def obligations() -> ClaimObligations:
         (
             Obligation(EXPONENT, "K B b = B t, K e = s2 e, v R^T B b = v C^T a at a = M b", exponent_obligation),
             Obligation(DETERMINANT, "a block matrix of K, and of s2 I + kappa M, factored", determinant_obligation),
-            Obligation(DETERMINANT, "det K starts at s2^power with det M det kappa, up to N, k = 3, 2", order_obligation),
+            Obligation(DETERMINANT, "det K starts at s2^power with det M det kappa, N, k up to 3, 2", order_obligation),
             Obligation(RATE, "t.(a_0 - a) = remainder where kappa a_0 = t", rate_obligation),
             Obligation(OPEN, "2-supports of 4 that fit 2 and 3 examples, counted by ranks", fits_obligation),
             Obligation(RISK, "E (x.(I - P) w)^2 = risk, every entry of X a letter", risk_obligation),

@@ -1,9 +1,10 @@
-"""The claim on the Bayes predictor: forged certificates, other predictors, and the digits of the check."""
+"""The claims on the Bayes predictor and its noiseless limit: forged certificates, other predictors, digits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iclcheck.numerics.mixtures import posterior_measurements
+from iclcheck.numerics.mixtures import noiseless_measurements, posterior_measurements
 from iclcheck.numerics.mixtures.posterior import Posterior, posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.proofs_check.claims.claim import Budget, Check, Values
@@ -93,4 +94,39 @@ def test_another_formula_is_contradicted_by_grids_too() -> None:
 def test_a_small_budget_is_enough_to_run() -> None:
     tiny = Budget(prompts=1, replicas=1, training_steps=1)
     outcomes: list[Any] = [check.judge(run, tiny).outcome for check in find("mixture-posterior").checks]
+    assert "contradicts" not in outcomes
+
+
+# Without noise
+
+
+def noiseless_check(name: str) -> Check:
+    return next(check for check in find("mixture-noiseless-limit").checks if check.name == name)
+
+
+def test_no_forged_form_of_the_limit_passes(every_forged_form_is_refused: Callable[..., None]) -> None:
+    every_forged_form_is_refused("mixture-noiseless-limit", least=5)
+
+
+def test_a_predictor_that_keeps_dense_functions_in_play_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posterior_measurements, "posterior", without_the_volume)
+    assert noiseless_check("approach at noise 1e-7 and 1e-10").judge(run, Budget()).outcome == "contradicts"
+
+
+def test_effective_noise_is_contradicted_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_noise(law: PromptLaw, xs: Tensor, ys: Tensor) -> Posterior:
+        return posterior(replace(law, noise_variance=0.3), xs, ys)
+
+    monkeypatch.setattr(noiseless_measurements, "posterior", with_noise)
+    assert noiseless_check("risk without noise, sampled").judge(run, Budget()).outcome == "contradicts"
+
+
+def test_supports_that_fit_by_a_smaller_rank_are_counted() -> None:
+    cases = [{"X": [[1, 2, 3], [2, 4, 1]], "y": [1, 2], "sparsity": 1}]
+    assert noiseless_measurements.supports_that_fit(cases, "cpu")["sparse"] == [2]
+
+
+def test_a_small_budget_is_enough_for_the_limit() -> None:
+    tiny = Budget(prompts=1, replicas=1, training_steps=1)
+    outcomes: list[Any] = [check.judge(run, tiny).outcome for check in find("mixture-noiseless-limit").checks]
     assert "contradicts" not in outcomes

@@ -232,14 +232,17 @@ class Instance:
         self.v, self.s2 = Fraction(draw.randint(1, 9), 5), Fraction(draw.randint(1, 9), 7)
 
     def kernel(self) -> Array:
-        return evaluate(formula().parts["kernel"], {"X": self.C, "v": np.array(self.v, dtype=object)})
+        found: Array = evaluate(formula().parts["kernel"], {"X": self.C, "v": np.array(self.v, dtype=object)})
+        return found
 
     def gram(self) -> Array:
-        return evaluate(formula().parts["left"], {"X": self.B})
+        found: Array = evaluate(formula().parts["left"], {"X": self.B})
+        return found
 
     def covariance(self) -> Array:
         R = self.B @ self.C
-        return rational(np.eye(3, dtype=int)) * self.s2 + self.v * R @ R.T
+        found: Array = rational(np.eye(3, dtype=int)) * self.s2 + self.v * R @ R.T
+        return found
 
 
 def exponents(one: Instance) -> tuple[Any, Any]:
@@ -346,7 +349,8 @@ def derivation() -> Derivation:
         Step(
             RATE,
             "t.a at s2 = 0, minus t.a",
-            "s2 a_0.b, b = M^-1 a: at most s2 a_0^T M^-1 a_0; and 0 <= log det(I + s2 (M kappa)^-1) <= s2 tr (M kappa)^-1",
+            "s2 a_0.b, b = M^-1 a: at most s2 a_0^T M^-1 a_0; and 0 <= log det(I + s2 (M kappa)^-1) <= s2 tr (M "
+            "kappa)^-1",
             r"t^\top a_0 - t^\top a = \sigma^2 a_0^\top M^{-1}a",
             "kappa (a_0 - a) = s2 b; a_0^T M^-1 a falls as s2 grows; log(1 + x) <= x",
             rates,
@@ -366,8 +370,8 @@ def derivation() -> Derivation:
             "E (f - w.x_q)^2 over x ~ N(0, I), w ~ N(0, v_d I), k < N <= d",
             "v_d (d - N)",
             r"\mathbb{E}(\hat f - w^\top x_q)^2 = v_d\,(d - N)",
-            "f = w.P x_q with the projection P on the examples: v_d tr (I - P). For |w| given, w turns freely: |w|^2 (1 - "
-            "N/d)",
+            "f = w.P x_q with the projection P on the examples: v_d tr (I - P). For |w| given, w turns freely: |w|^2 "
+            "(1 - N/d)",
             projected_risk,
             forms={"risk": risk_form()},
         ),

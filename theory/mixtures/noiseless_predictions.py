@@ -85,7 +85,9 @@ def for_user(
     exact = {name: exact_numbers(part, name) for name, part in (("X", X), ("y", y), ("x_query", x_query))}
     checked = check_prompt(*(in_floats(part, name) for name, part in exact.items()))
     prompt = checked._replace(
-        X=rational(exact["X"]).reshape(checked.X.shape), y=exact["y"].reshape(-1, 1), x_query=exact["x_query"].reshape(-1, 1)
+        X=rational(exact["X"]).reshape(checked.X.shape),
+        y=exact["y"].reshape(-1, 1),
+        x_query=exact["x_query"].reshape(-1, 1),
     )
     k = check_sparsity(prompt.dimension, sparsity)
     v_d, v_s = check_positive(dense_variance, "dense_variance"), check_positive(sparse_variance, "sparse_variance")
@@ -113,9 +115,7 @@ def rounded_answer(prompt: Any, mixture: Mixture, tolerance: float) -> Answer:
     rows = [rounded_row(X, y[:, 0], query[:, 0], float(mixture.dense_variance), share, tolerance)]
     for support in chosen:
         used, weight = list(support), (1 - share) / len(chosen)
-        rows.append(
-            rounded_row(X[:, used], y[:, 0], query[used, 0], float(mixture.sparse_variance), weight, tolerance)
-        )
+        rows.append(rounded_row(X[:, used], y[:, 0], query[used, 0], float(mixture.sparse_variance), weight, tolerance))
     return answer(np.array(rows, dtype=object))
 
 
