@@ -3,8 +3,8 @@
     python benchmarks/mixture_posterior.py                 # tables, and nothing is written
     python benchmarks/mixture_posterior.py --write         # and evidence/mixture_posterior.json
 
-Speed: d = 20, sparsity 2 (190 supports and the dense model), 40 prefixes, in CPU seconds of one thread; the plain form
-works on fewer prompts and is scaled. Digits: the largest errors of P(dense) and of the prediction against the formula in
+Speed: d = 20, sparsity 2 (190 supports and the dense model), 40 prefixes, in CPU seconds of one thread; the plain
+form works on fewer prompts and is scaled. Digits: the largest errors of P(dense) and of the prediction against the formula in
 rational numbers, at d = 6, sparsity 2, every prefix up to 8 examples, noise variances from 0.1 to 1e-12. The plain form
 inverts s2 I + v X_S X_S^T of every support with NumPy, and takes slogdet.
 
@@ -91,7 +91,9 @@ def digits(noise: float) -> dict[str, Any]:
     """Largest errors of P(dense) and of the prediction, of both forms."""
     made = law(6, 9, 2, noise)
     drawn = made.sample(6, stream(f"digits of the mixture's posterior at {noise}"))
-    exact = np.array([[tuple(exact_at(made, xs, ys, n)) for n in range(9)] for xs, ys in zip(drawn.xs, drawn.ys)])
+    exact = np.array(
+        [[tuple(exact_at(made, xs, ys, n)) for n in range(9)] for xs, ys in zip(drawn.xs, drawn.ys, strict=True)]
+    )
     found = posterior(made, drawn.xs, drawn.ys)
     rotations = np.stack([found.classes[..., 0].numpy(), found.prediction.numpy()], -1)
     inverses = np.stack(plain(made, drawn.xs.numpy(), drawn.ys.numpy()), -1)
