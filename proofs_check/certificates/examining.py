@@ -69,6 +69,8 @@ MODULES = {
     "scan-learning-rates": "scan_learning_rates",
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
+    "mixture-posterior": "mixture_posterior",
+    "mixture-noiseless-limit": "mixture_noiseless_limit",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -197,6 +197,14 @@ SHAPES |= {
         {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
     ),
 }
+MIXTURE: dict[str, Any] = {"X": [[1.0, 0.5], [0.2, -1.0]], "y": [1.0, 0.3], "x_query": [1.0, 2.0], "sparsity": 1}
+SHAPES |= {
+    "mixture-noiseless-limit": (
+        {**MIXTURE, "X": [["1/3", 0.5], [0.2, -1.0]]},
+        dict.fromkeys(("dense_posterior", "prediction", "supports_left", "identified"), ()),
+    ),
+    "mixture-posterior": ({**MIXTURE, "noise_variance": 1e-8}, {"dense_posterior": (), "prediction": ()}),
+}
 PAIRS: dict[str, Any] = {"keys": [[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], "values": [[1.0], [0.0], [-1.0]]}
 FORGETTING = {**PAIRS, "regulariser": 2.0, "forget": [1.0, 0.5, 0.9]}
 GATED = {**PAIRS, "penalty": [1.0, 0.5], "forget": 0.9, "input_gate": [0.5, 1.0, 2.0]}

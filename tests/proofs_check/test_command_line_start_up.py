@@ -145,6 +145,8 @@ parameters = {
         ("scan-equal-overlaps", "audit-scan-remark"),
         {"classes": 5, "frequency": 2, "overlap": 0.5, "learning_rate": 1.0, "time": 3.0},
     ),
+    "mixture-noiseless-limit": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1},
+    "mixture-posterior": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1, "noise_variance": 0.1},
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
 }
 assert set(parameters) == set(iclcheck.claims())
