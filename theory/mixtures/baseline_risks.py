@@ -11,6 +11,7 @@ Main statements
     best rate          eta = N W/((N + d + 1) W + sigma^2 d), with risk (1 - eta) W
     least squares      of least norm: W (1 - N/d) + sigma^2 N/(d - N - 1) for N <= d - 2, sigma^2 d/(N - d - 1) for
                        N >= d + 2; without noise max(0, 1 - N/d) W for every N; with noise infinite for N = d - 1, d, d + 1
+                       (N >= 1)
 Derivation
     The step is the layer of `one_layer.risk` with A = eta I. Least squares: given X its error is -(I - P) w + X^+ e with
     P the projection on the span of the examples, so that W tr(I - P)/d + sigma^2 tr G^-1, with G the Gram matrix of the
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -424,13 +425,22 @@ def formula() -> Formula:
 
 def step_and_least_squares(parts: Mapping[str, TracePolynomial], values: Values) -> Array:
     """(risk of one step, risk of least squares) at N, d, W, sigma2, eta. Raises SingularSystemError at a gap of 0."""
+    return np.array([risk_of_step(parts, values), risk_of_least_squares(parts, values)], dtype=object)
+
+
+def risk_of_step(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """The risk of one step alone."""
+    return evaluate_scalars(parts["step"], {**values, NEXT_LENGTH: values["N"] + 1})
+
+
+def risk_of_least_squares(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
+    """That of least squares, where N and d differ by two or more."""
     at = {**values, NEXT_LENGTH: values["N"] + 1}
     side = "below" if at["N"] < at["d"] else "above"
     gap = evaluate_scalars(parts[f"gap {side}"], at)
     if gap == 0:
         raise SingularSystemError("need a gap that is not 0")
-    risks = [evaluate_scalars(parts["step"], at), evaluate_scalars(parts[side], {**at, "gap": gap})]
-    return np.array(risks, dtype=object)
+    return evaluate_scalars(parts[side], {**at, "gap": gap})
 
 
 def points(name: str) -> list[dict[str, Any]]:
@@ -476,18 +486,20 @@ def best_rate_at(dimension: int, length: int, squared_norm: float, noise_varianc
 
 
 def least_squares_risk(dimension: int, length: int, squared_norm: float, noise_variance: float) -> float:
-    """The risk of least squares of least norm; infinite with noise where N and d differ by at most one.
+    """The risk of least squares of least norm; W at N = 0, infinite with noise where N and d differ by at most one.
 
     >>> least_squares_risk(20, 10, 20.0, 0.0), least_squares_risk(20, 19, 20.0, 0.0), least_squares_risk(4, 4, 1.0, 0.1)
     (10.0, 1.0, inf)
     """
+    if not length:
+        return float(squared_norm)
     if abs(length - dimension) < 2:
         if noise_variance:
             return math.inf
         share = exact_value(kernel_share(), letters(dimension, min(length, dimension), 0, 0, 0))
         return float(Fraction(squared_norm) * share)
     at = letters(dimension, length, squared_norm, noise_variance, 0)
-    return float(step_and_least_squares(formula().parts, at)[1])
+    return float(risk_of_least_squares(formula().parts, at))
 
 
 INFINITE = (
@@ -572,8 +584,3 @@ def prediction(
         "least_squares_infinite": None if all(map(math.isfinite, least_squares)) else INFINITE,
     }
 
-
-def curve(names: Sequence[str], **law: Any) -> dict[str, list[float | None]]:
-    """Some of the curves of `prediction`."""
-    found = prediction(**law)
-    return {name: found[name] for name in names}

@@ -57,7 +57,7 @@ def mean_resolvent_powers(samples: int, dimension: int, penalty: float) -> Resol
 
     >>> found = mean_resolvent_powers(20, 20, 1.0)
     >>> round(found.first, 12), round(found.second, 12)
-    (6.068563866567, 3.811166951563)
+    (4.179213670109, 2.417256802005)
     """
     m, difference = min(samples, dimension), abs(samples - dimension)
     if m > LARGEST:
