@@ -70,6 +70,7 @@ MODULES = {
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
     "baseline-risks": "mixture_baseline_risks",
+    "ridge-risk": "mixture_ridge_risk",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -242,11 +242,16 @@ def climbed(lower: list[Any], start: Any, penalty: Any, steps: int) -> Any:
 
 
 def whole_starts(difference: int, penalty: Any, powers: tuple[Any, Any]) -> Starts:
-    """alpha = 0, 1, ..: L(0) = e^(lambda/2) E_1(lambda/2), G(a, 0) = 4 K(a) - 2 L(a), and G(alpha, b) by parts."""
-    alpha, unit = (difference - 1) // 2, penalty * 0 + 1
+    """alpha = 0, 1, .. with L(0) = e^(lambda/2) E_1(lambda/2)."""
     half = scaled_exponential_integral(1, penalty / 2)
+    return whole_starts_from(difference, penalty, powers, (half, 1 / penalty - half / 2))
+
+
+def whole_starts_from(difference: int, penalty: Any, powers: tuple[Any, Any], halves: tuple[Any, Any]) -> Starts:
+    """From K_r(0) and L_r(0), in any field: G_r(a, 0) = 4 K_r(a) - 2 L_r(a), and G_r(alpha, b) by parts."""
+    alpha, unit = (difference - 1) // 2, penalty**0
     singles, K = [gammas(Fraction(0), 2 * unit, alpha + 1)], [factorials(difference + 1)]
-    for start_L, start_K in zip((half, 1 / penalty - half / 2), powers, strict=True):
+    for start_L, start_K in zip(halves, powers, strict=True):
         singles.append([climbed(singles[-1], start_L, penalty, k) for k in range(alpha + 1)])
         K.append([climbed(K[-1], start_K, penalty, c) for c in range(difference + 1)])
     pairs = tuple(
