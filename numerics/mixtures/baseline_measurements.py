@@ -10,9 +10,9 @@ Main statements
     left and right turns  E over tasks and noises of such designs sees X through its singular values, if the estimator
                           turns with its examples; so X may be replaced by any matrix with the same Gram matrix X X^T
                           or X^T X of the smaller side, of size m, N being the larger
-    least squares         the m x m Gram matrix G of N samples has the density prop. to det(G)^((N - m - 1)/2) e^(-tr G/2)
-                          [muirhead1982aspects]: its mean of f is that of det(G) f under N - 2 >= m samples, divided by
-                          that of det(G). The error of least squares times det(G) is a polynomial of degree at most 2 in
+    least squares         the m x m Gram matrix G of N samples has the density prop. to det(G)^((N - m - 1)/2)
+                          e^(-tr G/2) [muirhead1982aspects]: its mean of f is that of det(G) f under N - 2 >= m
+                          samples, divided by that of det(G). The error of least squares times det(G) is a polynomial of degree at most 2 in
                           each entry of these N - 2 samples, so that any law of independent entries with mean 0 and
                           variance 1 has the same mean: here a with probability 1/(1 + a^2) and -1/a else, with an a of
                           its own for each entry, so that no Gram matrix is singular. N >= m + 2
@@ -119,7 +119,8 @@ def enumerated_least_squares(cases: Sequence[Plain], device: str = "cpu") -> dic
             matrices += len(entries)
         found["risk"].append(total / shares)
         # w_hat is found to eps times the condition number of X, squared where labels are not fitted, times a factor of
-        # the sizes, for which 100 is ample here [higham2002accuracy, Theorem 20.1]; squares double it, and det G has one too.
+        # the sizes, for which 100 is ample here [higham2002accuracy, Theorem 20.1]; squares double it, and det G has
+        # one too.
         found["rounding"].append(100 * EPS * rounding / shares)
         found["matrices"].append(matrices)
     return found
@@ -155,12 +156,12 @@ def padded(lower: Tensor, length: int, dimension: int) -> Tensor:
 def integrated_ridge(cases: Sequence[Plain], device: str = "cpu") -> dict[str, Any]:
     """The risk of ridge regression for min(n, d) <= 2, by Gauss and Legendre at two numbers of nodes.
 
-    Each case: dimension, length, squared_norm, noise_variance, penalty, nodes. coarse: with two thirds of the nodes.
+    Each case: dimension, length, squared_norm, noise_variance, penalty, nodes. coarse: with four fifths of the nodes.
     """
     del device
     found: dict[str, list[Any]] = {"risk": [], "coarse": [], "nodes": []}
     for case in cases:
-        for name, nodes in (("risk", case["nodes"]), ("coarse", 2 * case["nodes"] // 3)):
+        for name, nodes in (("risk", case["nodes"]), ("coarse", 4 * case["nodes"] // 5)):
             value, count = ridge_integral(case, nodes)
             found[name].append(value)
         found["nodes"].append(count)

@@ -71,6 +71,8 @@ MODULES = {
     "scan-text": "scan_text",
     "baseline-risks": "mixture_baseline_risks",
     "ridge-risk": "mixture_ridge_risk",
+    "decoder-parameters": "mixture_decoder_parameters",
+    "audit-parameters": "mixture_decoder_parameters:refutation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -171,8 +171,8 @@ class SampledCase:
     def second_moment(self) -> float:
         """A bound on E |w_hat - w|^4 with noise, where m - k + 1 = q > 4.
 
-        The error is -b + c with b = (I - P) w, c = X^+ e orthogonal to b, so its square is |b|^2 + |c|^2 with |b| <= |w|.
-        Given X, E |c|^2 = s2 t and E |c|^4 = s2^2 (t^2 + 2 tr G^-2) <= 3 s2^2 t^2 with t = tr G^-1, the sum of k
+        The error is -b + c with b = (I - P) w, c = X^+ e orthogonal to b, so its square is |b|^2 + |c|^2 with |b| <=
+        |w|. Given X, E |c|^2 = s2 t and E |c|^4 = s2^2 (t^2 + 2 tr G^-2) <= 3 s2^2 t^2 with t = tr G^-1, the sum of k
         variables 1/chi^2_q: E t = k/(q - 2), and by Cauchy and Schwarz E t^2 <= k^2 E chi^-4 = k^2/((q - 2)(q - 4)).
         """
         k, q = min(self.length, self.dimension), abs(self.length - self.dimension) + 1
@@ -256,10 +256,10 @@ def baselines_claim(formula: Made = theory.formula) -> Claim:
             ),
             SampledLeastSquares(formula),
         ),
-        "gradient steps at six random laws of tasks (d <= 3, N <= 4, with noise); least squares at eight sizes (d <= 5, "
-        "N <= 6) on both sides of the dimension, and sampled for one dense and one sparse task at d = 20 (N = 10, 15 "
-        "without, N = 10, 30 with noise). At N = d - 1, d, d + 1 with noise the risk is infinite: no sample can show "
-        "that, it is derived",
+        "gradient steps at six random laws of tasks (d <= 3, N <= 4, with noise); least squares at eight sizes (d <= "
+        "5, N <= 6) on both sides of the dimension, and sampled for one dense and one sparse task at d = 20 (N = 10, "
+        "15 without, N = 10, 30 with noise). At N = d - 1, d, d + 1 with noise the risk is infinite: no sample can "
+        "show that, it is derived",
         (
             Alterable(
                 theory.formula,

@@ -4,8 +4,8 @@ Main statements
     step                the layer's mean square error at A = eta I, Lambda = I, in every dimension
     projection          with symbols for the entries of the examples, det(G) (I - P) has trace (d - N) det(G), and its
                         mean over signed permutations is a multiple of the identity
-    inverse Wishart     div(X G^-1) = (m - k - 1) tr G^-1 with symbols for the entries of X (m, k): by parts in the normal
-                        density, E tr(X^T X G^-1) = k is (m - k - 1) E tr G^-1
+    inverse Wishart     div(X G^-1) = (m - k - 1) tr G^-1 with symbols for the entries of X (m, k): by parts in the
+                        normal density, E tr(X^T X G^-1) = k is (m - k - 1) E tr G^-1
 """
 
 from __future__ import annotations
@@ -158,7 +158,10 @@ def share_obligation(forms: Forms) -> Relations:
             eye = point.matrix("I")
             mean = group_mean(eye.scaled(det) - X.T @ adj @ X, point.one)
             at = ratio_of(share, {"N": point.one * n, "d": point.one * d}, point.one)
-            yield f"mean of O^T (I - P) O - share I, N = {n}, d = {d}", mean.scaled(at.bottom) - eye.scaled(det * at.top)
+            yield (
+                f"mean of O^T (I - P) O - share I, N = {n}, d = {d}",
+                mean.scaled(at.bottom) - eye.scaled(det * at.top),
+            )
 
     return vanish(named)
 
@@ -249,8 +252,8 @@ GAP_KIND = Polynomial("1", "1", frozenset(), {"N": (1,), "d": (1,)})
 
 TRUSTED = (
     "python-flint's rational and polynomial arithmetic.",
-    "That the law of the examples does not change when they are turned, and that a symmetric matrix which commutes with "
-    "all signed permutations is a multiple of the identity.",
+    "That the law of the examples does not change when they are turned, and that a symmetric matrix which commutes "
+    "with all signed permutations is a multiple of the identity.",
     "Integration by parts in the normal density: E div F = E tr(X^T F) for F = X G^-1, whose both sides are integrable "
     "for m - k - 1 > 0; and div(X G^-1) = (m - k - 1) tr G^-1 for all m and k by the product rule, of which five sizes "
     "are multiplied out with symbols for the entries.",
@@ -286,5 +289,3 @@ def obligations() -> ClaimObligations:
         ),
         TRUSTED,
     )  # fmt: skip
-
-

@@ -4,8 +4,8 @@ Main statements
     given the spectrum    with symbols for the entries of X, lambda and the moments of w and e
     de Bruijn             the sum over x_1 < .. < x_m of prod (x_j - x_i) prod w(x_i) is the Pfaffian of the table, for
                           m = 1 .. 4 and any weights on five points
-    table                 S(a, b) in polar form, x = r u, y = r (1 - u): 2^(a+b+2) Gamma(a + b + 2) times an integral of a
-                          polynomial in u
+    table                 S(a, b) in polar form, x = r u, y = r (1 - u): 2^(a+b+2) Gamma(a + b + 2) times an integral of
+                          a polynomial in u
     few eigenvalues       a combination of lambda^p, lambda^p K, lambda^p L is fixed by its coefficients in powers of
                           1/lambda; those of T_1 are the moments E tr W^k, here from W = T T^T, T lower triangular with
                           independent entries, T_jj^2 ~ chi^2 with max(n, d) - j + 1 degrees
@@ -224,7 +224,9 @@ def few_obligation(forms: Forms) -> Relations:
             expected = [flint.fmpq(0)] * (MOST_POWERS + 1)
             expected += [flint.fmpq(moment) * (-1) ** k for k, moment in enumerate(moments(m, m + D))]
             columns = [series(p, letter) for p, letter in basis]
-            matrix = flint.fmpq_mat(len(expected), len(basis), [row[k] for k in range(len(expected)) for row in columns])
+            matrix = flint.fmpq_mat(
+                len(expected), len(basis), [row[k] for k in range(len(expected)) for row in columns]
+            )
             chosen = flint.fmpq_mat(len(basis), 1, coefficients(form, basis))
             rest = matrix * chosen - flint.fmpq_mat(len(expected), 1, expected)
             size = sum((entry * entry for entry in rest.entries()), flint.fmpq(0))
@@ -300,8 +302,8 @@ TRUSTED = (
     "[muirhead1982aspects, Theorem 3.2.18].",
     "De Bruijn's formula for more than four eigenvalues and for integrals in the place of sums [debruijn1955some]; "
     "Jacobi's formula d log Pf A = 1/2 tr A^-1 dA.",
-    "The recursions of the step 'few eigenvalues' for more than three eigenvalues and for even |n - d|: the code is the "
-    "same; a quadrature of the density in floating point agrees with it (tests).",
+    "The recursions of the step 'few eigenvalues' for more than three eigenvalues and for even |n - d|: the code is "
+    "the same; a quadrature of the density in floating point agrees with it (tests).",
 )
 
 
@@ -329,5 +331,3 @@ def obligations() -> ClaimObligations:
         ),
         TRUSTED,
     )  # fmt: skip
-
-

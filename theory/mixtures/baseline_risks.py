@@ -10,18 +10,18 @@ Main statements
                        (1 - eta)^2 W + eta^2 ((d + 1) W + sigma^2 d)/N;  averaging is eta = 1
     best rate          eta = N W/((N + d + 1) W + sigma^2 d), with risk (1 - eta) W
     least squares      of least norm: W (1 - N/d) + sigma^2 N/(d - N - 1) for N <= d - 2, sigma^2 d/(N - d - 1) for
-                       N >= d + 2; without noise max(0, 1 - N/d) W for every N; with noise infinite for N = d - 1, d, d + 1
-                       (N >= 1)
+                       N >= d + 2; without noise max(0, 1 - N/d) W for every N; with noise infinite for N = d - 1,
+                       d, d + 1 (N >= 1)
 Derivation
-    The step is the layer of `one_layer.risk` with A = eta I. Least squares: given X its error is -(I - P) w + X^+ e with
-    P the projection on the span of the examples, so that W tr(I - P)/d + sigma^2 tr G^-1, with G the Gram matrix of the
-    smaller side, k x k from m samples. E tr G^-1 = k/(m - k - 1): k times the mean of 1/chi^2 with m - k + 1 degrees of
-    freedom (`one_layer.baselines`), which is infinite for 1 and 2 degrees.
+    The step is the layer of `one_layer.risk` with A = eta I. Least squares: given X its error is -(I - P) w + X^+ e
+    with P the projection on the span of the examples, so that W tr(I - P)/d + sigma^2 tr G^-1, with G the Gram matrix
+    of the smaller side, k x k from m samples. E tr G^-1 = k/(m - k - 1): k times the mean of 1/chi^2 with m - k + 1
+    degrees of freedom (`one_layer.baselines`), which is infinite for 1 and 2 degrees.
 Assumptions
     x_i and x_q ~ N(0, I), independent of w and of e; e of mean 0 and independent entries, of any law.
 References
-    The curves: [garg2022can], [yadlowsky2023pretraining]. E of an inverse Wishart matrix: [muirhead1982aspects]. The rest
-    is ours.
+    The curves: [garg2022can], [yadlowsky2023pretraining]. E of an inverse Wishart matrix: [muirhead1982aspects]. The
+    rest is ours.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def polynomial_of(expression: sp.Expr) -> tuple[TracePolynomial, TracePolynomial
     def scalars(part: sp.Expr) -> TracePolynomial:
         symbols = sorted(part.free_symbols, key=str)
         total = 0 * scalar("N") ** 0
-        for powers, value in (sp.Poly(part, *symbols).terms() if symbols else [((), part)]):
+        for powers, value in sp.Poly(part, *symbols).terms() if symbols else [((), part)]:
             term = Fraction(str(value)) * scalar("N") ** 0
             for symbol, power in zip(symbols, powers, strict=True):
                 term = term * scalar(str(symbol)) ** power
@@ -174,7 +174,9 @@ def instance(seed: int) -> Instance:
     draw = random.Random(f"baselines/{seed}")
     shapes = ((2, 3), (3, 2)) if seed % 2 == 0 else ((1, 3), (4, 2))
     examples = tuple(regular(lambda shape=shape: fractions(draw, *shape)) for shape in shapes)  # type: ignore[misc]
-    return Instance(seed, examples, fractions(draw, 3, 1), Fraction(draw.randint(1, 9), 4), Fraction(draw.randint(1, 9), 5))
+    return Instance(
+        seed, examples, fractions(draw, 3, 1), Fraction(draw.randint(1, 9), 4), Fraction(draw.randint(1, 9), 5)
+    )
 
 
 def fractions(draw: random.Random, rows: int, columns: int) -> Array:
@@ -244,7 +246,7 @@ def mean_error(X: Array, squared_norm: Fraction, noise_variance: Fraction) -> Fr
 
     Signs of w and e are independent, so the mixed term is zero and each square is a mean over the axes.
     """
-    n, dimension = X.shape
+    dimension = X.shape[1]
     back = pseudo_inverse(X)
     bias, noise = back @ X - eye(dimension), back
     of_bias = squared_norm * sum(entry**2 for entry in bias.ravel()) / dimension
@@ -317,8 +319,9 @@ def least_squares_check(given: Instance) -> tuple[list[Any], list[Any]]:
 
 
 NEAR = (
-    "For N = d - 1, d, d + 1 the chi^2 has 2, 1 or 2 degrees of freedom, and E 1/chi^2 = oo, for the density t^(q/2 - 1) "
-    "e^(-t/2) over t is not integrable at 0: with noise the risk is infinite there. Without noise the second term is 0."
+    "For N = d - 1, d, d + 1 the chi^2 has 2, 1 or 2 degrees of freedom, and E 1/chi^2 = oo, for the density t^(q/2 - "
+    "1) e^(-t/2) over t is not integrable at 0: with noise the risk is infinite there. Without noise the second term "
+    "is 0."
 )
 
 
@@ -376,7 +379,7 @@ def derivation() -> Derivation:
         Step(
             "least squares",
             "E |w_hat - w|^2 below and above the dimension",
-            f"{parts['below']!r} with gap = {parts['gap below']!r}; {parts['above']!r} with gap = {parts['gap above']!r}",
+            "; ".join(f"{parts[side]!r} with gap = {parts[f'gap {side}']!r}" for side in ("below", "above")),
             rf"{to_latex(parts['below'])}\ \ (N \le d - 2),\qquad {to_latex(parts['above'])}\ \ (N \ge d + 2)",
             "the means of the last two steps",
             least_squares_check,
@@ -530,7 +533,7 @@ def check_lengths(value: Any, dimension: int) -> list[int]:
     listed = value if isinstance(value, list | tuple) else None
     if listed is None:
         largest = 2 * dimension if value is None else value
-        if not is_whole(largest) or not 0 <= largest:
+        if not is_whole(largest) or not largest >= 0:
             raise AssumptionError(
                 f"need lengths as a list of numbers of examples or as the largest one, got {value!r}; write [0, 5, 10]"
             )
@@ -570,7 +573,10 @@ def prediction(
     """
     size = check_size(dimension)
     prefixes = check_lengths(lengths, size)
-    W, noise = squared_norm_of(size, squared_norm, nonzeros, variance), check_non_negative(noise_variance, "noise_variance")
+    W, noise = (
+        squared_norm_of(size, squared_norm, nonzeros, variance),
+        check_non_negative(noise_variance, "noise_variance"),
+    )
     given = None if rate is None else check_number(rate, "rate")
     rates = [best_rate_at(size, n, W, noise) if given is None else given for n in prefixes]
     least_squares = [least_squares_risk(size, n, W, noise) for n in prefixes]
@@ -583,4 +589,3 @@ def prediction(
         "least_squares": [value if math.isfinite(value) else None for value in least_squares],
         "least_squares_infinite": None if all(map(math.isfinite, least_squares)) else INFINITE,
     }
-

@@ -3,8 +3,8 @@ r"""The exact risk of ridge regression at every prefix, for every penalty: bias,
 After N examples x_i ~ N(0, I_d), y_i = w.x_i + e_i: w_hat = (X^T X + lambda)^-1 X^T y, E |w|^2 = W, noise sigma^2.
 Main statements
     given the spectrum    each eigenvalue t of X^T X adds (lambda^2 W/d + sigma^2 t)/(t + lambda)^2 to E |w_hat - w|^2
-    risk                  (W/d) lambda^2 T_2 + sigma^2 (T_1 - lambda T_2) with T_r = E tr (X^T X + lambda)^-r, for every law
-                          of w with E |w|^2 = W, dense or sparse
+    risk                  (W/d) lambda^2 T_2 + sigma^2 (T_1 - lambda T_2) with T_r = E tr (X^T X + lambda)^-r, for every
+                          law of w with E |w|^2 = W, dense or sparse
     Bayes                 of all penalties lambda* = sigma^2 d/W is best, for every spectrum, and there the risk is
                           sigma^2 T_1: no predictor has less for w ~ N(0, (W/d) I)
     T_1, T_2              by de Bruijn's formula and exact recursions (`wishart_resolvent`), at every finite N and d
@@ -12,8 +12,8 @@ Main statements
 Assumptions
     x_i and x_q ~ N(0, I), independent of w and e; e of mean 0, variance sigma^2, independent entries; lambda > 0.
 References
-    Density: [muirhead1982aspects]; Pfaffian: [debruijn1955some]; the setting: [garg2022can], [yadlowsky2023pretraining].
-    The finite-size risk is ours.
+    Density: [muirhead1982aspects]; Pfaffian: [debruijn1955some]; the setting: [garg2022can],
+    [yadlowsky2023pretraining]. The finite-size risk is ours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, scalar
 from ..one_layer.assumptions import AssumptionError, check_non_negative, check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
-from ..symbols import SIGMA2, d
 from .baseline_risks import (
     check_lengths,
     check_size,
@@ -108,7 +107,7 @@ def best_penalty() -> tuple[sp.Expr, sp.Expr]:
 
 
 class SymbolicStarts:
-    """Starts of the recursions for whole alpha, as letters: K = e^lambda E_1(lambda), L = e^(lambda/2) E_1(lambda/2)."""
+    """Starts of the recursions for whole alpha as letters, K = e^lambda E_1(lambda), L = e^(lambda/2) E_1(lambda/2)."""
 
     def __call__(self, difference: int, penalty: Any) -> Starts:
         import sympy as sp
@@ -171,7 +170,7 @@ def instance(seed: int) -> Instance:
 def spectrum_check(given: Instance) -> tuple[list[Any], list[Any]]:
     """E |w_hat - w|^2 at fixed examples over tasks and noises with these second moments, and the two traces."""
     X, numbers = given.X, given.numbers
-    n, size = X.shape
+    size = X.shape[1]
     lam, W, sigma2 = (numbers[name] for name in ("lam", "W", "sigma2"))
     resolvent = exact_inverse(X.T @ X + lam * eye(size))
     back = resolvent @ X.T
@@ -183,8 +182,7 @@ def spectrum_check(given: Instance) -> tuple[list[Any], list[Any]]:
 
 def best_check(given: Instance) -> tuple[list[Any], list[Any]]:
     """At lambda* the risk is sigma^2 T_1 at the examples, and each eigenvalue adds less there than on either side."""
-    n, size = given.X.shape
-    del n
+    size = given.X.shape[1]
     at = {**given.numbers, "d": Fraction(size)}
     star, slope = best_penalty()
     lam = exact_value(star, at)
@@ -192,7 +190,9 @@ def best_check(given: Instance) -> tuple[list[Any], list[Any]]:
     T1, T2 = np.trace(resolvent), np.trace(resolvent @ resolvent)
     found = evaluate_scalars(risk(), {**at, "lam": lam, "T1": T1, "T2": T2})
     t = given.points[0]
-    below, above = (exact_value(slope, {**at, "t": t, "lam": lam * factor}) for factor in (Fraction(9, 10), Fraction(11, 10)))
+    below, above = (
+        exact_value(slope, {**at, "t": t, "lam": lam * factor}) for factor in (Fraction(9, 10), Fraction(11, 10))
+    )
     return [found, int(below < 0), int(above > 0)], [at["sigma2"] * T1, 1, 1]
 
 
@@ -234,7 +234,10 @@ def half_trace_of_points(given: Instance, count: int) -> Fraction:
         return np.array([*rows, [*(-e for e in edge), Fraction(0)]], dtype=object)
 
     A = bordered([[signed(a, b) for b in powers] for a in powers], [sum(row, Fraction(0)) for row in powers])
-    slopes = [[signed(with_value[i], powers[j]) + signed(powers[i], with_value[j]) for j in range(count)] for i in range(count)]
+    slopes = [
+        [signed(with_value[i], powers[j]) + signed(powers[i], with_value[j]) for j in range(count)]
+        for i in range(count)
+    ]
     A_slope = bordered(slopes, [sum(row, Fraction(0)) for row in with_value])
     return Fraction(np.trace(exact_inverse(A) @ A_slope) / 2)
 
@@ -295,7 +298,7 @@ def pairs_check(given: Instance) -> tuple[list[Any], list[Any]]:
 def inverse_moments_check(given: Instance) -> tuple[list[Any], list[Any]]:
     """The closed forms in powers of z = 1/lambda against the moments E tr W^k, k <= 6, of whole numbers.
 
-    K = sum (-1)^k k! z^(k+1) and L = sum (-1)^k k! 2^(k+1) z^(k+1) to every order, and so T_1 = sum (-1)^k E tr W^k z^(k+1).
+    K = sum (-1)^k k! z^(k+1) and L = sum (-1)^k k! 2^(k+1) z^(k+1) to every order; T_1 = sum (-1)^k E tr W^k z^(k+1).
     """
     count, difference = CLOSED[given.seed % len(CLOSED)]
     orders = 6
@@ -314,7 +317,8 @@ def series_at_infinity(form: sp.Expr, orders: int) -> list[Fraction]:
     L = sum((-1) ** k * factorial(k) * 2 ** (k + 1) * z ** (k + 1) for k in range(depth))
     top, bottom = sp.fraction(sp.cancel(form))
     assert not bottom.free_symbols
-    expanded = sp.expand(top.subs({"K": K, "L": L}).subs({sp.Symbol("K", positive=True): K, sp.Symbol("L", positive=True): L, s["lam"]: 1 / z}) / bottom)
+    series = {sp.Symbol("K", positive=True): K, sp.Symbol("L", positive=True): L, s["lam"]: 1 / z}
+    expanded = sp.expand(top.subs(series) / bottom)
     return [Fraction(str(expanded.coeff(z, k + 1))) for k in range(orders)]
 
 
@@ -364,18 +368,17 @@ def classes(pairing: Sequence[tuple[int, int]], power: int, kind: str) -> int:
 
 
 DE_BRUIJN = (
-    "prod_{i<j} (x_j - x_i) prod g_i over x_1 < .. < x_m is the determinant of psi_i(x_j) with monic psi_i; its integral "
-    "over the ordered region is a Pfaffian by integrating pairs of variables [debruijn1955some], with a border for odd m. "
-    "At 1 + c g in the place of 1 the logarithmic derivative of a Pfaffian at c = 0 is 1/2 tr A^-1 A'. The measure may "
-    "be any, sums over points included: there it is checked term by term."
+    "prod_{i<j} (x_j - x_i) prod g_i over x_1 < .. < x_m is the determinant of psi_i(x_j) with monic psi_i; its "
+    "integral over the ordered region is a Pfaffian by integrating pairs of variables [debruijn1955some], with a "
+    "border for odd m. At 1 + c g in the place of 1 the logarithmic derivative of a Pfaffian at c = 0 is 1/2 tr A^-1 "
+    "A'. The measure may be any, sums over points included: there it is checked term by term."
 )
 
 
 @cache
 def derivation() -> Derivation:
     """The risk given the spectrum, the best penalty, and the means over the spectrum."""
-    s, (star, slope) = symbols(), best_penalty()
-    del s
+    star, slope = best_penalty()
     closed = {f"{count} of {count + difference}": closed_form(count, difference) for count, difference in CLOSED}
     steps = (
         Step(
@@ -388,8 +391,8 @@ def derivation() -> Derivation:
         Step(
             "Bayes penalty", "lambda* and the slope of what t adds", f"{star}, {slope}",
             rf"\lambda^* = {latex_of(star)},\quad \partial_\lambda = {latex_of(slope)}",
-            "the slope has the sign of lambda - lambda* at every t > 0, so lambda* is best for every spectrum; there the "
-            "risk is sigma^2 T1, and ridge is the posterior mean for w ~ N(0, (W/d) I)",
+            "the slope has the sign of lambda - lambda* at every t > 0, so lambda* is best for every spectrum; there "
+            "the risk is sigma^2 T1, and ridge is the posterior mean for w ~ N(0, (W/d) I)",
             best_check, forms={"penalty": star, "slope": slope},
         ),
         Step(
@@ -412,8 +415,8 @@ def derivation() -> Derivation:
             "; ".join(f"{name}: {form}" for name, form in closed.items()),
             rf"\mathbb{{E}}\textstyle\sum_{{i \le 2}} \frac{{1}}{{t_i + \lambda}} = {latex_of(closed['2 of 3'])}",
             "G_r(a + 1, b) = G_(r-1)(a, b) - lambda G_r(a, b) and G_r(a, b) = 2 b G_r(a, b - 1) + 4 K_r(a + b); K = "
-            "e^lambda E_1(lambda), L = e^(lambda/2) E_1(lambda/2), lam = lambda. In powers of 1/lambda its coefficients "
-            "are the moments E tr W^k",
+            "e^lambda E_1(lambda), L = e^(lambda/2) E_1(lambda/2), lam = lambda. In powers of 1/lambda its "
+            "coefficients are the moments E tr W^k",
             inverse_moments_check, forms=closed,
         ),
     )  # fmt: skip
@@ -426,10 +429,10 @@ STATEMENT = Statement(
     title="Ridge regression: the exact risk at every prefix, for every penalty and noise",
     latex="",  # the derived formula, filled in by `derivation`
     text=(
-        "The risk of ridge regression on N examples x ~ N(0, I_d) is (W/d) lambda^2 T_2 + sigma^2 (T_1 - lambda T_2) with "
-        "T_r = E tr (X^T X + lambda)^-r over the real Wishart law, at every finite N and d and for every law of w with "
-        "E |w|^2 = W. T_1 and T_2 follow from de Bruijn's Pfaffian by recursions without error. The best penalty is "
-        "sigma^2 d/W, where the risk is sigma^2 T_1: the Bayes risk of dense tasks."
+        "The risk of ridge regression on N examples x ~ N(0, I_d) is (W/d) lambda^2 T_2 + sigma^2 (T_1 - lambda T_2) "
+        "with T_r = E tr (X^T X + lambda)^-r over the real Wishart law, at every finite N and d and for every law of w "
+        "with E |w|^2 = W. T_1 and T_2 follow from de Bruijn's Pfaffian by recursions without error. The best penalty "
+        "is sigma^2 d/W, where the risk is sigma^2 T_1: the Bayes risk of dense tasks."
     ),
     assumptions=(
         "x_i, x_q ~ N(0, I_d), independent of w and of the noise; E |w|^2 = W, any law of w; lambda > 0",
@@ -523,7 +526,10 @@ def prediction(
     size = check_size(dimension)
     prefixes = check_lengths(lengths, size)
     check_cost(prefixes, size)
-    W, noise = squared_norm_of(size, squared_norm, nonzeros, variance), check_non_negative(noise_variance, "noise_variance")
+    W, noise = (
+        squared_norm_of(size, squared_norm, nonzeros, variance),
+        check_non_negative(noise_variance, "noise_variance"),
+    )
     best = best_penalty_at(size, W, noise) if W and noise else None
     lam = chosen_penalty(best, penalty)
     parts = [noise_and_all(size, n, W, noise, lam) for n in prefixes]
@@ -546,8 +552,8 @@ def chosen_penalty(best: float | None, given: Any) -> float:
         return check_positive(given, "penalty")
     if best is None:
         raise AssumptionError(
-            "the best penalty sigma^2 d/E|w|^2 needs noise and tasks that are not 0; give penalty, or see baseline-risks "
-            "for least squares"
+            "the best penalty sigma^2 d/E|w|^2 needs noise and tasks that are not 0; give penalty, or see "
+            "baseline-risks for least squares"
         )
     return best
 
@@ -562,5 +568,3 @@ def check_cost(prefixes: Sequence[int], dimension: int) -> None:
             f"the risk of ridge regression is evaluated where the dimension or the number of examples is at most "
             f"{LARGEST}, got {most}; give fewer examples or a smaller dimension"
         )
-
-

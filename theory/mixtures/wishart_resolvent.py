@@ -1,4 +1,4 @@
-r"""Means of powers of the resolvent of a Wishart matrix, exactly: T_r = E tr (X^T X + lambda)^-r, X (n, d) standard normal.
+r"""Means of powers of the resolvent of a Wishart matrix: T_r = E tr (X^T X + lambda)^-r, X (n, d) standard normal.
 
 Main statements
     de Bruijn      the m = min(n, d) eigenvalues of X^T X that are not 0 have the density prop. to prod |t_i - t_j| prod
@@ -15,13 +15,14 @@ Main statements
     the pole       for g_r(x) = (x + lambda)^-r:  x g_r = g_(r-1) - lambda g_r, so that in each of S = G_0, K and the
                    single integrals L(a) = int x^a e^(-x/2) g_r
                        F_r(a + 1, ..) = F_(r-1)(a, ..) - lambda F_r(a, ..)
-    starts         K_1(0) = e^lambda E_1(lambda); for odd |n - d| (alpha whole) from b = 0, where int sgn(y - x) e^(-y/2)
-                   dy = 4 e^(-x/2) - 2; for even |n - d| from
+    starts         K_1(0) = e^lambda E_1(lambda); for odd |n - d| (alpha whole) from b = 0, where int sgn(y - x)
+                   e^(-y/2) dy = 4 e^(-x/2) - 2; for even |n - d| from
                        L_1(-1/2) = pi lambda^(-1/2) e^(lambda/2) erfc(sqrt(lambda/2)),
                        G_1(-1/2, -1/2) = sqrt(2 pi) (L_1(-1/2) - 2 F),
                        F = int x^(-1/2) e^(-x/2) erf(sqrt(x/2)) g_1 = sqrt(2/pi) sum_k K_1(k)/(2k + 1)!!,
                    as erf(sqrt(x/2)) = sqrt(2/pi) e^(-x/2) sum_k x^(k + 1/2)/(2k + 1)!!; those of r = 2 by
-                   d g_1/d lambda = -g_2, where  F' = F/2 - F/(2 lambda) - sqrt(2 pi)/(4 lambda) + K_1(0)/(sqrt(2 pi) lambda)
+                   d g_1/d lambda = -g_2, where
+                       F' = F/2 - F/(2 lambda) - sqrt(2 pi)/(4 lambda) + K_1(0)/(sqrt(2 pi) lambda)
 Errors
     All recursions are exact, and evaluated with as many digits as two evaluations with different numbers of digits need
     to agree to 1e-13: `mean_resolvent_powers` is right to about that, relative, for every lambda.
@@ -62,8 +63,8 @@ def mean_resolvent_powers(samples: int, dimension: int, penalty: float) -> Resol
     m, difference = min(samples, dimension), abs(samples - dimension)
     if m > LARGEST:
         raise AssumptionError(
-            f"means over Wishart eigenvalues are evaluated up to {LARGEST} of them, got {m}; lower the dimension or the "
-            "number of examples"
+            f"means over Wishart eigenvalues are evaluated up to {LARGEST} of them, got {m}; lower the dimension or "
+            "the number of examples"
         )
     null = dimension - m
     first, second = means_over_positive(m, difference, penalty)
@@ -84,8 +85,8 @@ def means_over_positive(count: int, difference: int, penalty: float) -> tuple[fl
             return float(finer[0]), float(finer[1])
         found = finer
     raise AssumptionError(
-        f"the mean over {count} eigenvalues at penalty {penalty:g} needs more than {MOST_DIGITS} digits; give a penalty "
-        "nearer to 1"
+        f"the mean over {count} eigenvalues at penalty {penalty:g} needs more than {MOST_DIGITS} digits; give a "
+        "penalty nearer to 1"
     )
 
 
@@ -207,7 +208,7 @@ def whole_pairs(difference: int, count: int) -> list[list[int]]:
 
 
 class Starts(NamedTuple):
-    """For r = 1, 2: L_r(alpha), K_r(0), G_r(alpha, alpha); and the single integrals without penalty, by their number."""
+    """For r = 1, 2: L_r(alpha), K_r(0), G_r(alpha, alpha); and the single integrals without penalty, so many."""
 
     singles: tuple[Any, Any]
     powers: tuple[Any, Any]
@@ -217,7 +218,6 @@ class Starts(NamedTuple):
 
 def numbers_at_start(difference: int, penalty: Any) -> Starts:
     """With the digits of the present mpmath context."""
-    import mpmath
 
     exponential = scaled_exponential_integral(1, penalty)
     powers = (exponential, 1 / penalty - exponential)
@@ -278,7 +278,9 @@ def half_starts(difference: int, penalty: Any, powers: tuple[Any, Any]) -> Start
     # d/d lambda of the line above is -L_2(-1/2)
     second_single = single / (2 * lam) - single / 2 + mpmath.sqrt(pi / 2) / lam
     error = integral_with_erf(lam)
-    second_error = error / (2 * lam) - error / 2 + mpmath.sqrt(2 * pi) / (4 * lam) - powers[0] / (mpmath.sqrt(2 * pi) * lam)
+    second_error = (
+        error / (2 * lam) - error / 2 + mpmath.sqrt(2 * pi) / (4 * lam) - powers[0] / (mpmath.sqrt(2 * pi) * lam)
+    )
     scale = mpmath.sqrt(2 * pi)
     corner = (scale * (single - 2 * error), scale * (second_single - 2 * second_error))
     singles, K = [gammas(low, scale, steps + 1)], [factorials(difference + 1)]
@@ -289,7 +291,9 @@ def half_starts(difference: int, penalty: Any, powers: tuple[Any, Any]) -> Start
     pairs = list[Any]()
     for order, start in zip(ORDERS, corner, strict=True):
         columns.append([climbed(columns[-1], start, lam, k) for k in range(steps + 1)])
-        pairs.append(row_by_parts(columns[order][steps], low, [K[order][steps - 1 + j] for j in range(1, steps + 1)])[-1])
+        pairs.append(
+            row_by_parts(columns[order][steps], low, [K[order][steps - 1 + j] for j in range(1, steps + 1)])[-1]
+        )
     first = singles[0][steps]
     return Starts(
         (singles[1][steps], singles[2][steps]), powers, (pairs[0], pairs[1]),
