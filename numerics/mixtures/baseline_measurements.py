@@ -12,10 +12,10 @@ Main statements
                           or X^T X of the smaller side, of size m, N being the larger
     least squares         the m x m Gram matrix G of N samples has the density prop. to det(G)^((N - m - 1)/2)
                           e^(-tr G/2) [muirhead1982aspects]: its mean of f is that of det(G) f under N - 2 >= m
-                          samples, divided by that of det(G). The error of least squares times det(G) is a polynomial of degree at most 2 in
-                          each entry of these N - 2 samples, so that any law of independent entries with mean 0 and
-                          variance 1 has the same mean: here a with probability 1/(1 + a^2) and -1/a else, with an a of
-                          its own for each entry, so that no Gram matrix is singular. N >= m + 2
+                          samples, divided by that of det(G). The error of least squares times det(G) is a polynomial
+                          of degree at most 2 in each entry of these N - 2 samples, so that any law of independent
+                          entries with mean 0 and variance 1 has the same mean: here a with probability 1/(1 + a^2) and
+                          -1/a else, with an a of its own for each entry, so that no Gram matrix is singular. N >= m + 2
     ridge                 G = T T^T with T lower triangular, independent entries, T_ij ~ N(0, 1), T_jj^2 ~ chi^2_(N-j+1)
                           (Gram and Schmidt on Gaussian columns): an integral over m (m + 1)/2 numbers
 """

@@ -81,8 +81,10 @@ def _one_step(rate: float) -> Estimator:
 def _least_squares(xs: Tensor, ys: Tensor) -> Tensor:
     # By singular values (gelsd on the CPU): the solution of least norm, for examples of any rank.
     if xs.device.type == "cpu":
-        return torch.linalg.lstsq(xs, ys[:, :, None], driver="gelsd").solution[..., 0]
-    return (torch.linalg.pinv(xs) @ ys[:, :, None])[..., 0]
+        found: Tensor = torch.linalg.lstsq(xs, ys[:, :, None], driver="gelsd").solution
+    else:
+        found = torch.linalg.pinv(xs) @ ys[:, :, None]
+    return found[..., 0]
 
 
 def _ridge(penalty: float) -> Estimator:
@@ -96,19 +98,21 @@ def _ridge(penalty: float) -> Estimator:
         further = math.sqrt(penalty) * torch.eye(d, dtype=xs.dtype, device=xs.device)
         rows = torch.cat([xs, further.expand(B, d, d)], 1)
         labels = torch.cat([ys, torch.zeros_like(xs[:, 0])], 1)
-        return torch.linalg.lstsq(rows, labels[:, :, None], driver="gels").solution[..., 0]
+        found: Tensor = torch.linalg.lstsq(rows, labels[:, :, None], driver="gels").solution
+        return found[..., 0]
 
     return weights
 
 
 def _lasso(penalty: float) -> Estimator:
     try:
-        from sklearn.linear_model import Lasso
+        from sklearn.linear_model import LassoLars
     except ImportError:
         raise ValueError(
             'need scikit-learn for the lasso, which is not installed; run `pip install "iclcheck[baselines]"`'
         ) from None
-    model = Lasso(alpha=penalty, fit_intercept=False, max_iter=5000, tol=1e-6)
+    # By the path of solutions, which ends; coordinate descent does not in 5000 sweeps where n is near d.
+    model = LassoLars(alpha=penalty, fit_intercept=False)
 
     def weights(xs: Tensor, ys: Tensor) -> Tensor:
         found = [model.fit(X, y).coef_.copy() for X, y in zip(xs.cpu().numpy(), ys.cpu().numpy(), strict=True)]

@@ -173,7 +173,7 @@ def instance(seed: int) -> Instance:
     """The seed-th instance."""
     draw = random.Random(f"baselines/{seed}")
     shapes = ((2, 3), (3, 2)) if seed % 2 == 0 else ((1, 3), (4, 2))
-    examples = tuple(regular(lambda shape=shape: fractions(draw, *shape)) for shape in shapes)  # type: ignore[misc]
+    examples = tuple(regular(lambda shape=shape: fractions(draw, *shape)) for shape in shapes)
     return Instance(
         seed, examples, fractions(draw, 3, 1), Fraction(draw.randint(1, 9), 4), Fraction(draw.randint(1, 9), 5)
     )
@@ -530,7 +530,7 @@ def check_nonzeros(value: Any, dimension: int) -> int:
 
 def check_lengths(value: Any, dimension: int) -> list[int]:
     """Numbers of examples: a list, or the largest of 0, 1, ..; None for 0 to 2 d. Raises AssumptionError."""
-    listed = value if isinstance(value, list | tuple) else None
+    listed = list(value) if isinstance(value, list | tuple) else None
     if listed is None:
         largest = 2 * dimension if value is None else value
         if not is_whole(largest) or not largest >= 0:
@@ -539,7 +539,7 @@ def check_lengths(value: Any, dimension: int) -> list[int]:
             )
         if largest >= MOST_PREFIXES:
             raise AssumptionError(f"need at most {MOST_PREFIXES} numbers of examples, got {largest}; give a list")
-        listed = range(int(largest) + 1)
+        listed = list(range(int(largest) + 1))
     if not listed or len(listed) > MOST_PREFIXES:
         raise AssumptionError(f"need 1 to {MOST_PREFIXES} numbers of examples, got {len(listed)}")
     for one in listed:

@@ -119,7 +119,7 @@ def as_fraction(value: Any) -> Fraction:
     """The rational number that a float of many digits is."""
     sign, mantissa, exponent, _ = value._mpf_
     whole = Fraction(-int(mantissa) if sign else int(mantissa))
-    return whole * Fraction(2) ** exponent
+    return whole * (Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent))
 
 
 class Tables:
