@@ -71,6 +71,10 @@ MODULES = {
     "scan-text": "scan_text",
     "mixture-posterior": "mixture_posterior",
     "mixture-noiseless-limit": "mixture_noiseless_limit",
+    "baseline-risks": "mixture_baseline_risks",
+    "ridge-risk": "mixture_ridge_risk",
+    "decoder-parameters": "mixture_decoder_parameters",
+    "audit-parameters": "mixture_decoder_parameters:refutation",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import mixture_posterior, noiseless_limit
+    from ..mixtures import baseline_risks, decoder_parameters, mixture_posterior, noiseless_limit, ridge_risk
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -81,7 +81,13 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    mixtures: tuple[ModuleType, ...] = (mixture_posterior, noiseless_limit)
+    mixtures: tuple[ModuleType, ...] = (
+        mixture_posterior,
+        noiseless_limit,
+        baseline_risks,
+        ridge_risk,
+        decoder_parameters,
+    )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

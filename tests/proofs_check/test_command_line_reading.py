@@ -32,6 +32,22 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"covariance": [[1.0, 0.0], [0.0, 1.0]], "context_length": 5},
         {"points": (5,), "complete": (), "searched": ()},
     ),
+    "baseline-risks": (
+        {"dimension": 3, "lengths": [0, 2, 5], "noise_variance": 0.1},
+        {
+            **dict.fromkeys(("lengths", "zero", "averaging", "one_step", "rates", "least_squares"), (3,)),
+            "least_squares_infinite": (),
+        },
+    ),
+    "ridge-risk": (
+        {"dimension": 3, "lengths": [0, 2, 5], "noise_variance": 0.1},
+        {"lengths": (3,), "ridge": (3,), "of_noise": (3,), "penalty": (), "best_penalty": ()},
+    ),
+    "decoder-parameters": ({"width": 8, "layers": 2}, dict.fromkeys(("parameters", "of_a_layer", "unused_tokens"), ())),
+    "audit-parameters": (
+        {},
+        dict.fromkeys(("reported", "parameters", "with_unused_tokens", "largest_gpt_2"), ()),
+    ),
     "mesa-learning-rate": (
         {"dimension": 3, "length": 6},
         {"learning_rate": (), "loss": (), "optimum_loss": (), "two_heads_loss": (), "zero_loss": ()},

@@ -120,6 +120,8 @@ parameters = {
     **dict.fromkeys(
         ("mesanet-layer", "audit-mn-objective"), {"keys": [[1.0]], "values": [[1.0]], "penalty": [1.0]}
     ),
+    **dict.fromkeys(("baseline-risks", "ridge-risk"), {"dimension": 2, "lengths": [3], "noise_variance": 0.1}),
+    **dict.fromkeys(("decoder-parameters", "audit-parameters"), {}),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
     **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
     **dict.fromkeys(
