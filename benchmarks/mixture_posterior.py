@@ -4,9 +4,9 @@
     python benchmarks/mixture_posterior.py --write         # and evidence/mixture_posterior.json
 
 Speed: d = 20, sparsity 2 (190 supports and the dense model), 40 prefixes, in CPU seconds of one thread; the plain
-form works on fewer prompts and is scaled. Digits: the largest errors of P(dense) and of the prediction against the formula in
-rational numbers, at d = 6, sparsity 2, every prefix up to 8 examples, noise variances from 0.1 to 1e-12. The plain form
-inverts s2 I + v X_S X_S^T of every support with NumPy, and takes slogdet.
+form works on fewer prompts and is scaled. Digits: the largest errors of P(dense) and of the prediction against the
+formula in rational numbers, at d = 6, sparsity 2, every prefix up to 8 examples, noise variances from 0.1 to 1e-12. The
+plain form inverts s2 I + v X_S X_S^T of every support with NumPy, and takes slogdet.
 
 Exits 1 if 1,000 prompts take 2 seconds or more, or if an error at noise 1e-8 reaches 1e-9.
 """
