@@ -196,7 +196,7 @@ def differences_of_counts(budget: Budget, found: Values) -> list[int]:
 
 
 DIMENSION, SPARSITY = 5, 2
-NEARLY_NONE = 1e-16  # a k-support that fits by chance to 1e-8 is met once in some 1e7 prompts
+NEARLY_NONE = 1e-16  # a wrong support leaves less than 1e-7 of y by chance: with a probability of that order
 FUNCTIONS: tuple[dict[str, Any], ...] = (
     {"kind": "dense", "variance": 1.0},
     *({"kind": "sparse", "nonzeros": nonzeros, "variance": 1.0} for nonzeros in range(SPARSITY + 1, DIMENSION)),
