@@ -1,6 +1,7 @@
 """Baselines at every prefix, for dense and sparse functions: exact risks as lines, measured ones as dots.
 
     python benchmarks/exact_risks.py [--prompts 400] [--output docs/pictures] [--evidence evidence/exact_risks.json]
+    python benchmarks/exact_risks.py --draw    draws again what the record holds
 
 d = 20, dense w ~ N(0, I), sparse w with 2 nonzero coefficients of variance 1, labels with noise of variance 0.1. Lines
 are `predict baseline-risks` and `predict ridge-risk`; dots are means over prompts of the squared error at the next
@@ -85,7 +86,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharey=True, layout="constrained")
     for axis, name in zip(axes, CLASSES, strict=True):
         panel = record["classes"][name]
         for curve, values in panel["exact"].items():
@@ -103,7 +104,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axis.set_yscale("log")
     axes[0].set_ylabel("squared error of the noiseless target / E|w|²")
     axes[0].text(DIMENSION, 12, "least squares:\ninfinite", fontsize=7, ha="center", va="center")
-    axes[1].legend(fontsize=8, loc="lower left")
+    figure.legend(*axes[1].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=7)
     figure.suptitle(f"d = {DIMENSION}, noise variance {NOISE}: lines exact, dots measured", fontsize=11)
     figure.savefig(path, dpi=120)
 
@@ -114,7 +115,11 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--output", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--evidence", type=Path, default=Path("evidence/exact_risks.json"))
+    parser.add_argument("--draw", action="store_true", help="draw the record that is there")
     given = parser.parse_args()
+    if given.draw:
+        draw(json.loads(given.evidence.read_text()), given.output / "exact_risks.png")
+        return
     torch.set_num_threads(1)
     started = time.process_time()
     classes = {name: {"exact": exact(name), "measured": measured(name, given.prompts)} for name in CLASSES}

@@ -39,7 +39,7 @@ def test_a_prediction_sees_the_examples_before_it_alone(kind: dict[str, Any]) ->
 
 @pytest.mark.parametrize("n", [2, 4, 7])
 def test_least_squares_fits_as_well_as_it_can_with_the_least_norm(n: int) -> None:
-    """Residuals are orthogonal to the examples, and w lies in their span: 1e-11 is 5e4 eps; conditions below 1e4."""
+    """Residuals are orthogonal to the examples, w lies in their span: 1e-11 is 5e4 eps, conditions are below 1e4."""
     xs, ys = prompts(5, n, 4)
     w = estimator({"kind": "least-squares"})(xs, ys)
     residual = (xs @ w[:, :, None])[..., 0] - ys

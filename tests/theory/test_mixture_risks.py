@@ -18,7 +18,7 @@ from iclcheck.theory.one_layer.wishart import mean_over_eigenvalues
 DERIVATIONS = (
     baseline_risks.derivation, ridge_risk.derivation, decoder_parameters.derivation, decoder_parameters.refutation,
 )  # fmt: skip
-SIZES = ((1, 1), (2, 1), (1, 4), (2, 2), (4, 2), (3, 6), (7, 4), (20, 20), (13, 20), (40, 20), (37, 20))
+SIZES = ((1, 1), (2, 1), (1, 4), (2, 2), (4, 2), (3, 6), (7, 4), (20, 20), (37, 20))
 # The quadrature of `one_layer.wishart` is right to about 1e-11; the recursions to 1e-12.
 RELATIVE = 2e-11
 
@@ -40,7 +40,7 @@ def test_resolvent_means_are_those_of_the_density(n: int, d: int, penalty: float
         assert value == pytest.approx(density, rel=RELATIVE), (n, d, r)
 
 
-@pytest.mark.parametrize(("n", "d"), [(2, 2), (5, 3), (20, 20), (21, 20), (30, 20)])
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (5, 3), (6, 5), (12, 4)])
 @pytest.mark.parametrize("penalty", [1e-9, 1e-3, 0.4, 7.0, 3e3])
 def test_the_second_power_is_minus_the_slope_of_the_first(n: int, d: int, penalty: float) -> None:
     """By a central difference of step h = 1e-4 in ln lambda: its error is h^2/6 times the third derivative of T_1 in
@@ -51,10 +51,10 @@ def test_the_second_power_is_minus_the_slope_of_the_first(n: int, d: int, penalt
     assert -penalty * found.second == pytest.approx((above - below) / (2 * h), abs=(30 * h * h + 1e-8) * found.first)
 
 
-@pytest.mark.parametrize(("n", "d"), [(3, 1), (1, 3), (10, 20), (40, 20), (23, 20)])
+@pytest.mark.parametrize(("n", "d"), [(4, 1), (1, 4), (10, 20), (23, 20)])
 def test_without_penalty_it_is_the_mean_inverse(n: int, d: int) -> None:
-    """T_1 over positive eigenvalues: sum 1/t - lambda sum 1/t^2 + .., and E sum 1/t^2 is finite for |n - d| > 2 or is
-    met at |n - d| = 2 with lambda ln(1/lambda): 1e-9 is above 1e-12 times 30 and its size."""
+    """T_1 over positive eigenvalues: sum 1/t - lambda sum 1/t^2 + .., with E sum 1/t^2 finite for |n - d| > 3 and like
+    ln(1/lambda) for |n - d| = 3: 1e-9 is above 1e-12 times 28 and its size."""
     first, _ = means_over_positive(min(n, d), abs(n - d), 1e-12)
     assert first == pytest.approx(baselines.mean_trace_of_inverse(n, d), rel=1e-9)
 
@@ -66,6 +66,7 @@ def test_moments_come_back_from_large_penalties() -> None:
     assert scaled == pytest.approx(d - n * d / penalty + n * d * (n + d + 1) / penalty**2, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_it_takes_less_than_five_seconds_for_forty_prefixes_in_twenty_dimensions() -> None:
     import time
 
