@@ -70,7 +70,8 @@ def evaluated(
     caps = torch.tensor([cap] * law.length if isinstance(cap, int | float) else cap, dtype=torch.float64, device=device)
     if prompts < 1 or len(caps) != law.length or not bool((caps > 0).all()):
         raise ValueError(
-            f"need at least 1 prompt and a positive cap, or one for each of {law.length} prefixes, got {prompts} and {cap}"
+            f"need at least 1 prompt and a positive cap, or one for each of {law.length} prefixes, got {prompts} and "
+            f"{cap}"
         )
     if shared := set(predictors) & set(oracles):
         raise ValueError(f"need names of predictors that no oracle has, got {', '.join(sorted(shared))} twice")

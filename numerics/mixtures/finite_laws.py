@@ -19,29 +19,37 @@ def added(outcomes: Outcomes, value: Callable[[float], float]) -> float:
     return math.fsum(mass * value(t) for mass, t in outcomes)
 
 
+def squared_loss(outcomes: Outcomes, answer: float) -> float:
+    """sum of mass (answer - t)^2."""
+    return added(outcomes, lambda t: (answer - t) ** 2)
+
+
 def best_answer(outcomes: Outcomes) -> float:
     """The answer of least squared loss."""
-    low, middle, high = (added(outcomes, lambda t, f=f: (f - t) ** 2) for f in (-1.0, 0.0, 1.0))
+    low, middle, high = (squared_loss(outcomes, f) for f in (-1.0, 0.0, 1.0))
     return (low - high) / (2 * (low - 2 * middle + high))
 
 
 def losses_of_answers(atoms: Sequence[Plain]) -> list[float]:
-    """Of answers f to atoms {"classes": outcomes of each, "answer": f}: loss, distance to the best, its loss, the square
-    of the cross term; and the cross term itself."""
+    """Of answers f to atoms {"classes": outcomes of each, "answer": f}: loss, distance to the best, its loss, the
+    square of the cross term; and the cross term itself."""
     found = []
     for atom in atoms:
         outcomes = [one for some in atom["classes"] for one in some]
         f, best = atom["answer"], best_answer(outcomes)
-        found.append(
-            [
-                added(outcomes, lambda t, f=f: (f - t) ** 2),
-                added(outcomes, lambda t, f=f, best=best: (f - best) ** 2),
-                added(outcomes, lambda t, best=best: (best - t) ** 2),
-                added(outcomes, lambda t, f=f, best=best: (f - best) ** 2 * (t - best) ** 2),
-                added(outcomes, lambda t, f=f, best=best: (f - best) * (t - best)),
-            ]
-        )
+        found.append(sums_at(outcomes, f, best))
     return [math.fsum(column) for column in zip(*found, strict=True)]
+
+
+def sums_at(outcomes: Outcomes, f: float, best: float) -> list[float]:
+    """The same sums at one atom."""
+    return [
+        squared_loss(outcomes, f),
+        added(outcomes, lambda t: (f - best) ** 2),
+        squared_loss(outcomes, best),
+        added(outcomes, lambda t: (f - best) ** 2 * (t - best) ** 2),
+        added(outcomes, lambda t: (f - best) * (t - best)),
+    ]
 
 
 def prices_of_classes(atoms: Sequence[Plain]) -> list[float]:
@@ -50,8 +58,8 @@ def prices_of_classes(atoms: Sequence[Plain]) -> list[float]:
     lost = []
     for label in range(len(atoms[0]["classes"])):
         outcomes = [atom["classes"][label] for atom in atoms]
-        together = [added(some, lambda t, f=f: (f - t) ** 2) for some, f in zip(outcomes, answers, strict=True)]
-        alone = [added(some, lambda t, f=best_answer(some): (f - t) ** 2) for some in outcomes]
+        together = [squared_loss(some, f) for some, f in zip(outcomes, answers, strict=True)]
+        alone = [squared_loss(some, best_answer(some)) for some in outcomes]
         lost.append(math.fsum([*together, *(-x for x in alone)]))
     return [*answers, *lost]
 

@@ -20,7 +20,6 @@ from torch import Tensor
 from .posterior import ClassModels, class_models
 from .prompt_laws import PromptLaw
 
-
 AT_ONCE = 2**22  # numbers of a Gram matrix of all models at all prefixes, for the prompts that are taken together
 
 
@@ -37,7 +36,7 @@ def predictive_law(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:
         raise ValueError(f"need a positive noise variance, got {law.noise_variance}")
     models = sum(len(class_models(kind, law.dimension).log_weights) for kind in law.classes)
     few = max(1, AT_ONCE // (models * law.length * law.dimension**2))
-    parts = [_of_few(law, *some) for some in zip(xs.double().split(few), ys.double().split(few), strict=True)]
+    parts = [_of_few(law, *some) for some in zip(*(torch.split(one.double(), few) for one in (xs, ys)), strict=True)]
     return PredictiveLaw(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

@@ -12,8 +12,8 @@ So with pi = P(class 1), at each prefix, R_c the risk on prompts of class c:
     R_1(f*) - R_1(m) = E_1 (1 - p)^2 (m - n)^2,   R_2(f*) - R_2(n) = E_2 p^2 (m - n)^2,
     pi [R_1(f*) - R_1(m)] + (1 - pi) [R_2(f*) - R_2(n)] = E p (1 - p) (m - n)^2.
 Assumptions
-    Two classes; finite second moments. For laws that are not finite the sums over z are expectations, and the first three
-    statements are Pythagoras within a class (oracle-never-beaten).
+    Two classes; finite second moments. For laws that are not finite the sums over z are expectations, and the first
+    three statements are Pythagoras within a class (oracle-never-beaten).
 References
     [yadlowsky2023pretraining, Figures 1 and 2] compare a mixture's model with the models of its classes.
 """
@@ -33,7 +33,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.formulas import Formula, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, scalar, substitute
-from .finite_laws import Atom, Outcomes, all_outcomes, at, best_answer, random_law, summed, sums_of, total
+from .finite_laws import Atom, all_outcomes, at, best_answer, random_law, squared_loss, summed, sums_of
 
 A, B, m, n, G, t = (scalar(name) for name in "ABmnGt")
 W = scalar("W")  # A + B, as long as it stands in a denominator
@@ -112,10 +112,6 @@ def letters_of(atom: Atom) -> dict[str, Fraction]:
     return {"A": first["Q"], "B": second["Q"], "m": first["T"] / first["Q"], "n": second["T"] / second["Q"]}
 
 
-def squared_loss(outcomes: Outcomes, answer: Fraction) -> Fraction:
-    return Fraction(total(outcomes, lambda x: (answer - x) ** 2))
-
-
 def literal_prices(atom: Atom) -> tuple[Fraction, Fraction]:
     both = best_answer(all_outcomes(atom))
     first, second = (squared_loss(one, both) - squared_loss(one, best_answer(one)) for one in atom)
@@ -132,9 +128,9 @@ def between_classes(atom: Atom) -> Fraction:
 MIXTURE, FIRST, SECOND = "the mixture's answer", "price in class 1", "price in class 2"
 TOGETHER, BOUNDS, RISKS = "together", "bounds", "risks"
 ON_AVERAGE = (
-    "Sum over z. The sum of the masses A is pi, that of B 1 - pi, so that the sum of A (1 - p)^2 (m - n)^2 is pi E_1 (1 - "
-    "p)^2 (m - n)^2, and so on. For laws with densities replace masses by densities: at almost every z the identities are "
-    "the same. That no other predictor pays less in the weighted sum is oracle-never-beaten."
+    "Sum over z. The sum of the masses A is pi, that of B 1 - pi, so that the sum of A (1 - p)^2 (m - n)^2 is pi E_1 "
+    "(1 - p)^2 (m - n)^2, and so on. For laws with densities replace masses by densities: at almost every z the "
+    "identities are the same. That no other predictor pays less in the weighted sum is oracle-never-beaten."
 )
 
 
@@ -225,8 +221,8 @@ STATEMENT = Statement(
     latex=r"\pi\,[R_1(f^*)-R_1(f_1)] + (1-\pi)\,[R_2(f^*)-R_2(f_2)] = \mathbb{E}\,p(1-p)(f_1-f_2)^2",
     text=(
         "At every prefix the Bayes predictor of a mixture of two classes loses E_1 (1 - p)^2 (f_1 - f_2)^2 to that of "
-        "class 1 on prompts of class 1, and E_2 p^2 (f_1 - f_2)^2 to that of class 2 on prompts of class 2, p being its "
-        "posterior of class 1. A trained model that is as good as this price allows selects its model."
+        "class 1 on prompts of class 1, and E_2 p^2 (f_1 - f_2)^2 to that of class 2 on prompts of class 2, p being "
+        "its posterior of class 1. A trained model that is as good as this price allows selects its model."
     ),
     assumptions=(
         "two classes with probabilities pi and 1 - pi; f_1, f_2 are their Bayes predictors",
@@ -255,10 +251,11 @@ POWERS = {"first": 2, "second": 2, "together": 1}
 def answers_and_prices(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
     """Of letters at each z, `atoms`: f* at each, and the sums of the prices."""
     atoms = values["atoms"]
-    answers = [at(parts["answer"], one) / (one["A"] + one["B"]) for one in atoms]
-    return np.array(
-        [*answers, *(sum(at(parts[name], one) / (one["A"] + one["B"]) ** k for one in atoms) for name, k in POWERS.items())]
-    )  # fmt: skip
+
+    def over(name: str, power: int) -> list[Any]:
+        return [at(parts[name], one) / (one["A"] + one["B"]) ** power for one in atoms]
+
+    return np.array([*over("answer", 1), *(sum(over(name, power)) for name, power in POWERS.items())])
 
 
 def points(name: str) -> list[dict[str, Any]]:

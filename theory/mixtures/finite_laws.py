@@ -45,15 +45,20 @@ def total(outcomes: Outcomes, value: Callable[[Fraction], Any]) -> Any:
     return sum((mass * value(t) for mass, t in outcomes), Fraction(0))
 
 
+def squared_loss(outcomes: Outcomes, answer: Fraction) -> Fraction:
+    """sum of mass (answer - t)^2."""
+    return Fraction(total(outcomes, lambda t: (answer - t) ** 2))
+
+
 def best_answer(outcomes: Outcomes) -> Fraction:
     """Where the squared loss is least: the vertex of the parabola through three literal losses."""
-    low, middle, high = (total(outcomes, lambda t, f=f: (f - t) ** 2) for f in (-1, 0, 1))
+    low, middle, high = (squared_loss(outcomes, Fraction(f)) for f in (-1, 0, 1))
     return Fraction((low - high) / (2 * (low - 2 * middle + high)))
 
 
 def sums_of(outcomes: Outcomes) -> dict[str, Fraction]:
     """Q, T and S."""
-    return {name: total(outcomes, lambda t, k=k: t**k) for k, name in enumerate("QTS")}
+    return {name: sum((q * t**k for q, t in outcomes), Fraction(0)) for k, name in enumerate("QTS")}
 
 
 def summed(polynomial: TracePolynomial, sums: Sequence[TracePolynomial] = (Q, T, S)) -> TracePolynomial:

@@ -109,7 +109,7 @@ class Instance:
         """Both prices on their own class, from literal losses of the mixture with the weight o/(1 + o)."""
         odds = odds or self.odds
         found = [literal_prices(weighted_atom(atom, odds)) for atom in self.atoms]
-        return sum(p for p, _ in found) / odds * (1 + odds), sum(p for _, p in found) * (1 + odds)  # type: ignore[return-value]
+        return sum(p for p, _ in found) / odds * (1 + odds), sum(p for _, p in found) * (1 + odds)
 
     def derived(self, top: TracePolynomial, power: int, odds: Fraction | None = None) -> Fraction:
         """The sum over z of top/(o a + b)^power."""
@@ -168,10 +168,10 @@ def at_ends(one: Instance) -> tuple[Any, Any]:
 
 PRICES, SLOPES, ENDS, TANGENTS = "prices at odds o", "slopes", "both ends", "tangents"
 CONCAVE = (
-    "With T = pi P_1 + (1 - pi) P_2 and o = pi/(1 - pi), dT/dpi = P_1 - P_2 + [pi dP_1/do + (1 - pi) dP_2/do] do/dpi, and "
-    "the bracket is (1 - pi)(o dP_1/do + dP_2/do) = 0. So T'' = (dP_1/do - dP_2/do) do/dpi = (1 + o) dP_1/do do/dpi <= 0. "
-    "The sums over z may be integrals: a b (m - n)^2/(o a + b) <= min(a, b/o) (m - n)^2 is integrable, and so are the "
-    "slopes, uniformly on every closed interval of odds within (0, oo)."
+    "With T = pi P_1 + (1 - pi) P_2 and o = pi/(1 - pi), dT/dpi = P_1 - P_2 + [pi dP_1/do + (1 - pi) dP_2/do] do/dpi, "
+    "and the bracket is (1 - pi)(o dP_1/do + dP_2/do) = 0. So T'' = (dP_1/do - dP_2/do) do/dpi = (1 + o) dP_1/do "
+    "do/dpi <= 0. The sums over z may be integrals: a b (m - n)^2/(o a + b) <= min(a, b/o) (m - n)^2 is integrable, "
+    "and so are the slopes, uniformly on every closed interval of odds within (0, oo)."
 )
 
 
@@ -185,8 +185,10 @@ def derivation() -> Derivation:
             Step(
                 PRICES,
                 "P_1, P_2 and o P_1 + P_2",
-                f"sum of ({to_text(first)})/(o a + b)^2; ({to_text(second)})/(o a + b)^2; ({to_text(weighted())})/(o a + b)",
-                rf"P_1 = \sum_z \frac{{{to_latex(first)}}}{{(oa+b)^2}},\quad P_2 = \sum_z \frac{{{to_latex(second)}}}{{(oa+b)^2}}",
+                f"sum of ({to_text(first)})/(o a + b)^2; ({to_text(second)})/(o a + b)^2; ({to_text(weighted())})/(o a "
+                f"+ b)",
+                rf"P_1 = \sum_z \frac{{{to_latex(first)}}}{{(oa+b)^2}},\quad P_2 = \sum_z "
+                rf"\frac{{{to_latex(second)}}}{{(oa+b)^2}}",
                 "model-selection with the masses o a and b, in units of 1 - pi",
                 lambda one: (
                     [*one.literal(), one.odds * one.literal()[0] + one.literal()[1]],
@@ -231,8 +233,8 @@ STATEMENT = Statement(
     title="More weight on a class makes it cheaper and the other one dearer; the prices are ends of a tangent",
     latex=r"T(\pi) = \pi P_1 + (1-\pi)P_2,\quad T' = P_1 - P_2,\quad T'' \le 0",
     text=(
-        "As a function of the weight pi of class 1 the Bayes predictor's price P_1 on class 1 falls from that of class 2's "
-        "own predictor to 0, P_2 on class 2 rises from 0 to that of class 1's own predictor; the weighted price is "
+        "As a function of the weight pi of class 1 the Bayes predictor's price P_1 on class 1 falls from that of class "
+        "2's own predictor to 0, P_2 on class 2 rises from 0 to that of class 1's own predictor; the weighted price is "
         "concave, and its tangent at pi ends at the heights P_2 and P_1."
     ),
     assumptions=("two classes with densities, finite second moments, 0 < pi < 1",),

@@ -15,7 +15,8 @@ Assumptions
     is independent of t given z, its weights for example).
 Proof for any law
     The steps are sums over finitely many z and t. For other laws the tower property E[g(z) t] = E[g(z) E[t | z]], for
-    square-integrable g, is what stands in the place of these sums; it is taken from probability theory, not proved here.
+    square-integrable g, is what stands in the place of these sums; it is taken from probability theory, not proved
+    here.
 References
     [yadlowsky2023pretraining] for the models that are put beside f*.
 """
@@ -23,7 +24,7 @@ References
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -36,7 +37,7 @@ from ..algebra.formulas import Formula, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, scalar, substitute
 from ..one_layer.assumptions import AssumptionError
-from .finite_laws import Outcomes, Q, S, T, all_outcomes, at, best_answer, random_law, summed, sums_of, total
+from .finite_laws import Outcomes, Q, T, all_outcomes, at, best_answer, random_law, summed, sums_of, total
 
 F, t, SIGMA2 = scalar("f"), scalar("t"), scalar("sigma2")
 MEAN_OF_Z = T * Q**-1
@@ -99,11 +100,9 @@ class Instance:
         """Q, T, S, f and sigma2 at each z."""
         return [{**sums_of(atom), "f": f, "sigma2": self.sigma**2} for atom, f in self.pairs()]
 
-    def literal(self, value: Any) -> list[Fraction]:
+    def literal(self, value: Callable[..., Fraction]) -> list[Fraction]:
         """sum of mass value(f, f*, t) at each z, f* from literal losses."""
-        return [
-            total(atom, lambda x, f=f, best=best_answer(atom): value(f, best, x)) for atom, f in self.pairs()
-        ]  # fmt: skip
+        return [sum_at(atom, f, best_answer(atom), value) for atom, f in self.pairs()]
 
     def derived(self, polynomial: TracePolynomial, power: int = 0) -> list[Fraction]:
         """polynomial/Q^power at each z."""
@@ -113,6 +112,11 @@ class Instance:
         """The loss on y = t + sigma and t - sigma."""
         both = [self.literal(lambda f, best, x, e=e: (f - x - e) ** 2) for e in (self.sigma, -self.sigma)]
         return [(plus + minus) / 2 for plus, minus in zip(*both, strict=True)]
+
+
+def sum_at(atom: Outcomes, f: Fraction, best: Fraction, value: Callable[..., Fraction]) -> Fraction:
+    """sum of mass value(f, best, t)."""
+    return Fraction(total(atom, lambda x: value(f, best, x)))
 
 
 def squared_cross(f: Fraction, best: Fraction, x: Fraction) -> Fraction:
@@ -210,8 +214,9 @@ STATEMENT = Statement(
     title="No predictor beats the Bayes predictor of the law of its prompts",
     latex=r"\mathbb{E}(f-y)^2 = \mathbb{E}(f-f^*)^2 + \mathbb{E}(f^*-y)^2,\quad \mathbb{E}(f-f^*)(y-f^*) = 0",
     text=(
-        "At every prefix the squared risk of any predictor is that of the Bayes predictor of the mixture, plus its mean "
-        "squared distance to it; the deviation from the Bayes predictor is orthogonal to the Bayes predictor's error."
+        "At every prefix the squared risk of any predictor is that of the Bayes predictor of the mixture, plus its "
+        "mean squared distance to it; the deviation from the Bayes predictor is orthogonal to the Bayes predictor's "
+        "error."
     ),
     assumptions=(
         "the prompt comes from the law whose Bayes predictor f* is",
