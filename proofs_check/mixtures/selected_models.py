@@ -22,7 +22,8 @@ from ..claims.claim import Budget, Values
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import deviation
 from ..verdicts.verdict import Outcome, decide
-from .evaluations import evaluation_task, prompts_of, training_law
+from .evaluations import evaluation_task, prompts_of
+from .shipped_models import trained_law
 
 Plain = dict[str, Any]
 Key = tuple[float, str, int]  # weight, class, prefix or AVERAGED
@@ -76,8 +77,8 @@ def at_side(interval: Interval, side: int) -> float:
 
 def class_task(law: str, model: str, weight: float, prompts: int, budget: Budget) -> Task:
     """A shipped model on prompts of a class, beside the oracle of the class and that of the mixture of a weight."""
-    oracles = {CLASS: training_law(law), MIXTURE: training_law(MIXTURES[weight])}
-    return evaluation_task(training_law(law), [model], (), oracles, prompts_of(budget, prompts), CAPS, budget)
+    oracles = {CLASS: trained_law(law), MIXTURE: trained_law(MIXTURES[weight])}
+    return evaluation_task(trained_law(law), [model], (), oracles, prompts_of(budget, prompts), CAPS, budget)
 
 
 def selection_tasks(weights: Sequence[float], prompts: int, budget: Budget) -> list[Task]:
@@ -134,7 +135,7 @@ def detectable(rows: Iterable[Selection]) -> float:
 
 
 def selection(law: str, model: str, values: Values, alone: Values, i: int, rate: float) -> Selection:
-    noise = training_law(law)["noise_variance"]
+    noise = trained_law(law)["noise_variance"]
     return Selection(
         risk=interval(values, ("variance", CLASS), i, rate, noise),
         price=interval(values, ("distance", MIXTURE, CLASS), i, rate),
