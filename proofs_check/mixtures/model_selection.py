@@ -182,12 +182,12 @@ def selection_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
             ExactCheck("finite laws", finite_task, rows_by(formula), lambda found: described(finite_laws(0)),
                        "as a difference"),
             OraclePrice(),
-            SelectedModel("models averaged over prefixes", (AVERAGED,), 0.5),
-            SelectedModel("models at each prefix", tuple(range(len(CAPS))), 2.0),
+            SelectedModel("models averaged over prefixes", (AVERAGED,), 0.75),
+            SelectedModel("models at each prefix", tuple(range(len(CAPS))), 1.0),
         ),
         "trained: the shipped decoders mixture, dense and sparse (a statement about these files; d = 5, one nonzero "
         "coefficient, noise of variance 0.1, half of the prompts dense), prefixes 0 to 10 of fresh prompts of each "
-        "class, risks on labels, squared distances counted up to 20 at first and 4 in the end. The factor 1.25 was set "
+        "class, risks on labels, squared distances counted up to 20 at first and 1 in the end. The factor 1.25 was set "
         "before the models were looked at. The prices: finite laws with 3 to 20 values of what is seen, and the same "
         "prompts",
         (
