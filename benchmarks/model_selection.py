@@ -68,7 +68,7 @@ def at_large_size(noise: float, prompts: int) -> dict[str, Any]:
 
 
 def rows_of_weights(small: dict[str, Any]) -> list[dict[str, Any]]:
-    """Per weight and class, averaged over prefixes: the oracle's price and the model's excess, over the class's risk."""
+    """Per weight and class, averaged over prefixes: risks of oracle and model over that of the class's oracle."""
     rows = []
     for weight, name in MIXTURES.items():
         row: dict[str, Any] = {"weight": weight}
