@@ -20,17 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from iclcheck.numerics.decoders.evaluations import evaluated, shipped_predictor
-from iclcheck.numerics.decoders.shipped import TRAININGS, shipped_digest, shipped_names
+from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_model, shipped_names
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 
 CLASSES = ("dense", "sparse")
-MIXTURES = {0.01: "mixture-01", 0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90", 0.99: "mixture-99"}
+MIXTURES = {0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90"}
+WEIGHTS = (0.01, 0.1, 0.5, 0.9, 0.99)
 COLOURS = {"dense": "#1f6f8b", "sparse": "#a3284f", "mixture": "#e08a1e"}
 LARGE, NOISES = 41, (0.1, 1e-6)
 
 
 def law_of(name: str) -> PromptLaw:
-    return PromptLaw.from_plain(TRAININGS[name].law)
+    """The law that a shipped model was trained on."""
+    return PromptLaw.from_plain(shipped_model(name).training.law)
+
+
+def mixture_law(weight: float) -> PromptLaw:
+    return replace(law_of("mixture"), weights=(weight, 1 - weight))
 
 
 def means(sums: dict[str, Any], count: int, add: float = 0.0) -> dict[str, list[float]]:
@@ -47,7 +53,7 @@ def on_class(name: str, prompts: int) -> dict[str, Any]:
     predictors = {f"model {one}": shipped_predictor(one, shipped_digest(one)) for one in names}
     other = CLASSES[1 - CLASSES.index(name)]
     oracles = {"class": law, "other class": law_of(other)}
-    oracles |= {f"oracle {one}": law_of(one) for one in MIXTURES.values()}
+    oracles |= {f"oracle {weight:g}": mixture_law(weight) for weight in WEIGHTS}
     found = evaluated(law, predictors, oracles, prompts, f"model selection/{name}", 16.0)
     return {
         "risk": means(found["variance"]["class"], prompts, law.noise_variance),
@@ -70,13 +76,13 @@ def at_large_size(noise: float, prompts: int) -> dict[str, Any]:
 def rows_of_weights(small: dict[str, Any]) -> list[dict[str, Any]]:
     """Per weight and class, averaged over prefixes: risks of oracle and model over that of the class's oracle."""
     rows = []
-    for weight, name in MIXTURES.items():
+    for weight in WEIGHTS:
         row: dict[str, Any] = {"weight": weight}
         for law in CLASSES:
             at = small[law]
             risk = sum(at["risk"]["mean"])
-            row[f"oracle on {law}"] = 1 + sum(at[f"oracle {name}"]["mean"]) / risk
-            for label, model in (("model", name), ("class model", law)):
+            row[f"oracle on {law}"] = 1 + sum(at[f"oracle {weight:g}"]["mean"]) / risk
+            for label, model in (("model", MIXTURES.get(weight)), ("class model", law)):
                 if f"model {model}" in at:
                     row[f"{label} on {law}"] = 1 + sum(at[f"model {model}"]["mean"]) / risk
         rows.append(row)
@@ -109,7 +115,7 @@ def draw_small(found: dict[str, Any], path: Path) -> None:
         other = CLASSES[1 - CLASSES.index(law)]
         curves = [(f"model {name}", name, "-", f"{name} model") for name in COLOURS]
         curves += [
-            ("oracle mixture", "mixture", "--", "mixture oracle"),
+            ("oracle 0.5", "mixture", "--", "mixture oracle"),
             ("other class", other, "--", f"{other} oracle"),
         ]
         for key, colour, style, label in curves:

@@ -65,7 +65,8 @@ def evaluated(
     cap      where values are cut, one for all prefixes or one for each
     among    an oracle is a predictor too, by its name; if not among, oracles are not put beside each other
     -> count, cap, and by name `loss` and `variance` (of oracles), by name and name of an oracle `distance`, `cross` and
-    `cross_variance`; each is {"sum", "squares", "capped", "capped_squares"} of lists over the prefixes 0 .. N - 1.
+    `cross_variance`; each is {"sum", "squares", "capped", "capped_squares"} of lists over the prefixes 0 .. N - 1, and
+    the same of its mean over the prefixes, {"averaged": {"sum", ..}}.
     """
     caps = torch.tensor([cap] * law.length if isinstance(cap, int | float) else cap, dtype=torch.float64, device=device)
     if prompts < 1 or len(caps) != law.length or not bool((caps > 0).all()):
@@ -122,13 +123,21 @@ def _answers(name: str, predict: Predict, batch: Prompts) -> Tensor:
 
 
 def _sums(values: Tensor, caps: Tensor) -> Tensor:
-    """Sums over prompts of the values, their squares, and of both after the cut at +- caps (N,), (4, N)."""
+    """Sums over prompts of the values, their squares, and of both after the cut at +- caps (N,): (4, N + 1).
+
+    The last column is that of the mean over the prefixes, of cut values in the last two rows.
+    """
     cut = values.clamp(-caps, caps)
-    return torch.stack([values.sum(0), values.square().sum(0), cut.sum(0), cut.square().sum(0)])
+    both = [torch.cat([some, some.mean(1, keepdim=True)], 1) for some in (values, cut)]
+    return torch.stack([part for some in both for part in (some.sum(0), some.square().sum(0))])
 
 
-def _plain(sums: Tensor) -> dict[str, list[float]]:
-    return dict(zip(("sum", "squares", "capped", "capped_squares"), sums.tolist(), strict=True))
+KINDS = ("sum", "squares", "capped", "capped_squares")
+
+
+def _plain(sums: Tensor) -> dict[str, Any]:
+    rows = dict(zip(KINDS, sums.tolist(), strict=True))
+    return {**{kind: row[:-1] for kind, row in rows.items()}, "averaged": {kind: row[-1] for kind, row in rows.items()}}
 
 
 def _nested(totals: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
 Plain = dict[str, Any]
-MODELS = (
-    "dense", "sparse", "mixture", "mixture-01", "mixture-10", "mixture-90", "mixture-99", "random-covariance",
-    "linear-sinusoid",
-)  # fmt: skip
+MODELS = ("dense", "sparse", "mixture", "mixture-10", "mixture-90", "random-covariance", "linear-sinusoid")
 UNTRAINED = ("zero", "averaging")
 OWN = "own"  # the name of the oracle that the claim is about
 PROMPTS = {name: 4096 if name == "mixture" else 2048 for name in MODELS}

@@ -30,12 +30,12 @@ Plain = dict[str, Any]
 Key = tuple[float, str, int]  # weight, class, prefix or AVERAGED
 CLASSES = ("dense", "sparse")  # names of a class and of its model
 CLASS, MIXTURE = "oracle of the class", "oracle of the mixture"
-MIXTURES = {0.01: "mixture-01", 0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90", 0.99: "mixture-99"}
+MIXTURES = {0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90"}
 AVERAGED = -1  # in the place of a prefix: the mean over all of them, as in the loss of the training
 # Four times what least squares leaves of five dense coefficients without noise, 5 - i, then 2 and 1: from the fifth on
-# they were lowered from 4, once, after a look at the widths of the intervals.
+# they were lowered from 4, once, after a look at the widths of intervals of earlier models.
 CAPS = (20.0, 16.0, 12.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-FACTOR = 1.25  # fixed before the models were looked at
+FACTOR = 1.25  # fixed before these models were there
 
 
 class Interval(NamedTuple):
@@ -96,18 +96,16 @@ def selection_tasks(weights: Sequence[float], prompts: int, budget: Budget) -> l
 
 
 def interval(values: Values, path: tuple[str, ...], i: int, rate: float, shift: float = 0.0) -> Interval:
-    """Of a capped mean at prefix i, or averaged over the prefixes, plus a constant.
-
-    The variance of an average over prefixes is at most the mean square of what is averaged, less the square of its
-    mean.
-    """
+    """Of a capped mean at prefix i, or averaged over the prefixes, plus a constant."""
     sums: Any = values
     for name in path:
         sums = sums[name]
-    places = range(len(CAPS)) if i == AVERAGED else (i,)
-    count = values["count"]
-    mean, square = (fmean(sums[kind][k] / count for k in places) for kind in ("capped", "capped_squares"))
-    width = deviation(count, max(0.0, square - mean**2), fmean(values["cap"][k] for k in places), rate)
+    total, squares = (
+        sums["averaged"][kind] if i == AVERAGED else sums[kind][i] for kind in ("capped", "capped_squares")
+    )  # fmt: skip
+    count, largest = values["count"], fmean(values["cap"]) if i == AVERAGED else values["cap"][i]
+    mean = total / count
+    width = deviation(count, max(0.0, squares / count - mean**2), largest, rate)
     return Interval(max(mean - width, 0.0) + shift, mean + shift, mean + width + shift)
 
 
@@ -134,7 +132,7 @@ def outcome_of(rows: Iterable[Selection], gap: float, resolution: float) -> Outc
 
 
 def detectable(rows: Iterable[Selection]) -> float:
-    """How far above 1 a quotient has to be that its interval would have been above FACTOR, wherever it was.
+    """How far above 1 a quotient has to be that its interval would have been above FACTOR.
 
     An interval that holds it reaches from it down by at most the ratio of its ends.
     """
