@@ -131,7 +131,7 @@ def interval(mean: float, width: float) -> Interval:
 
 @pytest.mark.parametrize("excess", [0.3, 0.9])
 def test_the_interval_of_a_quotient_holds_every_value_inside(excess: float) -> None:
-    """With the larger excess the quotient has its maximum inside R's interval, so that a fine grid of R is tried too."""
+    """With the larger excess the quotient has its maximum inside R's interval: a fine grid of R is tried too."""
     one = Selection(interval(0.4, 0.3), interval(0.05, 0.02), interval(excess, 0.05), interval(0.2, 0.06))
     ends = [(part.low, part.mean, part.high) for part in (one.price, one.excess, one.of_class)]
     grid = np.linspace(one.risk.low, one.risk.high, 200)
