@@ -75,6 +75,9 @@ MODULES = {
     "ridge-risk": "mixture_ridge_risk",
     "decoder-parameters": "mixture_decoder_parameters",
     "audit-parameters": "mixture_decoder_parameters:refutation",
+    "oracle-never-beaten": "mixture_oracle",
+    "model-selection": "mixture_price",
+    "mixture-weight": "mixture_price:weight_obligations",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

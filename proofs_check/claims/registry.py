@@ -24,7 +24,16 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import baseline_risks, decoder_parameters, mixture_posterior, noiseless_limit, ridge_risk
+    from ..mixtures import (
+        baseline_risks,
+        decoder_parameters,
+        mixture_posterior,
+        mixture_weight,
+        model_selection,
+        noiseless_limit,
+        oracle_never_beaten,
+        ridge_risk,
+    )
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -86,6 +95,9 @@ def all_claims() -> dict[str, Claim]:
         noiseless_limit,
         baseline_risks,
         ridge_risk,
+        oracle_never_beaten,
+        model_selection,
+        mixture_weight,
         decoder_parameters,
     )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]

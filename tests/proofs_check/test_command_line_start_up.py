@@ -149,6 +149,11 @@ parameters = {
     ),
     "mixture-noiseless-limit": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1},
     "mixture-posterior": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1, "noise_variance": 0.1},
+    "oracle-never-beaten": {"risk": 1.5, "oracle_risk": 1.0},
+    **dict.fromkeys(
+        ("model-selection", "mixture-weight"),
+        {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100},
+    ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
 }
 assert set(parameters) == set(iclcheck.claims())
