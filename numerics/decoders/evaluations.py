@@ -69,20 +69,21 @@ def evaluated(
     if shared := set(predictors) & set(oracles):
         raise ValueError(f"need names of predictors that no oracle has, got {', '.join(sorted(shared))} twice")
     totals: dict[tuple[str, ...], Tensor] = {}
-    for batch in _batches(law, prompts, stream_key, device):
-        for key, values in _statistics(batch, predictors, oracles):
-            sums = _sums(values, cap)
+    for batch in fresh_batches(law, prompts, stream_key, device):
+        for key, values in statistics_of(batch, predictors, oracles):
+            sums = sums_of(values, cap)
             totals[key] = totals[key] + sums if key in totals else sums
-    return {"count": prompts, "cap": cap, **_nested({key: _plain(sums) for key, sums in totals.items()})}
+    return {"count": prompts, "cap": cap, **nested({key: plain_sums(sums) for key, sums in totals.items()})}
 
 
-def _batches(law: PromptLaw, prompts: int, stream_key: str, device: str | torch.device) -> Iterator[Prompts]:
+def fresh_batches(law: PromptLaw, prompts: int, stream_key: str, device: str | torch.device) -> Iterator[Prompts]:
+    """Prompts of the law, CHUNK at once."""
     generator = stream(stream_key, device)
     for start in range(0, prompts, CHUNK):
         yield law.sample(min(CHUNK, prompts - start), generator)
 
 
-def _statistics(
+def statistics_of(
     batch: Prompts, predictors: Mapping[str, Predict], oracles: Mapping[str, PromptLaw]
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Every statistic (B, N) under its name."""
@@ -114,17 +115,18 @@ def _answers(name: str, predict: Predict, batch: Prompts) -> Tensor:
     return found.double()
 
 
-def _sums(values: Tensor, cap: float) -> Tensor:
+def sums_of(values: Tensor, cap: float) -> Tensor:
     """Sums over prompts of the values, their squares, and of both after the cut at +- cap, (4, N)."""
     cut = values.clamp(-cap, cap)
     return torch.stack([values.sum(0), values.square().sum(0), cut.sum(0), cut.square().sum(0)])
 
 
-def _plain(sums: Tensor) -> dict[str, list[float]]:
+def plain_sums(sums: Tensor) -> dict[str, list[float]]:
+    """What `sums_of` gives, by name."""
     return dict(zip(("sum", "squares", "capped", "capped_squares"), sums.tolist(), strict=True))
 
 
-def _nested(totals: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+def nested(totals: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     """{("loss", "zero"): x} -> {"loss": {"zero": x}}."""
     found: dict[str, Any] = {}
     for (*path, last), value in totals.items():
