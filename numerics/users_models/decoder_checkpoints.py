@@ -55,6 +55,12 @@ class DecoderCheckpoint(NamedTuple):
     heads_from: str
     weights: dict[str, Array]
 
+    def __str__(self) -> str:
+        return (
+            f"a decoder of {self.layers} layers, width {self.width}, {self.heads} heads ({self.heads_from}), for "
+            f"{self.positions} points in dimension {self.dimension}"
+        )
+
     def decoder(self) -> "Decoder":
         """The model itself, for evaluation."""
         import torch
@@ -152,9 +158,7 @@ def _judge_names(arrays: Mapping[str, StoredArray], needed: Mapping[str, object]
         )
 
 
-def _judge_shapes(
-    arrays: Mapping[str, StoredArray], needed: Mapping[str, tuple[int, ...]], path: Path
-) -> None:
+def _judge_shapes(arrays: Mapping[str, StoredArray], needed: Mapping[str, tuple[int, ...]], path: Path) -> None:
     for name, shape in needed.items():
         if arrays[name].shape != shape:
             turned = "; kernels of GPT-2 are (inputs, outputs)" if arrays[name].shape == shape[::-1] else ""
@@ -195,7 +199,9 @@ def _heads(given: int | None, layers: int, width: int, path: Path) -> tuple[int,
             f"published size; put the config.yaml of the training beside {path}, or give --heads"
         )
     if count < 1 or width % count:
-        raise WeightsFileError(f"need heads that divide the width {width} of {path}, got {count} ({source}); give --heads")
+        raise WeightsFileError(
+            f"need heads that divide the width {width} of {path}, got {count} ({source}); give --heads"
+        )
     return count, source
 
 

@@ -1,4 +1,4 @@
-r"""The verdict on a decoder, or any other predictor, that a user brings: its risk at every prefix beside Bayes predictors.
+r"""The verdict on a decoder, or any other predictor, of a user: its risk at every prefix beside Bayes predictors.
 
 Prompts x_1, y_1, ..., x_N, y_N are drawn fresh from a mixture of a dense and a sparse linear class, and from each class
 alone. The predictor answers f for t = w . x_i from the i - 1 examples before. On a law let o and V be mean and variance
@@ -125,7 +125,8 @@ class LawVerdict:
         elif self.beaten == "inconclusive":
             first = "inconclusive: too few prompts to notice; give more with --prompts"
         else:
-            first = f"agrees at all {prefixes} prefixes; an advantage of {percent(self.missed)} of its risk would have shown"
+            unseen = percent(self.missed)
+            first = f"agrees at all {prefixes} prefixes; an advantage of {unseen} of its risk would have shown"
         second = (
             f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle, between {self.lowest:.3g} and "
             f"{self.highest:.3g}"
@@ -164,7 +165,8 @@ class DecoderReport:
         }
 
     def __str__(self) -> str:
-        lines = [f"{CLAIM}: {self.outcome} ({self.prompts} fresh prompts of each law, rate {RATE:.0e} a line)"]
+        lines = [in_words(self.parameters)]
+        lines += [f"{CLAIM}: {self.outcome} ({self.prompts} fresh prompts of each law, rate {RATE:.0e} a line)"]
         for one in self.verdicts:
             lines += ["  " + sentence for sentence in one.sentences()]
         return "\n".join([*lines, "", *self.table()])
@@ -180,6 +182,21 @@ class DecoderReport:
             rows.append([str(n), *(f"{risk:.3g}" for one in self.verdicts for risk in columns(one.curve, n))])
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def in_words(law: Mapping[str, Any]) -> str:
+    """The law in one line."""
+    noise = law["noise_variance"]
+    said = (
+        f"noise variance {noise:g}"
+        if noise
+        else f"no noise (evaluated at variance {law['evaluated_noise_variance']:g})"
+    )
+    return (
+        f"law: {law['length']} points in dimension {law['dimension']}, w ~ N(0, {law['dense_variance']:g} I) with "
+        f"probability {law['dense_probability']:g}, else {law['sparsity']} nonzero of variance "
+        f"{law['sparse_variance']:g}; {said}"
+    )
 
 
 def percent(part: float) -> str:
@@ -215,9 +232,7 @@ def completed_law(given: Mapping[str, Any], dimension: int | None = None, room: 
         raise UsageError(f"the checkpoint has room for {room} points, got length={length}; give length={room} or less")
     k = check_context_length(found["sparsity"], "sparsity")
     if k > d or math.comb(d, k) > MOST_SUPPORTS:
-        raise UsageError(
-            f"sparsity needs 1 to {d} with at most {MOST_SUPPORTS} supports to enumerate, got {k} of {d}"
-        )
+        raise UsageError(f"sparsity needs 1 to {d} with at most {MOST_SUPPORTS} supports to enumerate, got {k} of {d}")
     share = check_non_negative(found["dense_probability"], "dense_probability")
     if share > 1:
         raise UsageError(f"dense_probability needs a number from 0 to 1, got {share:g}")
@@ -253,40 +268,57 @@ def size_of(law: Mapping[str, Any], name: str) -> float:
     return float({"dense": dense, "sparse": sparse}.get(name, max(dense, sparse)))
 
 
-def judge_predictor(
-    predict: Predict, law: Mapping[str, Any], *, within: float = WITHIN, prompts: int = PROMPTS, seed: int = 0
-) -> DecoderReport:
-    """Evaluate xs (B, N, d), ys (B, N) -> (B, N) on the laws of `completed_law`, and judge it.
-
-    within    the excess over the risk of the mixture's oracle that is allowed, as a share of it
-    Raises UsageError, and whatever the predictor raises.
-    """
+def judge_size(within: float, prompts: int) -> None:
+    """Refuse a margin or a number of prompts that says nothing. Raises UsageError."""
     if not (math.isfinite(within) and within > 0):
         raise UsageError(f"--within needs a finite number above 0, got {within:g}; 0.5 allows 1.5 times the risk")
     if prompts < 1:
         raise UsageError(f"--prompts needs a whole number of at least 1, got {prompts}; {PROMPTS} if not given")
-    laws = laws_of(law)
-    verdicts = tuple(judged_law(name, laws, predict, law, 1 + within, prompts, seed) for name in laws)
-    return DecoderReport(law, prompts, verdicts)
 
 
-def judged_law(
+def judge_predictor(
+    predict: Predict,
+    law: Mapping[str, Any],
+    *,
+    within: float = WITHIN,
+    prompts: int = PROMPTS,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DecoderReport:
+    """Evaluate xs (B, N, d), ys (B, N) -> (B, N) on the laws of `completed_law`, and judge it.
+
+    within      the excess over the risk of the mixture's oracle that is allowed, as a share of it
+    progress    is told how many prompts of how many are done
+    Raises UsageError, and whatever the predictor raises.
+    """
+    judge_size(within, prompts)
+    laws, verdicts = laws_of(law), []
+    for before, name in enumerate(laws):
+
+        def tell(done: int, before: int = before) -> None:
+            progress(before * prompts + done, len(laws) * prompts)
+
+        sums = evaluated_on(name, laws, predict, CAP * size_of(law, name), prompts, seed, tell)
+        verdicts.append(verdict_of(name, sums, 1 + within))
+    return DecoderReport(law, prompts, tuple(verdicts))
+
+
+def evaluated_on(
     name: str,
     laws: Mapping[str, PromptLaw],
     predict: Predict,
-    law: Mapping[str, Any],
-    factor: float,
+    cap: float,
     prompts: int,
     seed: int,
-) -> LawVerdict:
-    """The verdict on one of the laws."""
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """The sums on one of the laws, with its own oracle, and the mixture's where that is another one."""
     from ...numerics.decoders.prompt_averages import averaged
 
-    alone = name == "mixture" or "mixture" not in laws
-    oracles = {"own": laws[name]} if alone else {"own": laws[name], "mixture": laws["mixture"]}
+    own = {"own": laws[name]}
+    oracles = own if name == "mixture" or "mixture" not in laws else {**own, "mixture": laws["mixture"]}
     key = f"a user's predictor/{laws[name].key}/{seed}"
-    cap = CAP * size_of(law, name)
-    return verdict_of(name, averaged(laws[name], predict, oracles, prompts, key, cap), factor)
+    return averaged(laws[name], predict, oracles, prompts, key, cap, progress=progress)
 
 
 def verdict_of(name: str, sums: Mapping[str, Any], factor: float) -> LawVerdict:
