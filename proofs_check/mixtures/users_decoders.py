@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...theory.one_layer.assumptions import check_context_length, check_non_negative, check_positive
@@ -266,6 +267,33 @@ def size_of(law: Mapping[str, Any], name: str) -> float:
     """E t^2 on a law; of the mixture, that of its larger class."""
     dense, sparse = law["dense_variance"] * law["dimension"], law["sparse_variance"] * law["sparsity"]
     return float({"dense": dense, "sparse": sparse}.get(name, max(dense, sparse)))
+
+
+def check_decoder(
+    model: Any,
+    *,
+    within: float = WITHIN,
+    prompts: int = PROMPTS,
+    seed: int = 0,
+    heads: int | None = None,
+    **parameters: Any,
+) -> DecoderReport:
+    """Judge a checkpoint's file, a function (xs, ys, x_query) -> number, or a torch module (xs, ys) -> (B, N).
+
+    heads: of a checkpoint. `parameters` are those of LAW. Raises ValueErrors of one sentence.
+    """
+    from ...numerics.users_models.decoder_checkpoints import read_decoder
+    from ...numerics.users_models.functions import predictor
+
+    judge_size(within, prompts)
+    if isinstance(model, str | Path):
+        checkpoint = read_decoder(model, heads)
+        law = completed_law(parameters, checkpoint.dimension, checkpoint.positions)
+        model = checkpoint.decoder()
+    else:
+        law = completed_law(parameters)
+    name = getattr(model, "__name__", type(model).__name__)
+    return judge_predictor(predictor(model, name), law, within=within, prompts=prompts, seed=seed)
 
 
 def judge_size(within: float, prompts: int) -> None:
