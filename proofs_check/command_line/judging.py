@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...numerics.users_models.decoder_checkpoints import DecoderCheckpoint
 
 LAYER, DECODER = "fixed-point", "model-selection"
-QUIET = 2.0  # seconds without a word on how far it is
+QUIET = 5.0  # seconds between two words on how far it is
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def check_model(claims: Sequence[str], options: ModelOptions, as_json: bool) -> 
     if list(claims) == [DECODER]:
         return check_decoder(options, as_json)
     for name in claims:
-        find(name)
+        if name not in (LAYER, DECODER):
+            find(name)
     if list(claims) != [LAYER]:
         raise UsageError(
             f"--model judges weights against {LAYER}, and decoders or functions against {DECODER}; "
@@ -109,7 +110,7 @@ def check_decoder(options: ModelOptions, as_json: bool) -> int:
     )
     predict = function_of(options) if checkpoint is None else predictor_of(checkpoint, options.model)
     report = judge_predictor(
-        predict, law, within=within, prompts=prompts, seed=options.seed or 0, progress=progress_after(QUIET)
+        predict, law, within=within, prompts=prompts, seed=options.seed or 0, progress=progress_every(QUIET)
     )
     with reader_may_leave():
         if as_json:
@@ -151,14 +152,16 @@ def described(checkpoint: DecoderCheckpoint | None) -> dict[str, Any] | None:
     return None if checkpoint is None else {k: v for k, v in checkpoint._asdict().items() if k != "weights"}
 
 
-def progress_after(seconds: float) -> Callable[[int, int], None]:
-    """Says how far the evaluation is, once it has taken that long."""
-    started = time.perf_counter()
+def progress_every(seconds: float) -> Callable[[int, int], None]:
+    """Says how far the evaluation is, on stderr."""
+    started = said = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
-        spent = time.perf_counter() - started
-        if spent > seconds and done < total:
-            say(f"evaluated {done} of {total} prompts, about {max(1, round(spent * (total - done) / done))} s left")
+        nonlocal said
+        now = time.perf_counter()
+        if now - said > seconds and done < total:
+            said, left = now, (now - started) * (total - done) / done
+            say(f"evaluated {done} of {total} prompts, about {max(1, round(left))} s left")
 
     return tell
 

@@ -227,8 +227,8 @@ def completed_law(given: Mapping[str, Any], dimension: int | None = None, room: 
     found = complete(CLAIM, LAW, given)
     if dimension is not None and found["dimension"] not in (None, dimension):
         raise UsageError(f"the checkpoint has dimension {dimension}, got --set dimension={found['dimension']}")
-    d = check_context_length(found["dimension"] or dimension or 20, "dimension")
-    length = check_context_length(found["length"] or min(2 * d + 1, room or 2 * d + 1), "length")
+    d = check_context_length(first_given(found["dimension"], dimension, 20), "dimension")
+    length = check_context_length(first_given(found["length"], min(2 * d + 1, room or 2 * d + 1)), "length")
     if room is not None and length > room:
         raise UsageError(f"the checkpoint has room for {room} points, got length={length}; give length={room} or less")
     k = check_context_length(found["sparsity"], "sparsity")
@@ -247,6 +247,11 @@ def completed_law(given: Mapping[str, Any], dimension: int | None = None, room: 
         "dimension": d, "length": length, "sparsity": k, **variances, "dense_probability": share,
         "noise_variance": noise, "evaluated_noise_variance": noise or smallest,
     }  # fmt: skip
+
+
+def first_given(*values: Any) -> Any:
+    """The first that is not None."""
+    return next(value for value in values if value is not None)
 
 
 def laws_of(law: Mapping[str, Any]) -> dict[str, PromptLaw]:
