@@ -45,10 +45,8 @@ def predictive_law(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:
     ]
     sizes = [one.rows(xs[:1, 0]) for one in models]
     together = max(1, IN_CACHE // max(rows.numel() * rows.shape[-1] for rows in sizes))
-    found = [
-        _of_few(models, torch.cat(weights), some_xs, some_ys, law.noise_variance)
-        for some_xs, some_ys in zip(xs.split(together), ys.split(together), strict=True)
-    ]
+    few = [slice(start, start + together) for start in range(0, len(xs), together)]
+    found = [_of_few(models, torch.cat(weights), xs[some], ys[some], law.noise_variance) for some in few]
     mean, variance = (torch.cat(part) for part in zip(*found, strict=True))
     return PredictiveLaw(mean, variance)
 
@@ -64,9 +62,8 @@ def _of_few(models: list[ClassModels], log_weights: Tensor, xs: Tensor, ys: Tens
 def _of_class(models: ClassModels, xs: Tensor, ys: Tensor, noise: float) -> tuple[Tensor, Tensor, Tensor]:
     """Log density of the examples before, mean and variance of f(x_i) given each model, (B, N, S) each."""
     B, S, k = models.rows(xs[:, 0]).shape
-    like = {"dtype": xs.dtype, "device": xs.device}
-    root = torch.eye(k, **like).expand(B, S, k, k).clone()
-    centre, log_density = torch.zeros(B, S, k, **like), torch.zeros(B, S, **like)
+    root = torch.eye(k, dtype=xs.dtype, device=xs.device).expand(B, S, k, k).clone()
+    centre, log_density = xs.new_zeros(B, S, k), xs.new_zeros(B, S)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for x, y in zip(xs.unbind(1), ys.unbind(1), strict=True):
         row = models.rows(x)

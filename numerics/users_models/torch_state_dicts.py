@@ -33,11 +33,11 @@ _STORAGES = {
 
 
 class Storage(NamedTuple):
-    """A member data/`key` of the archive, with `count` numbers of `dtype`."""
+    """A member data/`key` of the archive, with `size` numbers of `dtype`."""
 
     dtype: str
     key: str
-    count: int
+    size: int
 
 
 class StoredTensor(NamedTuple):
@@ -88,9 +88,9 @@ def read_stored(archive: zipfile.ZipFile, tensor: StoredTensor, name: str, path:
         )
     with damage_reported(f"{name} in {path}"):
         member = archive.getinfo(_program(archive).removesuffix("data.pkl") + f"data/{storage.key}")
-        size = storage.count * (2 if storage.dtype == "bfloat16" else np.dtype(storage.dtype).itemsize)
-        if member.file_size != size:
-            raise ValueError(f"{storage.count} numbers need {size} bytes, there are {member.file_size}")
+        needed = storage.size * (2 if storage.dtype == "bfloat16" else np.dtype(storage.dtype).itemsize)
+        if member.file_size != needed:
+            raise ValueError(f"{storage.size} numbers need {needed} bytes, there are {member.file_size}")
         numbers = _float64(archive.read(member), storage.dtype)
         steps = tuple(8 * step for step in tensor.strides)
         view = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, steps)
@@ -115,15 +115,15 @@ def _refuse_big_endian(archive: zipfile.ZipFile) -> None:
 
 def _judge_tensor(tensor: StoredTensor) -> None:
     """Raise ValueError unless the view lies inside its storage and repeats none of it."""
-    numbers = (tensor.storage.count, tensor.offset, *tensor.shape, *tensor.strides)
+    numbers = (tensor.storage.size, tensor.offset, *tensor.shape, *tensor.strides)
     if any(type(number) is not int or number < 0 for number in numbers) or len(tensor.shape) != len(tensor.strides):
         raise ValueError(f"a tensor of shape {tensor.shape} and strides {tensor.strides}")
     entries = 1
     for side in tensor.shape:
         entries *= side
     last = tensor.offset + sum((side - 1) * step for side, step in zip(tensor.shape, tensor.strides, strict=True))
-    if entries > tensor.storage.count or (entries and last >= tensor.storage.count):
-        raise ValueError(f"a tensor of shape {tensor.shape} in a storage of {tensor.storage.count} numbers")
+    if entries > tensor.storage.size or (entries and last >= tensor.storage.size):
+        raise ValueError(f"a tensor of shape {tensor.shape} in a storage of {tensor.storage.size} numbers")
 
 
 def _entries(content: Any, prefix: str, levels: int) -> Iterator[tuple[str, Any]]:
@@ -179,10 +179,10 @@ class _Machine:
 
 
 def _storage(identity: Any) -> Storage:
-    word, kind, key, _, count = identity
+    word, kind, key, _, size = identity
     if word != "storage":
         raise ValueError(f"a persistent {word!r}")
-    return Storage(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")], str(key), count)
+    return Storage(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")], str(key), size)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:

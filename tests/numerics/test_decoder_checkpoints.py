@@ -306,7 +306,7 @@ class Forged:
     def __reduce__(self) -> tuple[Any, ...]:
         stored = Stored()
         stored.__dict__["count"] = self.count
-        return torch._utils._rebuild_tensor_v2, (stored, *self.place, False, OrderedDict())  # type: ignore[attr-defined]
+        return torch._utils._rebuild_tensor_v2, (stored, *self.place, False, OrderedDict())
 
 
 class Forger(pickle.Pickler):

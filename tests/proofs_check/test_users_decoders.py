@@ -36,7 +36,7 @@ from iclcheck.proofs_check.mixtures.users_decoders import (
 )
 
 Predict = Callable[[Tensor, Tensor], Tensor]
-GIVEN = {"dimension": 3, "sparsity": 1, "noise_variance": 0.1}
+GIVEN: dict[str, Any] = {"dimension": 3, "sparsity": 1, "noise_variance": 0.1}
 LAW = completed_law(GIVEN)
 LAWS = laws_of(LAW)
 
