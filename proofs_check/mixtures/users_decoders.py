@@ -182,7 +182,8 @@ class DecoderReport:
         for n in shown_prefixes(len(self.verdicts[0].curve.model)):
             rows.append([str(n), *(f"{risk:.3g}" for one in self.verdicts for risk in columns(one.curve, n))])
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return [line.rstrip() for line in lines]
 
 
 def in_words(law: Mapping[str, Any]) -> str:
