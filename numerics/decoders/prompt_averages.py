@@ -1,21 +1,27 @@
-r"""One predictor beside Bayes predictors, at every prefix and on average over the prefixes of each prompt.
+r"""A predictor beside the Bayes predictor of a law, at every prefix and on average over the prefixes of each prompt.
 
-The statistics are those of `evaluations`; each list of sums has one entry more, for the mean of the statistic over the
-N prefixes of a prompt. Means of different prompts are independent, those of the prefixes of one prompt are not: so the
-risk of a whole prompt is bounded by its own spread, and not prefix by prefix.
+Let f be the answer at a prefix, t = f(x_i) without noise, o and V its mean and variance under the law given what the
+predictor sees, and m its mean under another law. Added up over fresh prompts are, by name,
+    variance  V        distance        (f - o)^2      price  (m - o)^2
+    cross     (f - o)(t - o)           cross_variance (f - o)^2 V
+Each list has N + 1 entries: one for each prefix 0 .. N - 1, and one for the mean over the prefixes. Prompts are
+independent, the prefixes of one prompt are not: so the risk of a whole prompt is bounded by its own spread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..mixtures.prompt_laws import PromptLaw
+from ..mixtures.posterior import posterior
+from ..mixtures.predictive_variances import predictive_law
+from ..mixtures.prompt_laws import PromptLaw, Prompts
+from ..training.random_streams import stream
 from ..training.threads import one_thread
-from .evaluations import Predict, fresh_batches, nested, plain_sums, statistics_of, sums_of
+from .evaluations import CHUNK, Predict
 
 
 @one_thread()
@@ -23,23 +29,46 @@ from .evaluations import Predict, fresh_batches, nested, plain_sums, statistics_
 def averaged(
     law: PromptLaw,
     predict: Predict,
-    oracles: Mapping[str, PromptLaw],
+    other: PromptLaw,
     prompts: int,
     stream_key: str,
     cap: float,
-    device: str | torch.device = "cpu",
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """`evaluated` for one predictor, called "model", with lists over the prefixes 0 .. N - 1 and their mean.
+    """Sums over `prompts` fresh prompts of the law; `other` is the law of m.
 
+    -> count, cap, and by name {"sum", "squares", "capped", "capped_squares"}, the last two of values cut at cap.
     progress is told how many prompts are done.
     """
-    totals: dict[tuple[str, ...], Tensor] = {}
-    done = 0
-    for batch in fresh_batches(law, prompts, stream_key, device):
-        for key, values in statistics_of(batch, {"model": predict}, oracles):
-            sums = sums_of(torch.cat([values, values.mean(1, keepdim=True)], 1), cap)
-            totals[key] = totals[key] + sums if key in totals else sums
-        done += len(batch.xs)
-        progress(done)
-    return {"count": prompts, "cap": cap, **nested({key: plain_sums(sums) for key, sums in totals.items()})}
+    generator, totals = stream(stream_key), {}
+    for start in range(0, prompts, CHUNK):
+        batch = law.sample(min(CHUNK, prompts - start), generator)
+        for name, values in _statistics(law, predict, other, batch).items():
+            sums = _sums(torch.cat([values, values.mean(1, keepdim=True)], 1), cap)
+            totals[name] = totals[name] + sums if name in totals else sums
+        progress(start + len(batch.xs))
+    return {"count": prompts, "cap": cap, **{name: _plain(sums) for name, sums in totals.items()}}
+
+
+def _statistics(law: PromptLaw, predict: Predict, other: PromptLaw, batch: Prompts) -> dict[str, Tensor]:
+    """Every statistic (B, N) by name."""
+    xs, ys, t = batch.xs, batch.ys, batch.targets.double()
+    o, V = posterior(law, xs, ys).prediction, predictive_law(law, xs, ys).variance
+    m = o if other == law else posterior(other, xs, ys).prediction
+    away = predict(xs, ys).double() - o
+    return {
+        "variance": V,
+        "distance": away.square(),
+        "price": (m - o).square(),
+        "cross": away * (t - o),
+        "cross_variance": away.square() * V,
+    }
+
+
+def _sums(values: Tensor, cap: float) -> Tensor:
+    cut = values.clamp(-cap, cap)
+    return torch.stack([values.sum(0), values.square().sum(0), cut.sum(0), cut.square().sum(0)])
+
+
+def _plain(sums: Tensor) -> dict[str, list[float]]:
+    return dict(zip(("sum", "squares", "capped", "capped_squares"), sums.tolist(), strict=True))

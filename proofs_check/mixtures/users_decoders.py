@@ -7,8 +7,8 @@ does not know the class). Then, whatever f is,
     E (f - t)^2 = E V + E (f - o)^2,    E (f - o)(t - o) = 0.
 Main statements (rates: 1e-6 for each line of the report, for any f)
     not beaten   the mean of Z = (f - o)(t - o) is 0 at each prefix. Given the prompts before the answers, the Z are
-                 independent with mean 0 and the variances (f - o)^2 V, which are known, so `heavy_tails` applies with
-                 their mean. A predictor that sees the answer, or later examples, makes it positive.
+                 independent with mean 0 and the variances (f - o)^2 V, which are known: `conditional_means`.
+                 A predictor that sees the answer, or later examples, makes it positive.
     within F     the risk, averaged over the prefixes, is at most F times that of m on the same law. A prompt's mean
                  of (f - o)^2, (m - o)^2 or V counts up to CAP E t^2, so that `empirical_bernstein` applies to each.
 Noiseless laws
@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 from ...theory.one_layer.assumptions import check_context_length, check_non_negative, check_positive
 from ..claims.claim import Parameter
 from ..claims.parameters import UsageError, complete
+from ..verdicts.conditional_means import compare_with_zero
 from ..verdicts.empirical_bernstein import deviation
-from ..verdicts.heavy_tails import MeanComparison, compare_mean
+from ..verdicts.heavy_tails import MeanComparison
 from ..verdicts.verdict import Outcome, combine, decide
 
 if TYPE_CHECKING:
@@ -346,24 +347,19 @@ def evaluated_on(
     seed: int,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """The sums on one of the laws, with its own oracle, and the mixture's where that is another one."""
+    """The sums on one of the laws, beside its own oracle and the mixture's."""
     from ...numerics.decoders.prompt_averages import averaged
 
-    own = {"own": laws[name]}
-    oracles = own if name == "mixture" or "mixture" not in laws else {**own, "mixture": laws["mixture"]}
     key = f"a user's predictor/{laws[name].key}/{seed}"
-    return averaged(laws[name], predict, oracles, prompts, key, cap, progress=progress)
+    return averaged(laws[name], predict, laws.get("mixture", laws[name]), prompts, key, cap, progress)
 
 
 def verdict_of(name: str, sums: Mapping[str, Any], factor: float) -> LawVerdict:
     """Both statements from the sums of `averaged`."""
-    n, cap = sums["count"], sums["cap"]
-    variance, distance = sums["variance"]["own"], sums["distance"]["model"]["own"]
-    nothing = {part: [0.0] * len(variance["sum"]) for part in variance}
-    price = sums["distance"].get("mixture", {}).get("own", nothing)
-    (V, V_error), (D, D_error), (M, M_error) = (capped_mean(one, n, cap) for one in (variance, distance, price))
-    own, model, mixture = (means(one, n) for one in (variance, distance, price))
-    comparisons = compared_with_zero(sums["cross"]["model"]["own"], sums["cross_variance"]["model"]["own"], n)
+    n, cap, names = sums["count"], sums["cap"], ("variance", "distance", "price")
+    (V, V_error), (D, D_error), (M, M_error) = (capped_mean(sums[one], n, cap) for one in names)
+    own, model, mixture = (means(sums[one], n) for one in names)
+    comparisons = compared_with_zero(sums["cross"], sums["cross_variance"], n)
     used = [share(abs(one.measured), one.allowed) for one in comparisons]
     worst = max(range(len(used)), key=used.__getitem__)
     return LawVerdict(
@@ -392,12 +388,11 @@ def compared_with_zero(
     prefixes = range(len(cross["sum"]) - 1)
     rate = RATE / len(prefixes)
     return [
-        compare_mean(
-            count, cross["sum"][j], cross["squares"][j], max(variances["sum"][j] / count, 1e-300),
-            false_alarm=rate, miss=MISS,
+        compare_with_zero(
+            count, cross["sum"][j], cross["squares"][j], max(variances["sum"][j], 1e-300), false_alarm=rate, miss=MISS
         )
         for j in prefixes
-    ]  # fmt: skip
+    ]
 
 
 def unnoticed(comparisons: Sequence[MeanComparison], distances: Sequence[float]) -> float:
