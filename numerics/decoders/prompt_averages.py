@@ -40,7 +40,8 @@ def averaged(
     -> count, cap, and by name {"sum", "squares", "capped", "capped_squares"}, the last two of values cut at cap.
     progress is told how many prompts are done.
     """
-    generator, totals = stream(stream_key), {}
+    generator = stream(stream_key)
+    totals: dict[str, Tensor] = {}
     for start in range(0, prompts, CHUNK):
         batch = law.sample(min(CHUNK, prompts - start), generator)
         for name, values in _statistics(law, predict, other, batch).items():
