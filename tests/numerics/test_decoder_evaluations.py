@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import mpmath
 import pytest
 import torch
 
@@ -96,3 +97,38 @@ def test_a_predictor_that_answers_otherwise_is_refused() -> None:
         evaluated(MIXTURE, {}, {}, 0, "none", 1.0)
     with pytest.raises(ValueError, match="positive noise variance"):
         predictive_law(replace(DENSE, noise_variance=0.0), torch.ones(1, 2, 3), torch.ones(1, 2))
+
+
+def posterior_in_fifty_digits(law: PromptLaw, xs: list[list[int]], ys: list[mpmath.mpf]) -> tuple[float, float]:
+    """Mean and variance of f at the last x, from the normal equations of each dense or one-sparse model."""
+    sigma2, found = mpmath.mpf(law.noise_variance), []
+    for kind, weight in zip(law.classes, law.weights, strict=True):
+        supports = [range(law.dimension)] if kind["kind"] == "dense" else [[j] for j in range(law.dimension)]
+        for S in supports:
+            R = mpmath.matrix([[mpmath.sqrt(kind["variance"]) * x[j] for j in S] for x in xs])
+            seen, row, y = R[: len(ys), :], R[len(ys), :], mpmath.matrix(ys)
+            C = sigma2 * mpmath.eye(len(ys)) + seen * seen.T
+            gain = (mpmath.inverse(C) * seen) * row.T
+            evidence = mpmath.exp(-(y.T * mpmath.inverse(C) * y)[0] / 2) / mpmath.sqrt(mpmath.det(C))
+            mean, variance = (y.T * gain)[0], (row * row.T)[0] - (row * seen.T * gain)[0]
+            found.append((mpmath.mpf(weight) / len(supports) * evidence, mean, variance))
+    total = mpmath.fsum(p for p, _, _ in found)
+    mean = mpmath.fsum(p * m for p, m, _ in found) / total
+    return float(mean), float(mpmath.fsum(p * (v + (m - mean) ** 2) for p, m, v in found) / total)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1e-4, 1e-8])
+def test_the_predictive_variance_keeps_its_digits_however_small_the_noise(noise: float) -> None:
+    """Beside 50 digits, on whole numbers. What is lost is 2.2e-16/sigma, 2.2e-12 at most, some ten times."""
+    law = PromptLaw(2, 5, ({"kind": "dense", "variance": 1.0}, {"kind": "sparse", "nonzeros": 1, "variance": 4.0}),
+                    (0.5, 0.5), noise)  # fmt: skip
+    xs, w = [[1, 2], [3, -1], [2, 2], [-1, 4], [2, 1]], (0.0, 3.0)
+    with mpmath.workdps(50):
+        ys = [mpmath.mpf(w[0] * x[0] + w[1] * x[1]) for x in xs]
+        expected = [posterior_in_fifty_digits(law, xs[: n + 1], ys[:n]) for n in range(1, 5)]
+    found = predictive_law(
+        law, torch.tensor([xs], dtype=torch.float64), torch.tensor([[float(y) for y in ys]], dtype=torch.float64)
+    )
+    means, variances = (torch.tensor(column, dtype=torch.float64) for column in zip(*expected, strict=True))
+    torch.testing.assert_close(found.mean[0, 1:], means, rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.variance[0, 1:], variances, rtol=1e-10, atol=0)
