@@ -58,6 +58,7 @@ TRAININGS: dict[str, DecoderTraining] = {
     "sparse": _training([SPARSE], [1.0], HEADS, RATE, 16_000),
     "mixture": _mixture(0.5, 24_000),
     "mixture-10": _mixture(0.1, 16_000),
+    "mixture-90": _mixture(0.9, 16_000),
     "random-covariance": _training([DENSE], [1.0], covariance="exponential"),
     "linear-sinusoid": _training([DENSE, SINUSOID], [0.5, 0.5], dimension=1, length=16),
 }
