@@ -140,7 +140,7 @@ def test_ridge_with_one_example_in_one_dimension() -> None:
 
 
 def test_sampled_errors_are_reproduced_by_their_key() -> None:
-    given = {
+    given: dict[str, Any] = {
         "baseline": {"kind": "ridge", "penalty": 1.0}, "length": 3, "task": [1.0, 0.0], "noise_variance": 0.1,
         "noise": "signs", "prompts": 50,
     }  # fmt: skip
