@@ -239,6 +239,18 @@ SHAPES |= {
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
 }
+SHAPES |= {
+    "class-selection": (
+        {"log_bayes_factors": [0.0, 2.0], "dense_predictions": [1.0, 2.0], "sparse_predictions": [0.5, 0.0]},
+        {
+            "dense_posterior": (2,),
+            "mixture_prediction": (2,),
+            "expected_slope": (),
+            "slope": (),
+            "largest_departure": (),
+        },
+    ),
+}
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {
     "scan-decoder": (
