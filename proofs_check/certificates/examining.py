@@ -70,6 +70,7 @@ MODULES = {
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
     "class-selection": "mixture_class_selection",
+    "selection-boundary": "mixture_selection_boundary",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -251,6 +251,12 @@ SHAPES |= {
         },
     ),
 }
+SHAPES |= {
+    "selection-boundary": (
+        {"dimension": 5, "sparsity": 1, "examples": 10, "noise_variance": 0.5},
+        {"dense_posterior": (6,), "log_odds": (6,), "boundary_lower": (), "boundary_upper": ()},
+    ),
+}
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {
     "scan-decoder": (
