@@ -32,7 +32,7 @@ MEASUREMENT = "iclcheck.numerics.decoders.effective_noise"
 Made = Callable[[], "Formula"]
 EPS = 2.3e-16
 NO_ODDS = 1e9  # in the place of a difference, where an altered formula has no odds
-MODEL, CUT, FITTED, PROMPTS = "mixture", 0.5, 2000, 4000
+MODEL, CUT, FITTED, PROMPTS = "mixture", 0.2, 2000, 4000
 
 
 class Size(NamedTuple):
