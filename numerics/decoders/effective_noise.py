@@ -38,9 +38,19 @@ def with_noise(law: PromptLaw, noise_variance: float) -> PromptLaw:
 
 
 def with_nonzeros(law: PromptLaw, nonzeros: int) -> PromptLaw:
-    """The same inputs and noise; every function has so many nonzero coefficients, N(0, 1) each."""
-    kind = {"kind": "sparse", "nonzeros": nonzeros, "variance": 1.0}
-    return replace(law, classes=(kind,), weights=(1.0,))
+    """The same inputs and noise; every function has so many nonzero coefficients, from the sparse class to the dense.
+
+    E |w|^2 goes in a straight line from that of the sparse class, k v_s at k, to that of the dense one, d v_d at d, so
+    that both ends are the classes themselves; below k the variance is v_s. Raises ValueError for other classes.
+    """
+    if [kind["kind"] for kind in law.classes] != ["dense", "sparse"]:
+        raise ValueError(f"need a dense and a sparse class, got {[kind['kind'] for kind in law.classes]}")
+    dense, sparse = law.classes
+    d, k = law.dimension, sparse["nonzeros"]
+    ends = d * dense["variance"], k * sparse["variance"]
+    square = ends[1] + (ends[0] - ends[1]) * (nonzeros - k) / (d - k)
+    variance = square / nonzeros if nonzeros > k else sparse["variance"]
+    return replace(law, classes=({"kind": "sparse", "nonzeros": nonzeros, "variance": variance},), weights=(1.0,))
 
 
 def answers(predict: Predict, prompts: Prompts) -> Tensor:
@@ -177,14 +187,15 @@ def sweep_of_model(
 def orthogonal_log_odds(cases: Sequence[Plain], device: str) -> dict[str, Any]:
     """B of prompts with orthogonal inputs, noiseless labels and coefficients of equal size; exact up to rounding.
 
-    cases    {"dimension", "sparsity", "repeats", "variance", "noise_variance", "nonzeros", "size"}: the inputs are the
-             unit vectors times sqrt(d), each `repeats` times, so n = repeats d; w has `nonzeros` entries +-size
+    cases    {"dimension", "sparsity", "repeats", "dense_variance", "sparse_variance", "noise_variance", "nonzeros",
+             "size"}: the inputs are the unit vectors times sqrt(d), each `repeats` times, so n = repeats d; w has
+             `nonzeros` entries +-size
     -> {"log_bayes_factor", "rounding"}, lists
     """
     found, rounding = [], []
     for case in cases:
         d, n = case["dimension"], case["repeats"] * case["dimension"]
-        dense, sparse = ({"kind": kind, "variance": case["variance"]} for kind in ("dense", "sparse"))
+        dense, sparse = ({"kind": kind, "variance": case[f"{kind}_variance"]} for kind in ("dense", "sparse"))
         law = PromptLaw(d, n + 1, (dense, {**sparse, "nonzeros": case["sparsity"]}), (0.5, 0.5), case["noise_variance"])
         xs = math.sqrt(d) * torch.eye(d, dtype=torch.float64, device=device).repeat(case["repeats"], 1)
         w = case["size"] * torch.tensor([(-1.0) ** j * (j < case["nonzeros"]) for j in range(d)], dtype=torch.float64)

@@ -24,7 +24,7 @@ from ..claims.exact_checks import ExactCheck, Row
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import deviation
 from ..verdicts.verdict import Verdict, decide
-from .shipped_models import recorded_digest
+from .shipped_models import recorded_digest, trained_law
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -104,9 +104,9 @@ def settings_of_checks(seed: int) -> list[Mapping[str, Any]]:
 
 
 class Cell(NamedTuple):
-    """Prompts of a law, after so many examples, with B in the interval."""
+    """Prompts of a law (None: that of the model), after so many examples, with B in the interval."""
 
-    law: Mapping[str, Any]
+    law: Mapping[str, Any] | None
     examples: int
     interval: Interval
 
@@ -117,9 +117,10 @@ class Cell(NamedTuple):
 
 
 def reading_task(cell: Cell, model: str | None, prompts: int, budget: Budget) -> Task:
-    key = f"class-selection/{budget.seed}/{model}/{cell}/{cell.law['weights']}"
+    law = cell.law or trained_law(MODEL)
+    key = f"class-selection/{budget.seed}/{model}/{cell}/{law['weights']}"
     parameters = {
-        "law": cell.law, "model": model, "sha256": recorded_digest(model) if model else None,
+        "law": law, "model": model, "sha256": recorded_digest(model) if model else None,
         "examples": cell.examples, "interval": list(cell.interval), "prompts": prompts, "stream_key": key,
         "reach": REACH, "limits": list(LIMITS),
     }  # fmt: skip
@@ -204,7 +205,6 @@ class DeparturesInRange:
 
 
 FAR, NEAR = 3.0, 1.0
-TRAINED = two_classes(5, 11, 1, 0.5, 0.1)
 SPARSE_SIDE: tuple[tuple[int, Interval], ...] = (
     (4, (None, -FAR)), (4, (-FAR, -NEAR)), (10, (None, -FAR)),
 )  # fmt: skip
@@ -226,7 +226,7 @@ def shipped_readings() -> tuple[DeparturesInRange, ...]:
     def check(
         name: str, places: tuple[tuple[int, Interval], ...], stated: tuple[float, float], prompts: int
     ) -> DeparturesInRange:
-        cells, (centre, margin) = tuple(Cell(TRAINED, *where) for where in places), stated
+        cells, (centre, margin) = tuple(Cell(None, *where) for where in places), stated
         return DeparturesInRange(name, "model", MODEL, cells, centre, margin, SPREAD, prompts, margin + 0.5)
 
     return (

@@ -41,23 +41,25 @@ class Size(NamedTuple):
     dimension: int
     sparsity: int
     repeats: int
-    variance: float
+    dense_variance: float
+    sparse_variance: float
     noise_variance: float
     size: float
 
     @property
-    def ratio(self) -> float:
-        """g."""
-        return self.repeats * self.dimension * self.variance / self.noise_variance
+    def signals(self) -> tuple[theory.Signal, theory.Signal]:
+        """g and r in the dense and in the sparse class."""
+        n = self.repeats * self.dimension
+        dense, sparse = (
+            (n * v / self.noise_variance, self.size**2 / v) for v in (self.dense_variance, self.sparse_variance)
+        )
+        return dense, sparse
 
-    @property
-    def relative(self) -> float:
-        """r."""
-        return self.size**2 / self.variance
 
-
-SIZES = (Size(5, 1, 1, 1.25, 0.5, 0.75), Size(4, 2, 1, 1.0, 1.5, 1.0), Size(6, 2, 2, 0.5, 0.75, 0.5),
-         Size(3, 1, 2, 0.75, 2.0, 1.5))  # fmt: skip
+SIZES = (
+    Size(5, 1, 1, 1.25, 1.25, 0.5, 0.75), Size(4, 2, 1, 1.0, 2.0, 1.5, 1.0), Size(6, 2, 2, 0.5, 1.5, 0.75, 0.5),
+    Size(3, 1, 2, 0.75, 0.5, 2.0, 1.5),
+)  # fmt: skip
 
 
 def cases() -> list[tuple[Size, int]]:
@@ -80,9 +82,7 @@ def odds_rows(formula: Made) -> Callable[[Budget, Values], list[Row]]:
         made, result = formula(), []
         for (size, m), B, rounding in zip(cases(), found["log_bayes_factor"], found["rounding"], strict=True):
             try:
-                derived = theory.log_odds_by(
-                    made, size.dimension, m, size.sparsity, size.ratio, size.relative
-                )  # fmt: skip
+                derived = theory.log_odds_by(made, size.dimension, m, size.sparsity, *size.signals)
                 difference = abs(derived - B)
             except (ValueError, OverflowError):
                 difference, derived = NO_ODDS, 0.0
@@ -101,7 +101,7 @@ def settings_of_checks(seed: int) -> list[Mapping[str, Any]]:
     """The letters of the first check, to say how far an altered formula is from the original."""
     del seed
     return [
-        theory.letters_of(theory.formula(), size.dimension, m, size.sparsity, size.ratio, size.relative)
+        theory.letters_of(theory.formula(), size.dimension, m, size.sparsity, *size.signals)
         for size, m in cases()
         if m > 1  # so that no quantity of the formula is 0 at d - m
     ]
@@ -202,8 +202,9 @@ def boundary_claim(formula: Made = theory.formula) -> Claim:
             Parameter("sparsity", "k of the sparse class, below d"),
             Parameter("examples", "n, at least d: the inputs are orthogonal, X^T X = n I"),
             Parameter("noise_variance", "s2, above 0; an effective one of a trained model, for instance"),
-            Parameter("variance", "v of every coefficient in both classes", False, 1.0),
-            Parameter("strength", "w_j^2 of the prompt's nonzeros; left out: v", False),
+            Parameter("dense_variance", "v_d of a coefficient in the dense class", False, 1.0),
+            Parameter("sparse_variance", "v_s of one in the sparse class; left out: v_d", False),
+            Parameter("strength", "w_j^2 of the prompt's nonzeros; left out: v_d", False),
             Parameter("dense_probability", "pi, between 0 and 1", False, 0.5),
         ),
         lambda parameters: theory.for_user(**parameters),

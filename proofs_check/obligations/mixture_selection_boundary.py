@@ -126,7 +126,8 @@ def obligations() -> ClaimObligations:
     return ClaimObligations(
         "selection-boundary",
         ("orthogonal inputs X^T X = n I; K_S = s2 (1 + g P), P the projection on the columns of S; g = n v/s2",
-         "t = tau u for m of d coefficients, tau for the others; q = tau^(d-k), U = u^m, D = d"),
+         "t = tau u for m of d coefficients, tau for the others, tau_d and u_d in the dense class; q = tau_d^d/tau^k, "
+         "U = u_d^m, D = d"),
         kinds,
         (
             Obligation(INVERSE, "(1 + g P) inverse = 1 + g + g^2 (P - P^2)", inverse_obligation),

@@ -63,10 +63,23 @@ def test_an_oracle_with_more_noise_is_explained_and_one_that_ignores_the_class_i
 def test_prompts_of_a_sweep_have_so_many_nonzeros_and_the_same_noise() -> None:
     swept = with_nonzeros(LAW, 2)
     assert swept == replace(LAW, classes=({"kind": "sparse", "nonzeros": 2, "variance": 1.0},), weights=(1.0,))
+    dense, sparse = LAW.classes
+    equal = replace(LAW, classes=(dense, {**sparse, "variance": 3.0}))
+    assert [with_nonzeros(equal, m).classes[0]["variance"] for m in (1, 2, 3)] == [3.0, 1.5, 1.0]
+    with pytest.raises(ValueError, match="need a dense and a sparse class"):
+        with_nonzeros(swept, 1)
 
 
 def test_log_odds_with_orthogonal_inputs_do_not_depend_on_which_coefficients_are_there() -> None:
-    case = {"dimension": 4, "sparsity": 1, "repeats": 2, "variance": 1.0, "noise_variance": 0.5, "size": 1.0}
+    case = {
+        "dimension": 4,
+        "sparsity": 1,
+        "repeats": 2,
+        "noise_variance": 0.5,
+        "size": 1.0,
+        "dense_variance": 1.0,
+        "sparse_variance": 2.0,
+    }
     found = orthogonal_log_odds([{**case, "nonzeros": m} for m in range(5)], "cpu")
     assert found["log_bayes_factor"] == sorted(found["log_bayes_factor"])
     assert max(found["rounding"]) < 1e-10

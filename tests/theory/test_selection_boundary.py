@@ -25,18 +25,21 @@ def test_every_step_holds_at_six_random_instances() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_any_sparsity_is_the_sum_over_supports(k: int) -> None:
-    d, g, log_u = 6, 4.0, 0.9
+    d, dense, sparse = 6, (4.0, 0.5), (9.0, 2 / 9)
+    u_d, u_s = math.exp(16 * 0.5 / 10), math.exp(81 * 2 / 9 / 20)
     for m in range(d + 1):
-        terms = [math.exp(log_u * sum(j < m for j in one)) for one in combinations(range(d), k)]
-        dense = math.exp(m * log_u) * (1 + g) ** (-(d - k) / 2) * len(terms)
+        terms = [10 ** (-k / 2) * u_s ** sum(j < m for j in one) for one in combinations(range(d), k)]
+        factor = u_d**m * 5 ** (-d / 2) * len(terms)
         # sums of at most twenty positive terms
-        assert log_bayes_factor(d, m, k, g, log_u) == pytest.approx(math.log(dense / sum(terms)), abs=1e-13)
+        found = log_bayes_factor(d, m, k, dense, sparse)
+        assert found == pytest.approx(math.log(factor / sum(terms)), abs=1e-13)
 
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_the_formula_is_the_function_for_a_user(k: int) -> None:
-    for m, odds in enumerate(for_user(5, k, 6, 0.75, strength=1.5)["log_odds"]):
-        assert log_odds_by(formula(), 5, m, k, 8.0, 1.5) == pytest.approx(odds, abs=1e-12)
+    found = for_user(5, k, 6, 0.75, sparse_variance=3.0, strength=1.5)["log_odds"]
+    for m, odds in enumerate(found):
+        assert log_odds_by(formula(), 5, m, k, (8.0, 1.5), (24.0, 0.5)) == pytest.approx(odds, abs=1e-12)
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.5, 5.0, 20.0])

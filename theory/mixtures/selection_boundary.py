@@ -1,22 +1,24 @@
 r"""How many nonzero coefficients make the Bayes predictor of a dense/sparse mixture change sides, and how sharply.
 
-Dense w ~ N(0, v I_d) with probability pi, else a support drawn uniformly from the k-subsets and w_S ~ N(0, v I_k).
-Inputs are orthogonal, X^T X = n I with n examples; g = n v/s2 is the signal-to-noise ratio of a coefficient, and
-z_j = x_j . y/sqrt(n s2), x_j column j of X.
+Dense w ~ N(0, v_d I_d) with probability pi, else a support drawn uniformly from the k-subsets and w_S ~ N(0, v_s I_k).
+Inputs are orthogonal, X^T X = n I with n examples; g = n v/s2 is the signal-to-noise ratio of a coefficient, g_d or
+g_s by its class, and z_j = x_j . y/sqrt(n s2), x_j column j of X.
 Main statements
     one coefficient   the evidence of a support S is that of no coefficient times the product over S of
                       t_j = (1 + g)^(-1/2) exp(g z_j^2/(2 (1 + g)))
-    two classes       odds of dense against sparse: pi C(d, k) prod_j t_j/((1 - pi) e_k(t)), e_k elementary symmetric
-    m nonzeros        of equal size, the other z_j = 0, with u = exp(g z^2/(2 (1 + g))):
-                      odds = pi C(d, k) (1 + g)^(-(d-k)/2) u^m/((1 - pi) sum_i C(m, i) C(d - m, k - i) u^i)
-    without noise     s2 -> 0: the odds go to 0 for m <= k, as g^(-(d-k)/2), and to infinity for every m > k: the
+    two classes       odds of dense against sparse: pi C(d, k) prod_j t_j/((1 - pi) e_k(t)), e_k elementary symmetric,
+                      t_j with g_d above and with g_s below
+    m nonzeros        of equal size, the other z_j = 0, with u = exp(g z^2/(2 (1 + g))), u_d or u_s:
+                      odds = pi C(d, k) q u_d^m/((1 - pi) sum_i C(m, i) C(d - m, k - i) u_s^i),
+                      q = (1 + g_d)^(-d/2) (1 + g_s)^(k/2)
+    without noise     s2 -> 0: the odds go to 0 for m <= k, as s2^((d-k)/2), and to infinity for every m > k: the
                       boundary lies between k and k + 1, and there is nothing in between
-    with noise        labels X w with w_j^2 = r v have z^2 = g r. The odds are even at an m with
-                      (d-k) log(1+g)/2 + log((1-pi)/pi) - log C(d,k)  <=  (m - k) log u  <=  the same without C(d,k),
+    with noise        labels X w with w_j^2 = r v have z^2 = g r. The odds are even at an m >= k with
+                      -log q + log((1-pi)/pi) - log C(d,k)  <=  m log u_d - k log u_s  <=  the same without C(d,k),
                       log u = g^2 r/(2 (1 + g)): m is above k + 1 where g is of order one to ten, not for small noise
 Assumptions
-    Orthogonal inputs, so n >= d; equal variances of both classes; labels with Gaussian noise of variance s2. For
-    Gaussian inputs, and for n < d, the oracle itself is evaluated (benchmarks/selection_boundary.py).
+    Orthogonal inputs, so n >= d; labels with Gaussian noise of variance s2. For Gaussian inputs, and for n < d, the
+    oracle itself is evaluated (benchmarks/selection_boundary.py).
 References
     [yadlowsky2023pretraining, Fig. 3], where the in-between is told of 3 to 7 nonzeros for k = 2; the rest is ours.
 """
@@ -43,7 +45,7 @@ from ..one_layer.assumptions import AssumptionError, check_positive, is_whole
 from .class_selection import check_probability, exact
 
 G, P, Z2, U, DIM, M, R = (scalar(name) for name in ("g", "P", "z2", "u", "D", "m", "r"))
-Q, POWER = scalar("q"), scalar("U")  # q = (1 + g)^(-(d-k)/2), U = u^m
+Q, POWER = scalar("q"), scalar("U")  # q = (1 + g_d)^(-d/2) (1 + g_s)^(k/2), U = u_d^m
 NEXT = "(m+1)"  # a symbol of its own, so that m + 1 can stand in the place of m
 
 
@@ -107,7 +109,7 @@ def supports(k: int) -> TracePolynomial:
 
 @cache
 def everything(k: int) -> TracePolynomial:
-    """C(d, k) q U: the dense class over (1 + g)^(-k/2), times the number of supports."""
+    """C(d, k) q U: the dense class over (1 + g_s)^(-k/2), times the number of supports."""
     return choose(DIM, k) * Q * POWER
 
 
@@ -125,7 +127,7 @@ class Instance:
         fractions = [Fraction(draw.randint(1, 99), 31) for _ in range(12)]
         self.X = HADAMARD[:, 1:] * Fraction(1)
         self.v, self.s2, self.w, *self.labels = fractions[:7]
-        self.tau, self.u = fractions[7], 1 + fractions[8]
+        self.tau, self.u, self.tau_d, self.u_d = fractions[7], 1 + fractions[8], fractions[9], 1 + fractions[10]
         self.m = seed % 6
         self.g = 4 * self.v / self.s2
 
@@ -138,10 +140,17 @@ class Instance:
         return exact(polynomial, {"g": self.g, **letters})
 
     def product_of(self, support: tuple[int, ...]) -> Any:
-        """prod of t_j over a support of five coefficients, the first m of which have t = tau u."""
+        """prod of t_j over a support of five coefficients, the first m of which have t = tau u, in the sparse class."""
         found = Fraction(1)
         for j in support:
             found *= self.tau * (self.u if j < self.m else 1)
+        return found
+
+    def product_of_all(self) -> Any:
+        """The same over all five in the dense class, which has its own t."""
+        found = Fraction(1)
+        for j in range(5):
+            found *= self.tau_d * (self.u_d if j < self.m else 1)
         return found
 
 
@@ -196,8 +205,8 @@ def literal_supports(at: Instance) -> tuple[Any, Any]:
     for k in (1, 2):
         literal.append(sum(at.product_of(one) for one in combinations(range(5), k)))
         derived.append(at.tau**k * exact(supports(k), letters))
-        literal.append(at.product_of((0, 1, 2, 3, 4)) * math.comb(5, k))
-        top = exact(everything(k), {**letters, "q": at.tau ** (5 - k), "U": at.u**at.m})
+        literal.append(at.product_of_all() * math.comb(5, k))
+        top = exact(everything(k), {**letters, "q": at.tau_d**5 / at.tau**k, "U": at.u_d**at.m})
         derived.append(at.tau**k * top)
     return literal, derived
 
@@ -255,9 +264,10 @@ def evidence_steps() -> tuple[Step, ...]:
         ),
         Step(
             COUNTED,
-            "e_k(t)/tau^k and C(d, k) prod t_j/tau^k for k = 1; 2, with t = tau u for m of d coefficients, else tau",
+            "e_k(t)/tau^k and C(d, k) prod t_j/tau^k for k = 1; 2, with t = tau u for m of d coefficients, else tau; "
+            "tau_d and u_d in the dense class",
             f"{to_text(supports(1))}; {to_text(supports(2))} and {to_text(everything(1))}; {to_text(everything(2))}, "
-            "q = tau^(d-k), U = u^m, D = d",
+            "q = tau_d^d/tau^k, U = u_d^m, D = d",
             rf"{to_latex(supports(1))},\quad {to_latex(supports(2))}",
             "i of the k coefficients are among the m: C(m, i) C(d - m, k - i) supports; each is drawn with probability "
             "1/C(d, k), so the odds are pi C(d, k) q U/((1 - pi) sum_i C(m, i) C(d - m, k - i) u^i)",
@@ -288,16 +298,16 @@ def boundary_steps() -> tuple[Step, ...]:
             "the sum over supports at u = 1 for k = 1, 2; C(m, k) u^k <= it <= C(d, k) u^k for u >= 1",
             "C(d, k); both hold",
             r"\binom mk u^k \le \sum_i \binom mi\binom{d-m}{k-i} u^i \le \binom dk u^k",
-            "Vandermonde's identity, and u^i <= u^k; so the odds lie between pi q u^(m-k)/(1 - pi) and C(d, k)/C(m, k) "
-            "times that, q = (1 + g)^(-(d-k)/2)",
+            "Vandermonde's identity, and u^i <= u^k; so the odds lie between pi q u_d^m/((1 - pi) u_s^k) and "
+            "C(d, k)/C(m, k) times that, q = (1 + g_d)^(-d/2) (1 + g_s)^(k/2)",
             vandermonde,
             proof=(
-                "Even odds at m >= k need (m - k) log u between (d - k) log(1 + g)/2 + log((1 - pi)/pi) - log C(d, k) "
-                "and the same without C(d, k). As s2 -> 0, g -> infinity and log u ~ g r/2: for m > k the lower bound "
-                "on the odds grows as exp((m - k) g r/2) over a power of g, to infinity; for m <= k the sum is at "
-                "least C(d - m, k - m) u^m, and the odds are at most pi C(d, k) q/((1 - pi) C(d - m, k - m)) -> 0. So "
-                "without noise the boundary is between k and k + 1. It is at m - k of about "
-                "(d - k)(1 + g) log(1 + g)/(g^2 r): a few only where that is above 1."
+                "Even odds at m >= k need m log u_d - k log u_s between -log q + log((1 - pi)/pi) - log C(d, k) and "
+                "the same without C(d, k). As s2 -> 0 both log u are z^2/2 but for bounded terms, z^2 = n w^2/s2, and "
+                "q falls as s2^((d-k)/2): for m > k the lower bound on the odds grows as exp((m - k) z^2/2) times a "
+                "power of s2, to infinity; for m <= k the sum is at least C(d - m, k - m) u_s^m, and the odds are at "
+                "most a constant times q -> 0. So without noise the boundary is between k and k + 1. For equal "
+                "variances it is at m - k of about (d - k)(1 + g) log(1 + g)/(g^2 r): a few only where that is above 1."
             ),
         ),
     )  # fmt: skip
@@ -306,18 +316,18 @@ def boundary_steps() -> tuple[Step, ...]:
 STATEMENT = Statement(
     identifier="selection-boundary",
     title="The selection boundary: how many nonzeros make the oracle change sides, and what noise does to it",
-    latex=r"\frac{p}{1-p} = \frac{\pi}{1-\pi}\,\frac{\binom dk (1+g)^{-(d-k)/2}\,u^m}"
-    r"{\sum_i \binom mi\binom{d-m}{k-i}u^i},\quad u = e^{g^2 r/(2(1+g))},\quad g = nv/\sigma^2",
+    latex=r"\frac{p}{1-p} = \frac{\pi}{1-\pi}\,\frac{\binom dk\,q\,u_d^m}"
+    r"{\sum_i \binom mi\binom{d-m}{k-i}u_s^i},\quad q = (1+g_d)^{-d/2}(1+g_s)^{k/2},\quad u = e^{g^2 r/(2(1+g))}",
     text=(
         "For orthogonal inputs the odds of dense against k-sparse are a closed form in the number m of nonzeros. "
         "Without noise the Bayes predictor is that of the sparse class up to m = k and that of the dense class from "
-        "m = k + 1 on, with nothing in between; in between it is at m - k of about (d - k)(1 + g) log(1 + g)/(g^2 r) "
-        "nonzeros beyond k, with g the signal-to-noise ratio: only for noise of the size of the signal. For a trained "
+        "m = k + 1 on, with nothing in between; with noise it is in between at m - k of about (d - k)(1 + g) log(1 + "
+        "g)/(g^2 r) for equal variances, g = n v/s2: a few only for noise of the size of the signal. For a trained "
         "model the effective noise is fitted on its own law, and what it explains of the sweep is measured."
     ),
     assumptions=(
-        "orthogonal inputs X^T X = n I (so n >= d); dense w ~ N(0, v I) with probability pi, else uniform support of "
-        "size k and the same v; noise N(0, s2)",
+        "orthogonal inputs X^T X = n I (so n >= d); dense w ~ N(0, v_d I) with probability pi, else uniform support of "
+        "size k and N(0, v_s); noise N(0, s2)",
         "m coefficients of equal estimates, the others estimated as 0",
     ),
     conventions="natural logarithms; m counts the nonzeros of the prompt, k those of the sparse class",
@@ -372,20 +382,23 @@ def points(name: str) -> list[dict[str, Any]]:
     return found
 
 
+Signal = tuple[float, float]  # g and r of a class
+
+
 def letters_of(
-    made: Formula, dimension: int, nonzeros: int, sparsity: int, ratio: float, relative: float
+    made: Formula, dimension: int, nonzeros: int, sparsity: int, dense: Signal, sparse: Signal
 ) -> dict[str, Any]:
-    """The letters at g = ratio and r = relative; u comes from the formula's own strength."""
-    at = {"g": ratio, "r": relative, "D": float(dimension), "m": float(nonzeros), "u": 1.0, "U": 1.0, "q": 1.0}
-    u = math.exp(float(made.value(at)[0]))
-    return {**at, "u": u, "U": u**nonzeros, "q": (1 + ratio) ** (-(dimension - sparsity) / 2)}
+    """The letters where the classes have these g and r; u comes from the formula's own strength; g, r: sparse."""
+    at = {"D": float(dimension), "m": float(nonzeros), "u": 1.0, "U": 1.0, "q": 1.0}
+    log_u_d, log_u_s = (float(made.value({**at, "g": g, "r": r})[0]) for g, r in (dense, sparse))
+    q = (1 + dense[0]) ** (-dimension / 2) * (1 + sparse[0]) ** (sparsity / 2)
+    both = {"u": math.exp(log_u_s), "U": math.exp(nonzeros * log_u_d), "q": q}
+    return {**at, **both, "g": sparse[0], "r": sparse[1]}
 
 
-def log_odds_by(
-    made: Formula, dimension: int, nonzeros: int, sparsity: int, ratio: float, relative: float
-) -> float:  # fmt: skip
+def log_odds_by(made: Formula, dimension: int, nonzeros: int, sparsity: int, dense: Signal, sparse: Signal) -> float:
     """The log Bayes factor for k = 1 or 2 by a formula. Raises ValueError where its odds are not positive."""
-    odds = float(made.value(letters_of(made, dimension, nonzeros, sparsity, ratio, relative))[sparsity])
+    odds = float(made.value(letters_of(made, dimension, nonzeros, sparsity, dense, sparse))[sparsity])
     if not odds > 0:
         raise ValueError(f"need positive odds, got {odds}")
     return math.log(odds)
@@ -395,46 +408,63 @@ def log_odds_by(
 
 
 def for_user(
-    dimension: Any, sparsity: Any, examples: Any, noise_variance: Any, variance: Any = 1.0, strength: Any = None,
+    dimension: Any,
+    sparsity: Any,
+    examples: Any,
+    noise_variance: Any,
+    dense_variance: Any = 1.0,
+    sparse_variance: Any = None,
+    strength: Any = None,
     dense_probability: Any = 0.5,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The posterior against the number of nonzeros, and where it is one half. Raises AssumptionError.
 
     >>> [round(p, 3) for p in for_user(5, 1, 10, 0.1)["dense_posterior"]]
     [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
     """
-    d, k, n = (whole(value, name) for value, name in
-               ((dimension, "dimension"), (sparsity, "sparsity"), (examples, "examples")))  # fmt: skip
+    d, k, n = (
+        whole(value, name) for value, name in ((dimension, "dimension"), (sparsity, "sparsity"), (examples, "examples"))
+    )
     if not k < d:
         raise AssumptionError(f"sparsity needs a number below the dimension {d}, got {k}; else both classes are dense")
     if n < d:
         raise AssumptionError(f"examples needs at least the dimension {d} for orthogonal inputs, got {n}")
-    s2, v = check_positive(noise_variance, "noise_variance"), check_positive(variance, "variance")
-    square = v if strength is None else check_positive(strength, "strength")
+    s2, v_d = check_positive(noise_variance, "noise_variance"), check_positive(dense_variance, "dense_variance")
+    v_s = v_d if sparse_variance is None else check_positive(sparse_variance, "sparse_variance")
+    square = v_d if strength is None else check_positive(strength, "strength")
     pi = check_probability(dense_probability)
-    g = n * v / s2
-    at = {"g": g, "r": square / v, "D": float(d), "m": 1.0, "u": 1.0, "U": 1.0, "q": 1.0}
-    log_u = float(formula().value(at)[0])
     prior = math.log(pi / (1 - pi))
-    odds = [prior + log_bayes_factor(d, m, k, g, log_u) for m in range(d + 1)]
-    bound = (d - k) * math.log1p(g) / 2 - prior
+    dense, sparse = ((n * v / s2, square / v) for v in (v_d, v_s))
+    odds = [prior + log_bayes_factor(d, m, k, dense, sparse) for m in range(d + 1)]
+    log_u_d, log_u_s = log_u(dense), log_u(sparse)
+    upper = -log_q(d, k, dense[0], sparse[0]) - prior + k * log_u_s
     return {
         "dense_posterior": [sigmoid(one) for one in odds],
         "log_odds": odds,
-        "boundary_lower": k + max(0.0, bound - math.log(math.comb(d, k))) / log_u,
-        "boundary_upper": k + max(0.0, bound) / log_u,
+        "boundary_lower": max(float(k), (upper - math.log(math.comb(d, k))) / log_u_d),
+        "boundary_upper": max(float(k), upper / log_u_d),
     }
 
 
-def log_bayes_factor(d: int, m: int, k: int, g: float, log_u: float) -> float:
-    """log C(d, k) q u^m/sum_i C(m, i) C(d - m, k - i) u^i for any k, by the logarithm of a sum."""
-    logs = [
-        math.log(math.comb(m, i) * math.comb(d - m, k - i)) + i * log_u for i in range(k + 1)
-        if i <= m and k - i <= d - m
-    ]  # fmt: skip
+def log_u(signal: Signal) -> float:
+    """log u of a class, from the derived strength."""
+    g, r = signal
+    top, below = (float(evaluate(part, {"g": g, "r": r})) for part in strength())
+    return top / below
+
+
+def log_q(d: int, k: int, g_d: float, g_s: float) -> float:
+    """log of (1 + g_d)^(-d/2) (1 + g_s)^(k/2)."""
+    return (k * math.log1p(g_s) - d * math.log1p(g_d)) / 2
+
+
+def log_bayes_factor(d: int, m: int, k: int, dense: Signal, sparse: Signal) -> float:
+    """log C(d, k) q u_d^m/sum_i C(m, i) C(d - m, k - i) u_s^i for any k, by the logarithm of a sum."""
+    inside = range(max(0, k - d + m), min(k, m) + 1)
+    logs = [math.log(math.comb(m, i) * math.comb(d - m, k - i)) + i * log_u(sparse) for i in inside]
     largest = max(logs)
     total = largest + math.log(sum(math.exp(one - largest) for one in logs))
-    return math.log(math.comb(d, k)) - (d - k) * math.log1p(g) / 2 + m * log_u - total
+    return math.log(math.comb(d, k)) + log_q(d, k, dense[0], sparse[0]) + m * log_u(dense) - total
 
 
 def sigmoid(z: float) -> float:
