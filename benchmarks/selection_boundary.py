@@ -8,8 +8,8 @@ Three parts. Readings: inside bins of the log Bayes factor B, after 2, 4, 7 and 
 model's predictions less f_s on f_d - f_s (`iclcheck show class-selection`), beside the posterior p; all bins together
 give the nearest sigmoid(a B + b). Sweep: distances and readings of the model on prompts with 1, 2, .. d nonzeros beside
 four oracles, the effective noise fitted on the model's own law. Paper: d = 20, k = 2, 40 examples, oracles only, at
-noise variances of 1e-8 to 10: for prompts with 1 .. 20 nonzeros N(0, 1) the mean of p, the reading of the mixture's own
-predictions, and the share of prompts with 0.05 < p < 0.95. 1e-8 is as good as no noise: so is 1e-4 (the rows say so).
+noise variances of 1e-8 to 3: for prompts with 1 .. 20 nonzeros N(0, 1) the mean of p, the reading of the mixture's own
+predictions, and the share of prompts with 0.05 < p < 0.95.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -35,8 +36,9 @@ from iclcheck.numerics.training.random_streams import stream
 from iclcheck.theory.mixtures.selection_boundary import for_user
 
 EXAMPLES, EDGES = (2, 4, 7, 10), (-7.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
+PARTS = ("readings", "sweep", "paper", "orthogonal")
 FEWEST = 20  # prompts in a bin that is shown
-NOISES = (1e-8, 1e-4, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+NOISES = (1e-8, 1e-4, 1e-2, 0.1, 0.3, 1.0, 3.0)
 SEEN = (3, 5, 10, 20, 40)
 SHADES = ("#1f6f8b", "#e08a1e", "#a3284f", "#5b7f3a", "#6b4fa0", "#888888", "#222222", "#c0a000")
 
@@ -112,7 +114,7 @@ def orthogonal() -> list[dict[str, Any]]:
     return rows
 
 
-def picture_of_readings(found: dict[str, Any], path: Path, title: str) -> None:
+def picture_of_readings(found: dict[str, Any], folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5))
@@ -125,15 +127,19 @@ def picture_of_readings(found: dict[str, Any], path: Path, title: str) -> None:
         columns = {name: [row[name] for row in rows] for name in ("B", "reading", "twice_error")}
         axes.errorbar(columns["B"], columns["reading"], columns["twice_error"], color=shade, marker="o", ms=4, lw=1,
                       label=f"{n} examples")  # fmt: skip
-    axes.set(xlabel="log Bayes factor of dense against sparse", ylabel="reading: 0 sparse oracle, 1 dense", title=title)
+    axes.set(
+        xlabel="log Bayes factor of dense against sparse",
+        ylabel="reading: 0 sparse oracle, 1 dense",
+        title=f"shipped model {found['model']}",
+    )
     axes.set_ylim(-0.3, 1.5)
     axes.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(folder / "class_selection.png", dpi=120)
     plt.close(figure)
 
 
-def picture_of_sweep(found: dict[str, Any], path: Path, title: str) -> None:
+def picture_of_sweep(found: dict[str, Any], folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
@@ -141,7 +147,11 @@ def picture_of_sweep(found: dict[str, Any], path: Path, title: str) -> None:
     labels = {"model": "model", "true": "oracle", "effective": f"oracle, noise {found['effective_noise']:.2f}"}
     for (name, label), shade in zip(labels.items(), SHADES, strict=False):
         left.plot(nonzeros, [one["readings"][name] for one in found["sweep"]], "o-", color=shade, label=label)
-    left.set(xlabel="nonzero coefficients of the prompt", ylabel="reading: 0 sparse oracle, 1 dense", title=title)
+    left.set(
+        xlabel="nonzero coefficients of the prompt",
+        ylabel="reading: 0 sparse oracle, 1 dense",
+        title=f"shipped model {found['model']}",
+    )
     names = {
         "true": "oracle",
         "effective": "oracle, effective noise",
@@ -157,24 +167,24 @@ def picture_of_sweep(found: dict[str, Any], path: Path, title: str) -> None:
         axes.set_xticks(nonzeros)
         axes.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(folder / "selection_boundary.png", dpi=120)
     plt.close(figure)
 
 
-def picture_of_paper(rows: list[dict[str, Any]], path: Path) -> None:
+def picture_of_paper(found: dict[str, Any], folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     shown = (5, 10, 20, 40)
     figure, panels = plt.subplots(1, len(shown), figsize=(14, 3.8), sharey=True)
     for axes, n in zip(panels, shown, strict=True):
-        for row, shade in zip([one for one in rows if one["examples"] == n], SHADES, strict=True):
-            axes.plot(range(1, 21), row["reading"], color=shade, lw=1.3, label=f"noise {row['noise_variance']:g}")
+        for row, shade in zip([one for one in found["rows"] if one["examples"] == n], SHADES, strict=False):
+            axes.plot(range(1, 21), row["posterior"], color=shade, lw=1.3, label=f"noise {row['noise_variance']:g}")
         axes.axvspan(3, 7, color="gray", alpha=0.15)
         axes.set(xlabel="nonzero coefficients", title=f"{n} examples seen")
-    panels[0].set_ylabel("the oracle's reading: 0 sparse, 1 dense")
+    panels[0].set_ylabel("P(dense | examples), mean")
     panels[0].legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(folder / "selection_boundary_paper.png", dpi=120)
     plt.close(figure)
 
 
@@ -183,28 +193,42 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", metavar="NAME", default="mixture", help="a shipped model trained on two classes")
     parser.add_argument("--prompts", metavar="N", type=int, default=3000, help="of the readings, and of each number")
     parser.add_argument("--oracle-prompts", metavar="N", type=int, default=16, help="of each number at d = 20")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write the numbers there as JSON")
+    parser.add_argument("--parts", metavar="PART", nargs="+", default=list(PARTS), choices=PARTS, help=", ".join(PARTS))
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write the numbers there as JSON; other parts stay")
     parser.add_argument("--pictures", metavar="FOLDER", type=Path, help="write the pictures there")
     given = parser.parse_args(arguments)
     if given.pictures and importlib.util.find_spec("matplotlib") is None:
         parser.error("--pictures needs matplotlib; install it, or leave the option out")
     torch.set_num_threads(1)
-    shipped = shipped_model(given.model)
+
+    def measured(part: Callable[[ShippedModel, int], dict[str, Any]]) -> dict[str, Any]:
+        shipped = shipped_model(given.model)
+        about = {"model": given.model, "sha256": shipped.digest, "law": shipped.training.law, "prompts": given.prompts}
+        return {**about, **part(shipped, given.prompts)}
+
+    made: dict[str, Callable[[], Any]] = {
+        "readings": lambda: measured(readings),
+        "sweep": lambda: measured(sweep),
+        "paper": lambda: {"prompts": given.oracle_prompts, "rows": paper(given.oracle_prompts)},
+        "orthogonal": orthogonal,
+    }
+    found = json.loads(given.output.read_text()) if given.output and given.output.exists() else {}
     with torch.no_grad():
-        found = {
-            "model": given.model, "sha256": shipped.digest, "prompts": given.prompts,
-            "oracle_prompts": given.oracle_prompts, "readings": readings(shipped, given.prompts),
-            "sweep": sweep(shipped, given.prompts), "paper": paper(given.oracle_prompts), "orthogonal": orthogonal(),
-        }  # fmt: skip
+        found |= {part: made[part]() for part in given.parts}
     text = json.dumps(found, indent=1) + "\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
     if given.pictures:
-        picture_of_readings(found["readings"], given.pictures / "class_selection.png", f"shipped model {given.model}")
-        picture_of_sweep(found["sweep"], given.pictures / "selection_boundary.png", f"shipped model {given.model}")
-        picture_of_paper(found["paper"], given.pictures / "selection_boundary_paper.png")
+        for part in given.parts:
+            if part in PICTURES:
+                PICTURES[part](found[part], given.pictures)
+
+
+PICTURES: dict[str, Callable[[Any, Path], None]] = {
+    "readings": picture_of_readings, "sweep": picture_of_sweep, "paper": picture_of_paper,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ Main statements
                       boundary lies between k and k + 1, and there is nothing in between
     with noise        labels X w with w_j^2 = r v have z^2 = g r. The odds are even at an m >= k with
                       -log q + log((1-pi)/pi) - log C(d,k)  <=  m log u_d - k log u_s  <=  the same without C(d,k),
-                      log u = g^2 r/(2 (1 + g)): m is above k + 1 where g is of order one to ten, not for small noise
+                      log u = g^2 r/(2 (1 + g)): m is above k + 1 unless g r is large beside (d - k) log(1 + g)
 Assumptions
     Orthogonal inputs, so n >= d; labels with Gaussian noise of variance s2. For Gaussian inputs, and for n < d, the
     oracle itself is evaluated (benchmarks/selection_boundary.py).
@@ -307,7 +307,7 @@ def boundary_steps() -> tuple[Step, ...]:
                 "q falls as s2^((d-k)/2): for m > k the lower bound on the odds grows as exp((m - k) z^2/2) times a "
                 "power of s2, to infinity; for m <= k the sum is at least C(d - m, k - m) u_s^m, and the odds are at "
                 "most a constant times q -> 0. So without noise the boundary is between k and k + 1. For equal "
-                "variances it is at m - k of about (d - k)(1 + g) log(1 + g)/(g^2 r): a few only where that is above 1."
+                "variances it is at m - k of about (d - k)(1 + g) log(1 + g)/(g^2 r)."
             ),
         ),
     )  # fmt: skip
@@ -322,8 +322,8 @@ STATEMENT = Statement(
         "For orthogonal inputs the odds of dense against k-sparse are a closed form in the number m of nonzeros. "
         "Without noise the Bayes predictor is that of the sparse class up to m = k and that of the dense class from "
         "m = k + 1 on, with nothing in between; with noise it is in between at m - k of about (d - k)(1 + g) log(1 + "
-        "g)/(g^2 r) for equal variances, g = n v/s2: a few only for noise of the size of the signal. For a trained "
-        "model the effective noise is fitted on its own law, and what it explains of the sweep is measured."
+        "g)/(g^2 r) for equal variances, g = n v/s2: a few where noise is large or the nonzeros are small. For a "
+        "trained model the effective noise is fitted on its own law, and what it explains of the sweep is measured."
     ),
     assumptions=(
         "orthogonal inputs X^T X = n I (so n >= d); dense w ~ N(0, v_d I) with probability pi, else uniform support of "
