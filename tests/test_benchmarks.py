@@ -26,6 +26,21 @@ def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return made
 
 
+def test_the_posterior_by_inverses_is_that_by_rotations_at_moderate_noise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = loaded("mixture_posterior", monkeypatch)
+    monkeypatch.setattr(made, "speed", lambda: {"rotations": 0.5})
+    recorded = ROOT / "evidence" / "mixture_posterior.json"
+    before = recorded.read_bytes()
+    assert made.main([]) == 0
+    rows = json.loads(capsys.readouterr().out)["digits, d = 6, k = 2, up to 8 examples"]
+    assert max(rows[0]["errors of P(dense) and prediction"]["inverses"]) < 1e-12  # noise 0.1: condition numbers of 1e3
+    assert recorded.read_bytes() == before
+    monkeypatch.setattr(made, "speed", lambda: {"rotations": 2.5})
+    assert made.main([]) == 1
+
+
 def test_snap_prints_its_numbers_and_writes_what_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +58,13 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("snap", "--picture"), ("scan_on_text", "--pictures"), ("selection_boundary", "--pictures")]
+    ("name", "option"),
+    [
+        ("snap", "--picture"),
+        ("scan_on_text", "--pictures"),
+        ("model_selection", "--pictures"),
+        ("selection_boundary", "--pictures"),
+    ],
 )
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -54,7 +75,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "selection_boundary"])
+@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,18 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import class_selection, selection_boundary
+    from ..mixtures import (
+        baseline_risks,
+        class_selection,
+        decoder_parameters,
+        mixture_posterior,
+        mixture_weight,
+        model_selection,
+        noiseless_limit,
+        oracle_never_beaten,
+        ridge_risk,
+        selection_boundary,
+    )
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -81,7 +92,18 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    mixtures: tuple[ModuleType, ...] = (class_selection, selection_boundary)
+    mixtures: tuple[ModuleType, ...] = (
+        mixture_posterior,
+        noiseless_limit,
+        baseline_risks,
+        ridge_risk,
+        oracle_never_beaten,
+        model_selection,
+        mixture_weight,
+        class_selection,
+        selection_boundary,
+        decoder_parameters,
+    )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

@@ -74,7 +74,7 @@ class Answer(torch.nn.Module):
 
 @pytest.mark.parametrize("first", [True, False])
 def test_other_models_are_not_what_is_stated_of_the_shipped_one(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dense oracle reads 1 everywhere, the mixture's p: neither lies 0.25 to 0.75 above p."""
+    """The dense oracle reads 1 everywhere, the mixture's p: neither lies 0.35 to 0.85 above p."""
     shipped = shipped_model("mixture")
     law = PromptLaw.from_plain(shipped.training.law)
     other = shipped.__class__(Answer(law, first), shipped.training, shipped.losses, shipped.digest)  # type: ignore[arg-type]
