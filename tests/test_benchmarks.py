@@ -58,7 +58,13 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("snap", "--picture"), ("scan_on_text", "--pictures"), ("model_selection", "--pictures")]
+    ("name", "option"),
+    [
+        ("snap", "--picture"),
+        ("scan_on_text", "--pictures"),
+        ("model_selection", "--pictures"),
+        ("selection_boundary", "--pictures"),
+    ],
 )
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -69,7 +75,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection"])
+@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

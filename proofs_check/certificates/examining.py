@@ -78,6 +78,8 @@ MODULES = {
     "oracle-never-beaten": "mixture_oracle",
     "model-selection": "mixture_price",
     "mixture-weight": "mixture_price:weight_obligations",
+    "class-selection": "mixture_class_selection",
+    "selection-boundary": "mixture_selection_boundary",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

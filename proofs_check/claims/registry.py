@@ -26,6 +26,7 @@ def all_claims() -> dict[str, Claim]:
     )
     from ..mixtures import (
         baseline_risks,
+        class_selection,
         decoder_parameters,
         mixture_posterior,
         mixture_weight,
@@ -33,6 +34,7 @@ def all_claims() -> dict[str, Claim]:
         noiseless_limit,
         oracle_never_beaten,
         ridge_risk,
+        selection_boundary,
     )
     from ..scan_and_snap import (
         decoder,
@@ -98,6 +100,8 @@ def all_claims() -> dict[str, Claim]:
         oracle_never_beaten,
         model_selection,
         mixture_weight,
+        class_selection,
+        selection_boundary,
         decoder_parameters,
     )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]

@@ -263,6 +263,24 @@ SHAPES |= {
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
 }
+SHAPES |= {
+    "class-selection": (
+        {"log_bayes_factors": [0.0, 2.0], "dense_predictions": [1.0, 2.0], "sparse_predictions": [0.5, 0.0]},
+        {
+            "dense_posterior": (2,),
+            "mixture_prediction": (2,),
+            "expected_slope": (),
+            "slope": (),
+            "largest_departure": (),
+        },
+    ),
+}
+SHAPES |= {
+    "selection-boundary": (
+        {"dimension": 5, "sparsity": 1, "examples": 10, "noise_variance": 0.5},
+        {"dense_posterior": (6,), "log_odds": (6,), "boundary_lower": (), "boundary_upper": ()},
+    ),
+}
 LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
 BY_CLASS = tuple(f"{name}_{law}" for law in ("dense", "sparse") for name in ("oracle_risk", "price", "price_error"))
 SHAPES |= {

@@ -134,6 +134,8 @@ parameters = {
     "audit-snap-common-token": {
         "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
     },
+    "class-selection": {"log_bayes_factors": [0.5], "dense_predictions": [1.0], "sparse_predictions": [0.0]},
+    "selection-boundary": {"dimension": 3, "sparsity": 1, "examples": 3, "noise_variance": 1.0},
     "scan-text": {"windows": [[0, 1, 0, 1]], "vocabulary_size": 2, "time": 0.1},
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
     "scan-trained": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "length": 5},
