@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -62,3 +63,23 @@ def test_help_explains_every_option(
     said = capsys.readouterr().out.partition("options:")[2].split("\n  -")[1:]
     assert any(one.startswith("-output FILE") for one in said)
     assert all("  " in one.strip() for one in said)
+
+
+def test_a_shipped_model_is_trained_again_by_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command of the benchmark, with five steps in the place of its 20,000, writes what `shipped_model` reads."""
+    from iclcheck.numerics.decoders import decoder_training, shipped
+
+    benchmark = loaded("train_decoders", monkeypatch)
+    short = replace(shipped.TRAININGS["dense"], steps=5)
+    monkeypatch.setitem(shipped.TRAININGS, "dense", short)
+    monkeypatch.setattr(sys, "argv", ["train_decoders.py", "dense", "--output", str(tmp_path)])
+    benchmark.main()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    found, run = shipped.shipped_model("dense"), decoder_training.RunningTraining.begin(short)
+    run.advance()
+    assert found.training == short
+    assert found.losses == (round(run.losses[0], 5),)
+    weights = run.model.state_dict()
+    assert all(bool((value == weights[name]).all()) for name, value in found.model.state_dict().items())
+    record = json.loads((tmp_path / "dense.json").read_text())
+    assert record["command"] == "python benchmarks/train_decoders.py dense"

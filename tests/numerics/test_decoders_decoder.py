@@ -14,7 +14,7 @@ PROMPTS = 5
 
 
 def loud_model() -> Decoder:
-    """Kernels of scale 1/sqrt(width), so that attention is far from uniform; all biases and norms moved from 0 and 1."""
+    """Kernels of scale 1/sqrt(width): attention is far from uniform; biases and norms are moved from 0 and 1."""
     model, generator = Decoder(SHAPE, "test", 1 / math.sqrt(SHAPE.width)).double(), stream("test/moved")
     with torch.no_grad():
         for weights in model.parameters():
@@ -39,7 +39,7 @@ def plain_attention(h: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
     """Head by head and position by position, with softmax over the positions up to one's own."""
     size = SHAPE.width // SHAPE.heads
     joined = h @ weights[f"{name}.c_attn.weight"] + weights[f"{name}.c_attn.bias"]
-    query, key, value = joined.split(SHAPE.width, -1)
+    query, key, value = joined.chunk(3, -1)
     out = torch.zeros_like(h)
     for head in range(SHAPE.heads):
         part = slice(size * head, size * (head + 1))

@@ -77,7 +77,7 @@ def test_a_block_is_adam_on_the_mean_squared_error_over_prefixes() -> None:
         by_prefix.append([float(errors[:, i].detach().mean()) for i in range(6)])
         adam.param_groups[0]["lr"] = 1e-3 * (step + 1) / 2
         adam.zero_grad()
-        errors.mean().backward()  # type: ignore[no-untyped-call]
+        errors.mean().backward()
         adam.step()
     run.advance()
     assert run.ended

@@ -1,0 +1,101 @@
+"""A checkpoint of a training: its tensors in one file, which is there whole or not at all, and a record to read.
+
+`checkpoint.safetensors` holds all that the training needs to go on: weights, Adam's two means of each, its steps, and
+the losses so far, with the name of the training in its header. It is written beside the old one and renamed, so a
+training that is killed at any time finds one of the two, and loses what came after it. `training.json` says the same
+to a person; nothing is read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+CHECKPOINT, RECORD = "checkpoint.safetensors", "training.json"
+MEANS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """After `blocks` blocks: weights and Adam's means by name, its steps, and the losses (blocks, ...) in float64."""
+
+    blocks: int
+    weights: dict[str, Tensor]
+    means: dict[str, dict[str, Tensor]]
+    steps: int
+    losses: Tensor
+
+
+def checkpoint_of(
+    blocks: int, weights: Mapping[str, Tensor], optimiser: torch.optim.Adam, losses: list[Any]
+) -> Checkpoint:
+    """That of a training whose optimiser holds the weights in this order."""
+    states = [optimiser.state[value] for value in weights.values()]
+    means = {name: {kind: state[kind] for kind in MEANS} for name, state in zip(weights, states, strict=True) if state}
+    steps = int(states[0]["step"]) if states[0] else 0
+    return Checkpoint(blocks, dict(weights), means, steps, torch.tensor(losses, dtype=torch.float64))
+
+
+def restore(found: Checkpoint, weights: Mapping[str, Tensor], optimiser: torch.optim.Adam) -> None:
+    """Put the numbers of a checkpoint into weights and their optimiser."""
+    with torch.no_grad():
+        for name, value in weights.items():
+            value.copy_(found.weights[name])
+    if found.means:
+        step = torch.tensor(float(found.steps))
+        state = {place: {"step": step.clone(), **found.means[name]} for place, name in enumerate(weights)}
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def write_checkpoint(folder: Path, key: str, found: Checkpoint, record: Mapping[str, Any]) -> None:
+    """Write a checkpoint of the training named by `key`, then its record."""
+    tensors = {f"weights/{name}": value.detach() for name, value in found.weights.items()}
+    tensors |= {f"{kind}/{name}": value for name, pair in found.means.items() for kind, value in pair.items()}
+    plain = {name: value.cpu().contiguous() for name, value in {**tensors, "losses": found.losses}.items()}
+    header = {"key": key, "blocks": str(found.blocks), "steps": str(found.steps)}
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{CHECKPOINT}"
+    save_file(plain, beside, header)
+    _put(beside, folder / CHECKPOINT)
+    beside = folder / f".{RECORD}"
+    beside.write_text(json.dumps(record, indent=1) + "\n")
+    _put(beside, folder / RECORD)
+
+
+def _put(written: Path, target: Path) -> None:
+    """Rename once the bytes are on the disk: a reader sees the old file or the new one."""
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+    written.replace(target)
+
+
+def read_checkpoint(folder: Path, key: str, device: str | torch.device = "cpu") -> Checkpoint | None:
+    """The checkpoint in a folder, None if there is none. Raises ValueError for one of another training."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    with safe_open(path, "pt", device=str(device)) as file:
+        header = file.metadata() or {}
+        if header.get("key") != key:
+            raise ValueError(
+                f"need a checkpoint of the training {key[:12]} in {folder}, got one of {str(header.get('key'))[:12]}; "
+                "name another folder, or remove that one"
+            )
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator of its own
+    weights = _of_kind("weights", tensors)
+    by_kind = {kind: _of_kind(kind, tensors) for kind in MEANS}
+    means = {name: {kind: by_kind[kind][name] for kind in MEANS} for name in by_kind[MEANS[0]]}
+    return Checkpoint(int(header["blocks"]), weights, means, int(header["steps"]), tensors["losses"].cpu())
+
+
+def _of_kind(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{kind}/")}
