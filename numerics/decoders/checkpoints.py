@@ -1,7 +1,7 @@
 """A checkpoint of a training: its tensors in one file, which is there whole or not at all, and a record to read.
 
 `checkpoint.safetensors` holds all that the training needs to go on: weights, Adam's two means of each, its steps, and
-the losses so far, with the name of the training in its header. It is written beside the old one and renamed, so a
+the losses so far, with the name of the training in its header, and whatever else is to be kept. It is written beside the old one and renamed, so a
 training that is killed at any time finds one of the two, and loses what came after it. `training.json` says the same
 to a person; nothing is read from it.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,31 @@ MEANS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """After `blocks` blocks: weights and Adam's means by name, its steps, and the losses (blocks, ...) in float64."""
+    """After `blocks` blocks: weights and Adam's means by name, its steps, and the losses (blocks, ...) in float64.
+
+    further: plain data of whoever trains, kept as it is
+    """
 
     blocks: int
     weights: dict[str, Tensor]
     means: dict[str, dict[str, Tensor]]
     steps: int
     losses: Tensor
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 def checkpoint_of(
-    blocks: int, weights: Mapping[str, Tensor], optimiser: torch.optim.Adam, losses: list[Any]
+    blocks: int,
+    weights: Mapping[str, Tensor],
+    optimiser: torch.optim.Adam,
+    losses: list[Any],
+    further: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """That of a training whose optimiser holds the weights in this order."""
     states = [optimiser.state[value] for value in weights.values()]
     means = {name: {kind: state[kind] for kind in MEANS} for name, state in zip(weights, states, strict=True) if state}
     steps = int(states[0]["step"]) if states[0] else 0
-    return Checkpoint(blocks, dict(weights), means, steps, torch.tensor(losses, dtype=torch.float64))
+    return Checkpoint(blocks, dict(weights), means, steps, torch.tensor(losses, dtype=torch.float64), further or {})
 
 
 def restore(found: Checkpoint, weights: Mapping[str, Tensor], optimiser: torch.optim.Adam) -> None:
@@ -62,12 +70,13 @@ def write_checkpoint(folder: Path, key: str, found: Checkpoint, record: Mapping[
     tensors |= {f"{kind}/{name}": value for name, pair in found.means.items() for kind, value in pair.items()}
     plain = {name: value.cpu().contiguous() for name, value in {**tensors, "losses": found.losses}.items()}
     header = {"key": key, "blocks": str(found.blocks), "steps": str(found.steps)}
+    header["further"] = json.dumps(found.further)
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f".{CHECKPOINT}"
     save_file(plain, beside, header)
     _put(beside, folder / CHECKPOINT)
     beside = folder / f".{RECORD}"
-    beside.write_text(json.dumps(record, indent=1) + "\n")
+    beside.write_text(json.dumps({**record, **found.further}, indent=1) + "\n")
     _put(beside, folder / RECORD)
 
 
@@ -75,6 +84,7 @@ def _put(written: Path, target: Path) -> None:
     """Rename once the bytes are on the disk: a reader sees the old file or the new one."""
     with written.open("rb") as file:
         os.fsync(file.fileno())
+    written.chmod(0o644)  # safetensors writes for its owner alone
     written.replace(target)
 
 
@@ -94,7 +104,8 @@ def read_checkpoint(folder: Path, key: str, device: str | torch.device = "cpu") 
     weights = _of_kind("weights", tensors)
     by_kind = {kind: _of_kind(kind, tensors) for kind in MEANS}
     means = {name: {kind: by_kind[kind][name] for kind in MEANS} for name in by_kind[MEANS[0]]}
-    return Checkpoint(int(header["blocks"]), weights, means, int(header["steps"]), tensors["losses"].cpu())
+    blocks, steps, further = (json.loads(header[name]) for name in ("blocks", "steps", "further"))
+    return Checkpoint(blocks, weights, means, steps, tensors["losses"].cpu(), further)
 
 
 def _of_kind(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

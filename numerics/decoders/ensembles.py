@@ -82,6 +82,7 @@ class Ensemble:
 
     weights    by name, with a leading axis E; losses: for each block the mean loss of each training
     note       what was tried and did not work, in a sentence
+    further    plain data that the checkpoint keeps
     """
 
     trainings: tuple[DecoderTraining, ...]
@@ -92,6 +93,7 @@ class Ensemble:
     blocks: int = 0
     losses: list[list[float]] = field(default_factory=list)
     note: str = ""
+    further: dict[str, Any] = field(default_factory=dict)
     _compiled_losses: Losses | None = None
 
     @classmethod
@@ -125,15 +127,14 @@ class Ensemble:
         found = read_checkpoint(folder, ensemble_key(trainings), device)
         if found is not None:
             restore(found, run.weights, run.optimiser)
-            run.blocks, run.losses = found.blocks, found.losses.tolist()
+            run.blocks, run.losses, run.further = found.blocks, found.losses.tolist(), dict(found.further)
         return run
 
-    def save(self, folder: Path, further: Mapping[str, Any] | None = None) -> None:
-        """Write the checkpoint of all into the folder, in place of an earlier one; `further` goes into the record."""
-        found = checkpoint_of(self.blocks, self.weights, self.optimiser, self.losses)
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint of all into the folder, in place of an earlier one."""
+        found = checkpoint_of(self.blocks, self.weights, self.optimiser, self.losses, self.further)
         record = {
             "trainings": [one.plain() for one in self.trainings], "steps": self.steps_done, "losses": self.losses,
-            "note": self.note, **(further or {}),
         }  # fmt: skip
         write_checkpoint(folder, ensemble_key(self.trainings), found, record)
 

@@ -1,6 +1,7 @@
 """The shipped decoders are the recorded ones, and their records are the trainings that the package names."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_written_model_is_read_back(folder: Path) -> None:
 
 
 def test_weights_of_another_hash_are_refused(folder: Path) -> None:
-    other = shipped.DecoderTraining.from_plain({**TRAINING.plain(), "replica": 1})
+    other = replace(TRAINING, replica=1)
     shipped.write_shipped(folder, "other", other.model(), other, {"losses": []})
     (folder / "other.safetensors").replace(folder / "tiny.safetensors")
     with pytest.raises(ValueError, match=r"need the weights that tiny.json records, got a file of another SHA-256"):
