@@ -40,6 +40,10 @@ def plan(setting: PaperSetting, seconds: float) -> str:
     return f"one step of three models: {work:.2e} operations at full length\nsteps in {seconds:.0f} s: {steps}"
 
 
+def told(said: str) -> None:
+    print(said, file=sys.stderr, flush=True)
+
+
 def by_prefix(found: dict[str, Any]) -> dict[str, list[float]]:
     """Mean squared error without the noise, by model and for the oracle, at each prefix."""
     return {name: [value / found["count"] for value in found["loss"][name]["sum"]] for name in (*NAMES, "oracle")}
@@ -68,22 +72,14 @@ def main(given: list[str] | None = None) -> None:
     if wanted.plan:
         print(plan(setting, wanted.seconds))
         return
-    run = go_on(
-        setting,
-        wanted.output,
-        wanted.seconds,
-        wanted.device,
-        told=lambda said: print(said, file=sys.stderr, flush=True),
-    )
+    run = go_on(setting, wanted.output, wanted.seconds, wanted.device, told=told)
     if wanted.prompts:
         run.further["evaluation"] = evaluation(setting, run, wanted.prompts, wanted.device)
         run.save(wanted.output)
     print(json.dumps(reached(run), indent=1))
     for law, losses in run.further.get("evaluation", {}).items():
-        means = {name: sum(values) / len(values) for name, values in losses.items()}
-        print(
-            f"{law} prompts, mean over prefixes: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-        )
+        means = [f"{name} {sum(values) / len(values):.4f}" for name, values in losses.items()]
+        print(f"{law} prompts, mean over prefixes: {', '.join(means)}")
     print(f"{wanted.output / RECORD} holds the rest")
 
 

@@ -1,9 +1,9 @@
 """A checkpoint of a training: its tensors in one file, which is there whole or not at all, and a record to read.
 
 `checkpoint.safetensors` holds all that the training needs to go on: weights, Adam's two means of each, its steps, and
-the losses so far, with the name of the training in its header, and whatever else is to be kept. It is written beside the old one and renamed, so a
-training that is killed at any time finds one of the two, and loses what came after it. `training.json` says the same
-to a person; nothing is read from it.
+the losses so far, with the name of the training in its header, and whatever else is to be kept. It is written beside
+the old one and renamed, so a training that is killed at any time finds one of the two, and loses what came after it.
+`training.json` says the same to a person; nothing is read from it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""Three decoders in the setting of the papers, trained at once for as long as there is time.
 
-The setting of Garg et al. [garg2022can], as Yadlowsky et al. take it over [yadlowsky2023pretraining]: d = 20, 12 layers,
+The setting of Garg et al. [garg2022can], taken over by Yadlowsky et al. [yadlowsky2023pretraining]: d = 20, 12 layers,
 8 heads, width 256, batches of 64 prompts, Adam with the rate 1e-4, 500,000 steps, and a curriculum from 5 coordinates
 and 11 points up by 1 and by 2 every 2,000 steps. The models: `dense` and `sparse` (two nonzero coefficients), each on
 its own class, and `mixture`, on both with equal probability.
@@ -193,7 +193,8 @@ def trained_and_evaluated(
 def reached(run: Ensemble) -> dict[str, Any]:
     """How far the three trainings are."""
     calls = run.further.get("calls", [])
+    seconds = round(sum(one["seconds"] for one in calls), 1)
     return {
-        "steps": run.steps_done, "wanted": run.trainings[0].steps, "seconds": round(sum(one["seconds"] for one in calls), 1),
-        "losses": present_losses(run), "calls": calls,
+        "steps": run.steps_done, "wanted": run.trainings[0].steps, "seconds": seconds, "losses": present_losses(run),
+        "calls": calls,
     }  # fmt: skip
