@@ -55,23 +55,30 @@ def evaluated(
     oracles: Mapping[str, PromptLaw],
     prompts: int,
     stream_key: str,
-    cap: float,
+    cap: float | Sequence[float],
     device: str | torch.device = "cpu",
+    *,
+    among: bool = True,
 ) -> dict[str, Any]:
     """Sums over `prompts` fresh prompts of the law, plain data.
 
+    cap      where values are cut, one for all prefixes or one for each
+    among    an oracle is a predictor too, by its name; if not among, oracles are not put beside each other
     -> count, cap, and by name `loss` and `variance` (of oracles), by name and name of an oracle `distance`, `cross` and
-    `cross_variance`; each is {"sum", "squares", "capped", "capped_squares"} of lists over the prefixes 0 .. N - 1. An
-    oracle is a predictor too, by its name.
+    `cross_variance`; each is {"sum", "squares", "capped", "capped_squares"} of lists over the prefixes 0 .. N - 1.
     """
-    if prompts < 1 or not cap > 0:
-        raise ValueError(f"need at least 1 prompt and a positive cap, got {prompts} and {cap}")
+    caps = torch.tensor([cap] * law.length if isinstance(cap, int | float) else cap, dtype=torch.float64, device=device)
+    if prompts < 1 or len(caps) != law.length or not bool((caps > 0).all()):
+        raise ValueError(
+            f"need at least 1 prompt and a positive cap, or one for each of {law.length} prefixes, got {prompts} and "
+            f"{cap}"
+        )
     if shared := set(predictors) & set(oracles):
         raise ValueError(f"need names of predictors that no oracle has, got {', '.join(sorted(shared))} twice")
     totals: dict[tuple[str, ...], Tensor] = {}
     for batch in _batches(law, prompts, stream_key, device):
-        for key, values in _statistics(batch, predictors, oracles):
-            sums = _sums(values, cap)
+        for key, values in _statistics(batch, predictors, oracles, among):
+            sums = _sums(values, caps)
             totals[key] = totals[key] + sums if key in totals else sums
     return {"count": prompts, "cap": cap, **_nested({key: _plain(sums) for key, sums in totals.items()})}
 
@@ -83,7 +90,7 @@ def _batches(law: PromptLaw, prompts: int, stream_key: str, device: str | torch.
 
 
 def _statistics(
-    batch: Prompts, predictors: Mapping[str, Predict], oracles: Mapping[str, PromptLaw]
+    batch: Prompts, predictors: Mapping[str, Predict], oracles: Mapping[str, PromptLaw], among: bool
 ) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Every statistic (B, N) under its name."""
     t = batch.targets.double()
@@ -95,7 +102,7 @@ def _statistics(
     for name, a in {**answers, **means}.items():
         yield ("loss", name), (a - t).square()
         for oracle, o in means.items():
-            if name != oracle:
+            if name in answers or (among and name != oracle):
                 yield ("distance", name, oracle), (a - o).square()
                 yield ("cross", name, oracle), (a - o) * (t - o)
                 yield ("cross_variance", name, oracle), (a - o).square() * variances[oracle]
@@ -114,9 +121,9 @@ def _answers(name: str, predict: Predict, batch: Prompts) -> Tensor:
     return found.double()
 
 
-def _sums(values: Tensor, cap: float) -> Tensor:
-    """Sums over prompts of the values, their squares, and of both after the cut at +- cap, (4, N)."""
-    cut = values.clamp(-cap, cap)
+def _sums(values: Tensor, caps: Tensor) -> Tensor:
+    """Sums over prompts of the values, their squares, and of both after the cut at +- caps (N,), (4, N)."""
+    cut = values.clamp(-caps, caps)
     return torch.stack([values.sum(0), values.square().sum(0), cut.sum(0), cut.square().sum(0)])
 
 
@@ -150,8 +157,9 @@ def evaluated_models(
     oracles: Mapping[str, Plain],
     prompts: int,
     stream_key: str,
-    cap: float,
+    cap: float | Sequence[float],
     device: str,
+    among: bool = True,
 ) -> dict[str, Any]:
     """`evaluated` as a unit of work: models {name of a shipped model: SHA-256 of its file}, laws as plain data."""
     predictors = {name: shipped_predictor(name, sha256, device) for name, sha256 in models.items()}
@@ -163,4 +171,5 @@ def evaluated_models(
         stream_key,
         cap,
         device,
+        among=among,
     )

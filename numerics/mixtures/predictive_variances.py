@@ -20,6 +20,8 @@ from torch import Tensor
 from .posterior import ClassModels, class_models
 from .prompt_laws import PromptLaw
 
+AT_ONCE = 2**22  # numbers of a Gram matrix of all models at all prefixes, for the prompts that are taken together
+
 
 class PredictiveLaw(NamedTuple):
     """E and Var of f(x_i) given the examples before x_i, (B, N) each."""
@@ -32,7 +34,13 @@ def predictive_law(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:
     """Of prompts xs (B, N, d), ys (B, N), in float64. Raises ValueError without noise, as `posterior` does."""
     if not law.noise_variance > 0:
         raise ValueError(f"need a positive noise variance, got {law.noise_variance}")
-    xs, ys = xs.double(), ys.double()
+    models = sum(len(class_models(kind, law.dimension).log_weights) for kind in law.classes)
+    few = max(1, AT_ONCE // (models * law.length * law.dimension**2))
+    parts = [_of_few(law, *some) for some in zip(*(torch.split(one.double(), few) for one in (xs, ys)), strict=True)]
+    return PredictiveLaw(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _of_few(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:
     parts = []
     for kind, weight in zip(law.classes, law.weights, strict=True):
         log_joint, mean, square = _of_models(class_models(kind, law.dimension), xs, ys, law.noise_variance)

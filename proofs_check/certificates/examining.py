@@ -69,6 +69,9 @@ MODULES = {
     "scan-learning-rates": "scan_learning_rates",
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
+    "oracle-never-beaten": "mixture_oracle",
+    "model-selection": "mixture_price",
+    "mixture-weight": "mixture_price:weight_obligations",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -1,0 +1,165 @@
+r"""A mixture's model beside the models of its classes, and the same for the oracles: what both claims on weights
+measure.
+
+On prompts of class c, at one prefix, with R the risk of the class's oracle on labels, its mean variance and the noise:
+    price     p, the mean squared distance of the mixture's oracle to that of the class: its risk is R + p
+    excess    e of the mixture's model and e_c of the class's model, the mean squared distances to the oracle of the
+    class
+    quotient  [(R + e)/(R + e_c)] / [(R + p)/R]: how much worse the mixture's model is than the class's, over the
+    oracles
+All are means of what is known from what is seen (oracle-never-beaten), and every squared distance and variance counts
+at most `CAPS`, so that intervals hold whatever the tails are (`verdicts.empirical_bernstein`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from ..claims.claim import Budget, Values
+from ..records.tasks import Task
+from ..verdicts.empirical_bernstein import deviation
+from ..verdicts.verdict import Outcome, decide
+from .evaluations import evaluation_task, prompts_of, training_law
+
+Plain = dict[str, Any]
+Key = tuple[float, str, int]  # weight, class, prefix or AVERAGED
+CLASSES = ("dense", "sparse")  # names of a class and of its model
+CLASS, MIXTURE = "oracle of the class", "oracle of the mixture"
+MIXTURES = {0.01: "mixture-01", 0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90", 0.99: "mixture-99"}
+AVERAGED = -1  # in the place of a prefix: the mean over all of them, as in the loss of the training
+# Four times what least squares leaves of five dense coefficients without noise, 5 - i, and at least 4: fixed before the
+# models were looked at.
+CAPS = tuple(4.0 * max(5 - i, 1) for i in range(11))
+FACTOR = 1.25  # fixed beforehand too
+
+
+class Interval(NamedTuple):
+    """A mean with bounds that hold together at the rate of all intervals."""
+
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One class, one prefix: all means with their intervals."""
+
+    risk: Interval
+    price: Interval
+    excess: Interval
+    of_class: Interval
+
+    @property
+    def quotient(self) -> Interval:
+        """How much worse than the class's model, over how much worse the mixture's oracle is than the class's."""
+        return Interval(*(self.trained(side) / self.oracles(side) for side in (-1, 0, 1)))
+
+    def trained(self, side: int) -> float:
+        """(R + e)/(R + e_c): largest or least at an end of R's interval, as it is monotone in R."""
+        excess, of_class = at_side(self.excess, side), at_side(self.of_class, -side)
+        found = [(risk + excess) / (risk + of_class) for risk in (self.risk if side else (self.risk.mean,))]
+        return (min if side < 0 else max)(found)
+
+    def oracles(self, side: int) -> float:
+        """(R + p)/R at the other end, for a quotient on this side; it falls with R."""
+        return 1 + at_side(self.price, -side) / at_side(self.risk, side)
+
+
+def at_side(interval: Interval, side: int) -> float:
+    """low, mean or high for -1, 0 or 1."""
+    return interval[side + 1]
+
+
+def class_task(law: str, model: str, weight: float, prompts: int, budget: Budget) -> Task:
+    """A shipped model on prompts of a class, beside the oracle of the class and that of the mixture of a weight."""
+    oracles = {CLASS: training_law(law), MIXTURE: training_law(MIXTURES[weight])}
+    return evaluation_task(training_law(law), [model], (), oracles, prompts_of(budget, prompts), CAPS, budget)
+
+
+def selection_tasks(weights: Sequence[float], prompts: int, budget: Budget) -> list[Task]:
+    """The models of the mixtures, and those of the classes, on both classes."""
+    alone = [class_task(law, law, 0.5, prompts, budget) for law in CLASSES]
+    mixed = [(MIXTURES[weight], weight, law) for weight in weights for law in CLASSES]
+    return [*alone, *(class_task(law, model, weight, prompts, budget) for model, weight, law in mixed)]
+
+
+def interval(values: Values, path: tuple[str, ...], i: int, rate: float, shift: float = 0.0) -> Interval:
+    """Of a capped mean at prefix i, or averaged over the prefixes, plus a constant.
+
+    The variance of an average over prefixes is at most the mean square of what is averaged, less the square of its
+    mean.
+    """
+    sums: Any = values
+    for name in path:
+        sums = sums[name]
+    places = range(len(CAPS)) if i == AVERAGED else (i,)
+    count = values["count"]
+    mean, square = (fmean(sums[kind][k] / count for k in places) for kind in ("capped", "capped_squares"))
+    width = deviation(count, max(0.0, square - mean**2), fmean(values["cap"][k] for k in places), rate)
+    return Interval(max(mean - width, 0.0) + shift, mean + shift, mean + width + shift)
+
+
+def selections(
+    weights: Sequence[float], places: Sequence[int], found: Sequence[Values], rate: float
+) -> dict[Key, Selection]:
+    """(weight, class, place) -> the means; all intervals miss together with probability at most `rate`.
+
+    places    prefixes, or AVERAGED;  found: the values of `selection_tasks`
+    """
+    alone, mixed = dict(zip(CLASSES, found, strict=False)), found[len(CLASSES) :]
+    keys = [(weight, law) for weight in weights for law in CLASSES]
+    each = rate / (4 * len(keys) * len(places))
+    return {
+        (weight, law, i): selection(law, MIXTURES[weight], values, alone[law], i, each)
+        for (weight, law), values in zip(keys, mixed, strict=True)
+        for i in places
+    }
+
+
+def outcome_of(rows: Iterable[Selection], gap: float, resolution: float) -> Outcome:
+    """Whether quotients are at most FACTOR: an interval above it contradicts, too large a gap decides nothing."""
+    return decide(all(row.quotient.low <= FACTOR for row in rows), gap, resolution)
+
+
+def detectable(rows: Iterable[Selection]) -> float:
+    """How far above 1 a quotient has to be that its interval would have been above FACTOR, wherever it was.
+
+    An interval that holds it reaches from it down by at most the ratio of its ends.
+    """
+    return FACTOR * max(row.quotient.high / max(row.quotient.low, 1e-300) for row in rows) - 1
+
+
+def selection(law: str, model: str, values: Values, alone: Values, i: int, rate: float) -> Selection:
+    noise = training_law(law)["noise_variance"]
+    return Selection(
+        risk=interval(values, ("variance", CLASS), i, rate, noise),
+        price=interval(values, ("distance", MIXTURE, CLASS), i, rate),
+        excess=interval(values, ("distance", model, CLASS), i, rate),
+        of_class=interval(alone, ("distance", law, CLASS), i, rate),
+    )
+
+
+def beyond_caps(found: Sequence[Values]) -> float:
+    """The share of a model's excesses, added up over prefixes, that lies beyond the caps: the largest of all models."""
+    shares: list[float] = []
+    for values in found:
+        for model, by_oracle in values["distance"].items():
+            if model not in values["variance"]:
+                shares.append(1 - sum(by_oracle[CLASS]["capped"]) / sum(by_oracle[CLASS]["sum"]))
+    return max(shares)
+
+
+def table(found: Mapping[Key, Selection], weight: float, law: str) -> dict[str, list[float]]:
+    """Means at each place, for the record."""
+    rows = [row for (w, name, _), row in found.items() if (w, name) == (weight, law)]
+    return {
+        "oracle risk": [row.risk.mean for row in rows],
+        "price": [row.price.mean for row in rows],
+        "excess of the mixture's model": [row.excess.mean for row in rows],
+        "excess of the class's model": [row.of_class.mean for row in rows],
+        "quotient": [row.quotient.mean for row in rows],
+    }
