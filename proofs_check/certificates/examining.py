@@ -72,6 +72,7 @@ MODULES = {
     "oracle-never-beaten": "mixture_oracle",
     "model-selection": "mixture_price",
     "mixture-weight": "mixture_price:weight_obligations",
+    "covariate-shift": "mixture_shift",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
