@@ -24,6 +24,7 @@ from torch.nn import functional
 from .checkpoints import checkpoint_of, read_checkpoint, restore, write_checkpoint
 from .decoder import Decoder, DecoderShape, interleaved
 from .decoder_training import BLOCK, DecoderTraining
+from .soap_updates import SoapUpdates
 
 Weights = Mapping[str, Tensor]
 Losses = Callable[[Weights, Tensor, Tensor, Tensor], Tensor]
@@ -71,6 +72,13 @@ def _perceptron(weights: Weights, name: str, h: Tensor) -> Tensor:
     return _kernel(weights, f"{name}.c_proj", functional.gelu(_kernel(weights, f"{name}.c_fc", h), approximate="tanh"))
 
 
+def _optimiser(training: DecoderTraining, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """Adam does not know one model's entries from another's; SOAP is told."""
+    if training.optimiser == "soap":
+        return SoapUpdates(weights, training.learning_rate, stacked=True)
+    return torch.optim.Adam(weights, training.learning_rate, fused=weights[0].device.type == "cuda")
+
+
 def ensemble_key(trainings: Sequence[DecoderTraining]) -> str:
     """SHA-256 of the parameters of all, in their order."""
     return hashlib.sha256("".join(one.key for one in trainings).encode()).hexdigest()
@@ -87,7 +95,7 @@ class Ensemble:
 
     trainings: tuple[DecoderTraining, ...]
     weights: dict[str, Tensor]
-    optimiser: torch.optim.Adam
+    optimiser: torch.optim.Optimizer
     half: bool = False
     compiled: bool = False
     blocks: int = 0
@@ -109,9 +117,7 @@ class Ensemble:
         starts = [one.model().state_dict() for one in trainings]
         stacked = {name: torch.stack([start[name] for start in starts]).to(device) for name in starts[0]}
         weights = {name: value.requires_grad_() for name, value in stacked.items()}
-        fused = torch.device(device).type == "cuda"
-        optimiser = torch.optim.Adam(list(weights.values()), trainings[0].learning_rate, fused=fused)
-        return cls(tuple(trainings), weights, optimiser, half, compiled)
+        return cls(tuple(trainings), weights, _optimiser(trainings[0], list(weights.values())), half, compiled)
 
     @classmethod
     def resume(

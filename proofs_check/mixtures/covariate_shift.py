@@ -192,7 +192,9 @@ class ExcessQuotient:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = dict(zip(laws(), run(self.tasks(budget)), strict=True))
         top, bottom = (excess(found, place, self.false_alarm / 2) for place in (self.top, self.bottom))
-        quotient = Interval(divided(top.low, bottom.high), divided(top.mean, bottom.mean), divided(top.high, bottom.low))
+        quotient = Interval(
+            divided(top.low, bottom.high), divided(top.mean, bottom.mean), divided(top.high, bottom.low)
+        )
         width = max(quotient.high - quotient.mean, quotient.mean - quotient.low)
         return Verdict(
             self.name, self.outcome_of(quotient), quotient.mean, self.factor, abs(quotient.mean - self.factor), width,

@@ -15,6 +15,7 @@ import torch
 from iclcheck.numerics.decoders import checkpoints, decoder_training, ensembles
 from iclcheck.numerics.decoders.decoder_training import DecoderTraining, RunningTraining
 from iclcheck.numerics.decoders.ensembles import Ensemble, stacked_predictions
+from iclcheck.numerics.decoders.soap_updates import SoapUpdates
 from iclcheck.numerics.mixtures.prompt_laws import Prompts
 from iclcheck.numerics.training.random_streams import standard_normals, stream
 
@@ -41,8 +42,8 @@ def training(share: float = 0.5, **further: Any) -> DecoderTraining:
     return DecoderTraining(law, SHAPE, **{**how, **further})
 
 
-def trio() -> tuple[DecoderTraining, ...]:
-    return training(1.0), training(0.0), training(0.5)
+def trio(**further: Any) -> tuple[DecoderTraining, ...]:
+    return training(1.0, **further), training(0.0, **further), training(0.5, **further)
 
 
 def doubled(prompts: Prompts) -> Prompts:
@@ -54,27 +55,31 @@ def same_bits(one: RunningTraining, other: RunningTraining) -> bool:
     return one.losses == other.losses and all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_training_taken_up_at_any_block_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole = RunningTraining.begin(training())
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_training_taken_up_at_any_block_ends_with_the_same_bits(tmp_path: Path, optimiser: str) -> None:
+    one = training(optimiser=optimiser)
+    whole = RunningTraining.begin(one)
     for block in range(3):
-        part = RunningTraining.resume(training(), tmp_path)
+        part = RunningTraining.resume(one, tmp_path)
         assert part.blocks == block
         assert same_bits(part, whole)
         whole.advance()
         part.advance()
         part.save(tmp_path)
-    assert RunningTraining.resume(training(), tmp_path).ended
-    assert same_bits(RunningTraining.resume(training(), tmp_path), whole)
+    assert RunningTraining.resume(one, tmp_path).ended
+    assert same_bits(RunningTraining.resume(one, tmp_path), whole)
 
 
-def test_an_ensemble_taken_up_at_any_block_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole = Ensemble.begin(trio())
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_an_ensemble_taken_up_at_any_block_ends_with_the_same_bits(tmp_path: Path, optimiser: str) -> None:
+    all_three = trio(optimiser=optimiser)
+    whole = Ensemble.begin(all_three)
     for _ in range(3):
-        part = Ensemble.resume(trio(), tmp_path)
+        part = Ensemble.resume(all_three, tmp_path)
         whole.advance()
         part.advance()
         part.save(tmp_path)
-    again = Ensemble.resume(trio(), tmp_path)
+    again = Ensemble.resume(all_three, tmp_path)
     assert again.ended
     assert again.steps_done == 25
     assert again.losses == whole.losses
@@ -179,23 +184,33 @@ def test_several_models_at_once_predict_as_each_alone() -> None:
         torch.testing.assert_close(found[place], model(xs[place], ys[place]), rtol=0, atol=7e-12)
 
 
-@pytest.mark.parametrize("full_length", [False, True])
-def test_several_trainings_at_once_go_as_each_alone(full_length: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("optimiser", "full_length", "steps"), [("adam", False, 10), ("adam", True, 10), ("soap", False, 9)]
+)
+def test_several_trainings_at_once_go_as_each_alone(
+    optimiser: str, full_length: bool, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where prompts are padded to their full length, as for a compiled pass.
 
     In float64, so that rounding stays far below what another number in the training would do: Adam divides a gradient
-    by its size, so an entry's step moves with the gradient's relative error, 1e-12 here, by 1e-12 of the rate.
+    by its size, so an entry's step moves with the gradient's relative error, 1e-12 here, by 1e-12 of the rate. By SOAP
+    for nine steps: the basis that it takes at the tenth is open where the gradients have left directions out, and there
+    rounding decides.
     """
+    for module in (decoder_training, ensembles):
+        monkeypatch.setattr(module, "BLOCK", steps)
     monkeypatch.setattr(torch, "compile", lambda function: function)
     drawn = DecoderTraining.batches
     monkeypatch.setattr(DecoderTraining, "batches", lambda *given: (doubled(one) for one in drawn(*given)))
-    double = [one.model().double() for one in trio()]
-    singles = [RunningTraining(one, model, torch.optim.Adam(model.parameters()), 0, []) for one, model in
-               zip(trio(), double, strict=True)]  # fmt: skip
-    together = Ensemble.begin(trio(), compiled=full_length)
+    kind, all_three = {"adam": torch.optim.Adam, "soap": SoapUpdates}[optimiser], trio(optimiser=optimiser)
+    double = [one.model().double() for one in all_three]
+    singles = [RunningTraining(one, model, kind(model.parameters(), 1e-3), 0, []) for one, model in
+               zip(all_three, double, strict=True)]  # fmt: skip
+    together = Ensemble.begin(all_three, compiled=full_length)
     together.weights = {name: value.detach().double().requires_grad_() for name, value in together.weights.items()}
-    together.optimiser = torch.optim.Adam(list(together.weights.values()))
-    for _ in range(2):
+    weights = list(together.weights.values())
+    together.optimiser = SoapUpdates(weights, 1e-3, stacked=True) if optimiser == "soap" else torch.optim.Adam(weights)
+    for _ in range(2 if optimiser == "adam" else 1):
         together.advance()
         for place, single in enumerate(singles):
             single.advance()
@@ -203,7 +218,7 @@ def test_several_trainings_at_once_go_as_each_alone(full_length: bool, monkeypat
                 torch.testing.assert_close(together.weights[name][place].detach(), value, rtol=0, atol=1e-9)
     for place, single in enumerate(singles):
         assert [row[place] for row in together.losses] == pytest.approx(single.losses, rel=1e-6)
-        prompts = next(trio()[place].batches(0, "cpu"))
+        prompts = next(all_three[place].batches(0, "cpu"))
         alone = together.model(place)(prompts.xs.float(), prompts.ys.float())
         torch.testing.assert_close(alone.double(), single.model(prompts.xs, prompts.ys), rtol=0, atol=1e-5)
 
@@ -246,7 +261,7 @@ def test_the_compiled_pass_trains_as_the_plain_one() -> None:
     assert compiled.losses == [pytest.approx(row, rel=1e-3) for row in plain.losses]
 
 
-@pytest.mark.parametrize("other", [{"steps": 30}, {"batch_size": 8}, {"points": None}, {"learning_rate": 1e-2}])
+@pytest.mark.parametrize("other", [{"steps": 30}, {"batch_size": 8}, {"points": None}, {"optimiser": "soap"}])
 def test_trainings_that_do_not_fit_together_are_refused(other: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="in their replica alone, got others; train them apart"):
         ensembles.check_alike([training(), training(**other)])

@@ -56,21 +56,6 @@ def test_every_training_that_is_named_draws_prompts_and_fits_its_model(name: str
     assert one.model()(prompts.xs, prompts.ys).shape == (one.batch_size, one.law["length"])
 
 
-def test_the_trainings_have_the_parameters_that_the_records_hold() -> None:
-    """Their random numbers are named by their parameters: a changed default would make other models."""
-    dense = shipped.TRAININGS["dense"]
-    assert dense.plain() == {
-        "law": {
-            "dimension": 5, "length": 11, "classes": [{"kind": "dense", "variance": 1.0}], "weights": [1.0],
-            "noise_variance": 0.1, "input_scale": 1.0, "covariance": "identity",
-        },
-        "shape": {"dimension": 5, "positions": 11, "width": 48, "layers": 3, "heads": 4},
-        "steps": 20_000, "batch_size": 64, "learning_rate": 1e-3, "warmup": 200, "decay": 0.5, "start_scale": 0.14,
-        "coordinates": None, "points": None, "replica": 0,
-    }  # fmt: skip
-    assert dense.key == "313591c3cfd153bee98c32b67762eb180d017f7d5434f2f2f4cbd6edc1b71d07"
-
-
 @pytest.mark.parametrize("name", shipped.shipped_names())
 def test_a_shipped_model_is_that_of_the_training_of_its_name(name: str) -> None:
     found = shipped.shipped_model(name)

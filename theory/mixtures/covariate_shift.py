@@ -126,7 +126,9 @@ class Instance:
 
     def letters(self) -> dict[str, Any]:
         """With the posterior mean."""
-        numbers = {name: np.array(value, dtype=object) for name, value in (("s2", self.s2), ("v", self.v), ("r", self.r))}
+        numbers = {
+            name: np.array(value, dtype=object) for name, value in (("s2", self.s2), ("v", self.v), ("r", self.r))
+        }
         found = {"G": self.G, "z": self.z, "g": self.g, "w": self.w, **numbers}
         return {**found, "m": left_divided(*(evaluate(part, found) for part in normal_equations()))}
 
