@@ -1,7 +1,7 @@
 r"""The Bayes predictor on prompts whose inputs are scaled: given numbers in, its numbers out.
 
-A case is a prompt X (N, d), y, x_query with noise and the variance of dense coefficients, as plain data; the same prompt
-is put to a mixture of the dense class with the sparse one of one nonzero coefficient, at both of its scales:
+A case is a prompt X (N, d), y, x_query with noise and the variance of dense coefficients, as plain data. It is put to
+the dense class, and to a mixture of that with the sparse class of one nonzero coefficient, at both of its scales:
     as it is              inputs r g, labels y, noise s2
     at scale 1            inputs g, labels y/r, noise s2/r^2, its prediction times r
 """

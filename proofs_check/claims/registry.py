@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import mixture_weight, model_selection, oracle_never_beaten
+    from ..mixtures import covariate_shift, mixture_weight, model_selection, oracle_never_beaten
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -81,7 +81,7 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    mixtures: tuple[ModuleType, ...] = (oracle_never_beaten, model_selection, mixture_weight)
+    mixtures: tuple[ModuleType, ...] = (oracle_never_beaten, model_selection, mixture_weight, covariate_shift)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

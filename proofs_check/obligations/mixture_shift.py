@@ -1,4 +1,4 @@
-"""Obligations of covariate-shift: Bayes' rule with the density of the inputs in it, and scaled examples entry by entry."""
+"""Obligations of covariate-shift: Bayes' rule with the density of the inputs, and scaled examples entry by entry."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rule_obligation(forms: Forms) -> Identity:
 
 
 def scale_obligation(forms: Forms) -> Identity:
-    """v r^2 right = v s2 times the density at scale r; at s2 = t r^2 it is r^2 times that at scale 1 with the noise t."""
+    """v r^2 right = v s2 times the density at scale r; at s2 = t r^2 it is r^2 times that at scale 1 with noise t."""
     form = cleared(forms.expression(SCALE, "right"), "v", "r", "r")
 
     def difference(point: Point) -> list[Any]:
