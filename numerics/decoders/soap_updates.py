@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..training.soap import Soap
 
-
 SIDES, BASIS = ("left", "right"), ("product", "vectors", "live")
 
 

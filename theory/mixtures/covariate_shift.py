@@ -263,8 +263,8 @@ def derivation() -> Derivation:
                 f"{to_text(square())}; det of {to_text(volume())}",
                 rf"y^\top K^{{-1}}y = {to_latex(square())},\quad "
                 rf"\det K/\sigma^{{2N}} = \det\bigl({to_latex(volume())}\bigr)",
-                "what a Gaussian class gives to the posterior of the classes: that of noise s2/c, but for c^(-N/2), which "
-                "all classes share",
+                "what a Gaussian class gives to the posterior of the classes: that of noise s2/c, but for c^(-N/2), "
+                "which all classes share",
                 evidences,
                 forms={"square": square(), "volume": volume()},
             ),
@@ -289,8 +289,8 @@ STATEMENT = Statement(
     latex=r"R(c;\sigma^2) = c\,R(1;\sigma^2/c)",
     text=(
         "Given the examples and the query, the Bayes predictor of any mixture of linear classes does not depend on the "
-        "law of the inputs. At inputs sqrt(c) g its risk is c times that at inputs g with the noise s2/c. What a trained "
-        "decoder loses to it under covariate shift is the decoder's own failure."
+        "law of the inputs. At inputs sqrt(c) g its risk is c times that at inputs g with the noise s2/c. What a "
+        "trained decoder loses to it under covariate shift is the decoder's own failure."
     ),
     assumptions=(
         "inputs of any law, independent of the function and of the noise; a random covariance of each prompt included",
