@@ -146,6 +146,7 @@ parameters = {
         {"classes": 5, "frequency": 2, "overlap": 0.5, "learning_rate": 1.0, "time": 3.0},
     ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
+    "covariate-shift": {"dimension": 2, "examples": 3, "input_scale": 4.0},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
