@@ -275,8 +275,8 @@ def shift_claim(formula: FormulaMaker = theory.formula) -> Claim:
         "scaled prompts with d <= 3, N <= 5, c from 1/4 to 9. Trained: the shipped decoders dense and "
         "random-covariance, two files (d = 5, at most 10 examples, noise 0.1), on inputs N(0, I), N(0, 4 I), N(0, 9 I) "
         "and random diagonal covariances with Exp(1) entries; squared distances to the Bayes predictor count at most 1 "
-        "in units of c and are averaged over prefixes. Fixed beforehand: c = 9 costs more than twice what c = 1 does, and "
-        "training on random covariances helps there. After a look: random covariances cost less than a quarter of c = 9",
+        "in units of c and are averaged over prefixes. Fixed beforehand: c = 9 costs more than twice what c = 1 does; "
+        "training on random covariances helps there. After a look: random covariances cost below a quarter of c = 9",
         (Alterable(theory.formula, theory.points, letters, lambda altered: shift_claim(lambda: altered)),),
         quantities=QUANTITIES,
     )  # fmt: skip
