@@ -12,7 +12,8 @@ is needed of it is the variance, which sets the width of an interval.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,10 +35,15 @@ def predictive_law(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:
     """Of prompts xs (B, N, d), ys (B, N), in float64. Raises ValueError without noise, as `posterior` does."""
     if not law.noise_variance > 0:
         raise ValueError(f"need a positive noise variance, got {law.noise_variance}")
-    models = sum(len(class_models(kind, law.dimension).log_weights) for kind in law.classes)
-    few = max(1, AT_ONCE // (models * law.length * law.dimension**2))
+    few = max(1, AT_ONCE // (law.length * sum(_numbers(kind, law.dimension) for kind in law.classes)))
     parts = [_of_few(law, *some) for some in zip(*(torch.split(one.double(), few) for one in (xs, ys)), strict=True)]
     return PredictiveLaw(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _numbers(kind: Mapping[str, Any], dimension: int) -> int:
+    """How many there are in the Gram matrices of a class's models, at one prefix of one prompt."""
+    _, models, size = class_models(kind, dimension).rows(torch.zeros(1, dimension, dtype=torch.float64)).shape
+    return models * size**2
 
 
 def _of_few(law: PromptLaw, xs: Tensor, ys: Tensor) -> PredictiveLaw:

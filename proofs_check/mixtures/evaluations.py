@@ -11,24 +11,11 @@ from typing import Any
 from ..claims.claim import Budget, Values
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
+from .shipped_models import recorded_digest
 
 MEASUREMENT = "iclcheck.numerics.decoders.evaluations:evaluated_models"
 Plain = dict[str, Any]
 FULL = 16  # times as many prompts in the full profile
-
-
-def training_law(name: str) -> Plain:
-    """The law of the prompts that a shipped model was trained on."""
-    from ...numerics.decoders.shipped import TRAININGS
-
-    return dict(TRAININGS[name].law)
-
-
-def digests(names: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the files of shipped models."""
-    from ...numerics.decoders.shipped import shipped_digest
-
-    return {name: shipped_digest(name) for name in names}
 
 
 def prompts_of(budget: Budget, quick: int) -> int:
@@ -51,7 +38,7 @@ def evaluation_task(
     """Shipped models and untrained predictors on prompts of a law, beside oracles."""
     parameters = {
         "law": law,
-        "models": digests(models),
+        "models": {name: recorded_digest(name) for name in models},
         "untrained": list(untrained),
         "oracles": oracles,
         "prompts": prompts,

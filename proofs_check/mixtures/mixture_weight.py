@@ -171,7 +171,7 @@ def weight_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
         ),
         "trained: the shipped decoders mixture-01, -10, mixture, -90 and -99 beside dense and sparse (a statement "
         "about these files; d = 5, one nonzero coefficient, noise of variance 0.1), averaged over the prefixes 0 to "
-        "10, squared distances counted up to 20 at first and 4 in the end. The prices: finite laws at weights 0.01 to "
+        "10, squared distances counted up to 20 at first and 1 in the end. The prices: finite laws at weights 0.01 to "
         "0.99, and the same prompts",
         (
             Alterable(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...theory.mixtures import class_price as theory
+from ...theory.mixtures import oracle_risks
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
@@ -27,7 +28,6 @@ from ..verdicts.conditional_means import compare_with_zero
 from ..verdicts.verdict import Verdict, decide
 from .evaluations import mean_of, prompts_of
 from .finite_laws import ROUNDING, Atoms, class_letters, described, finite_laws, finite_task
-from .oracle_risks import predicted_risks
 from .selected_models import (
     AVERAGED,
     CAPS,
@@ -154,11 +154,11 @@ PARAMETERS = (
         "nonzeros", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
     ),
     Parameter("length", "N, points of a prompt: a whole number from 1 to 64"),
-    Parameter("noise_variance", "sigma^2, from 1e-8"),
+    Parameter("noise_variance", "sigma^2, at least 1e-4 of the coefficients' variances"),
     Parameter("probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
     Parameter("dense_variance", "of a dense coefficient, above 0", required=False, default=1.0),
     Parameter("sparse_variance", "of a nonzero sparse coefficient, above 0", required=False, default=1.0),
-    Parameter("prompts", "how many are sampled: a whole number from 100 to 20,000", required=False, default=1000),
+    Parameter("prompts", "how many are sampled: a whole number from 100 to 20,000", required=False, default=500),
 )
 QUANTITIES = tuple(
     Quantity(f"{name}_{law}", f"{words} on {law} prompts, with N numbers for the prefixes 0 .. N - 1")
@@ -182,12 +182,12 @@ def selection_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
             ExactCheck("finite laws", finite_task, rows_by(formula), lambda found: described(finite_laws(0)),
                        "as a difference"),
             OraclePrice(),
-            SelectedModel("models averaged over prefixes", (AVERAGED,), 0.5),
-            SelectedModel("models at each prefix", tuple(range(len(CAPS))), 2.0),
+            SelectedModel("models averaged over prefixes", (AVERAGED,), 0.75),
+            SelectedModel("models at each prefix", tuple(range(len(CAPS))), 1.0),
         ),
         "trained: the shipped decoders mixture, dense and sparse (a statement about these files; d = 5, one nonzero "
         "coefficient, noise of variance 0.1, half of the prompts dense), prefixes 0 to 10 of fresh prompts of each "
-        "class, risks on labels, squared distances counted up to 20 at first and 4 in the end. The factor 1.25 was set "
+        "class, risks on labels, squared distances counted up to 20 at first and 1 in the end. The factor 1.25 was set "
         "before the models were looked at. The prices: finite laws with 3 to 20 values of what is seen, and the same "
         "prompts",
         (
@@ -205,7 +205,7 @@ def selection_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
 
 def predict(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Risks and prices of the Bayes predictors, sampled."""
-    return predicted_risks(**parameters)
+    return {**oracle_risks.predict(**parameters)}
 
 
 def claims() -> tuple[Claim, ...]:

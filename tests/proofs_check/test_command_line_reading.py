@@ -243,6 +243,15 @@ SHAPES |= {
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
 }
+LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
+BY_CLASS = tuple(f"{name}_{law}" for law in ("dense", "sparse") for name in ("oracle_risk", "price", "price_error"))
+SHAPES |= {
+    "oracle-never-beaten": (
+        {"risk": 1.5, "oracle_risk": 1.0},
+        dict.fromkeys(("excess", "distance", "cross_term"), ()),
+    ),
+    **dict.fromkeys(("model-selection", "mixture-weight"), (LINEAR_MIXTURE, dict.fromkeys(BY_CLASS, (3,)))),
+}
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {
     "scan-decoder": (
