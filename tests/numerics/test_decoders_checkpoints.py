@@ -19,7 +19,7 @@ from iclcheck.numerics.decoders.soap_updates import SoapUpdates
 from iclcheck.numerics.mixtures.prompt_laws import Prompts
 from iclcheck.numerics.training.random_streams import standard_normals, stream
 
-BLOCK = 10  # steps, in the place of 100: what is tested does not know how many there are
+BLOCK = 4  # steps, in the place of 100: what is tested does not know how many there are
 DENSE, SPARSE = {"kind": "dense", "variance": 1.0}, {"kind": "sparse", "nonzeros": 1, "variance": 1.0}
 SHAPE = {"dimension": 4, "positions": 6, "width": 8, "layers": 2, "heads": 2}
 CURRICULUM = {
@@ -38,7 +38,7 @@ def training(share: float = 0.5, **further: Any) -> DecoderTraining:
         "dimension": 4, "length": 6, "classes": [DENSE, SPARSE], "weights": [share, 1 - share],
         "noise_variance": 0.1, "input_scale": 1.0, "covariance": "identity",
     }  # fmt: skip
-    how: dict[str, Any] = {"steps": 25, "batch_size": 4, "warmup": 12, "start_scale": 0.3, **CURRICULUM}
+    how: dict[str, Any] = {"steps": 10, "batch_size": 4, "warmup": 5, "start_scale": 0.3, **CURRICULUM}
     return DecoderTraining(law, SHAPE, **{**how, **further})
 
 
@@ -81,7 +81,7 @@ def test_an_ensemble_taken_up_at_any_block_ends_with_the_same_bits(tmp_path: Pat
         part.save(tmp_path)
     again = Ensemble.resume(all_three, tmp_path)
     assert again.ended
-    assert again.steps_done == 25
+    assert again.steps_done == 10
     assert again.losses == whole.losses
     assert all(torch.equal(again.weights[name], whole.weights[name]) for name in whole.weights)
 
@@ -93,7 +93,7 @@ def test_the_record_says_what_was_reached(tmp_path: Path) -> None:
     run.advance()
     run.save(tmp_path)
     record = json.loads((tmp_path / checkpoints.RECORD).read_text())
-    assert record == {"training": training().plain(), "steps": 10, "losses": run.losses}
+    assert record == {"training": training().plain(), "steps": 4, "losses": run.losses}
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoints.CHECKPOINT, checkpoints.RECORD]
 
 
@@ -132,7 +132,7 @@ KILLED = """
 import json, sys, torch
 from pathlib import Path
 from iclcheck.numerics.decoders import decoder_training
-decoder_training.BLOCK = 10
+decoder_training.BLOCK = 4
 training = decoder_training.DecoderTraining.from_plain(json.loads(sys.argv[1]))
 folder = Path(sys.argv[2])
 torch.set_num_threads(1)
@@ -146,7 +146,7 @@ while not run.ended:
 @pytest.mark.slow
 def test_a_killed_training_goes_on_where_its_last_checkpoint_stands(tmp_path: Path) -> None:
     """Killed twice, each time after at least one more checkpoint, then left to end."""
-    one = training(steps=2500)
+    one = training(steps=1000)
     seen = 0
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(one.plain()), str(tmp_path)])
@@ -185,7 +185,7 @@ def test_several_models_at_once_predict_as_each_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "full_length", "steps"), [("adam", False, 10), ("adam", True, 10), ("soap", False, 9)]
+    ("optimiser", "full_length", "steps"), [("adam", False, 4), ("adam", True, 4), ("soap", False, 9)]
 )
 def test_several_trainings_at_once_go_as_each_alone(
     optimiser: str, full_length: bool, steps: int, monkeypatch: pytest.MonkeyPatch
@@ -276,5 +276,5 @@ def test_losses_that_are_no_numbers_stop_all() -> None:
     run = Ensemble.begin(trio())
     with torch.no_grad():
         run.weights["_read_out.bias"][1] = float("nan")
-    with pytest.raises(FloatingPointError, match="after 10 steps"):
+    with pytest.raises(FloatingPointError, match="after 4 steps"):
         run.advance()

@@ -20,15 +20,15 @@ from iclcheck.numerics.decoders.paper_training import (
 )
 
 TINY: dict[str, Any] = {
-    "dimension": 3, "nonzeros": 1, "points": 6, "width": 8, "layers": 1, "heads": 2, "steps": 45, "batch_size": 4,
-    "learning_rate": 1e-3, "noise_variance": 0.01, "first_coordinates": 2, "first_points": 4, "interval": 10,
+    "dimension": 3, "nonzeros": 1, "points": 6, "width": 8, "layers": 1, "heads": 2, "steps": 18, "batch_size": 4,
+    "learning_rate": 1e-3, "noise_variance": 0.01, "first_coordinates": 2, "first_points": 4, "interval": 4,
 }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (decoder_training, ensembles):
-        monkeypatch.setattr(module, "BLOCK", 10)
+        monkeypatch.setattr(module, "BLOCK", 4)
 
 
 def test_the_setting_is_that_of_the_papers() -> None:
@@ -71,7 +71,7 @@ def test_a_training_ends_by_calls_of_any_length(tmp_path: Path) -> None:
     found = Ensemble.resume(list(setting.trainings().values()), tmp_path)
     assert found.losses == whole.losses
     assert all(torch.equal(found.weights[name], whole.weights[name]) for name in whole.weights)
-    assert [one["steps"] for one in found.further["calls"]] == [10, 10, 10, 10, 5]
+    assert [one["steps"] for one in found.further["calls"]] == [4, 4, 4, 4, 2]
     assert go_on(setting, tmp_path, 100.0).further == found.further
 
 
@@ -80,7 +80,7 @@ def test_a_killed_call_goes_on_from_the_last_minute(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(paper_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def killed(run: Ensemble) -> None:
-        if run.steps_done == 30:
+        if run.steps_done == 12:
             raise KeyboardInterrupt
         advance(run)
 
@@ -89,13 +89,13 @@ def test_a_killed_call_goes_on_from_the_last_minute(tmp_path: Path, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             go_on(setting, tmp_path, 100.0)
     run = go_on(setting, tmp_path, 100.0)
-    assert [one["steps"] for one in run.further["calls"]] == [30, 15]
+    assert [one["steps"] for one in run.further["calls"]] == [12, 6]
     assert run.ended
 
 
 def test_a_unit_of_work_trains_and_says_what_was_reached(tmp_path: Path) -> None:
     found = trained_and_evaluated(TINY, str(tmp_path), 100.0, 64, "test/paper", 1e4, "cpu")
-    assert found["reached"]["steps"] == found["reached"]["wanted"] == 45
+    assert found["reached"]["steps"] == found["reached"]["wanted"] == 18
     assert set(found["reached"]["losses"]) == set(NAMES)
     assert found["parameters"] == parameter_count(PaperSetting(**TINY).trainings()["dense"].model())
     for law in NAMES:

@@ -135,7 +135,7 @@ class Instance:
     def density(self, inputs: Array, labels: Array, noise: Fraction, w: Array) -> Fraction:
         """-2 log p(y | X, w) p(w), up to a constant, number by number."""
         errors = (labels - inputs @ w)[:, 0]
-        return sum(e * e for e in errors) / noise + sum(b * b for b in w[:, 0]) / self.v
+        return Fraction(sum(e * e for e in errors) / noise + sum(b * b for b in w[:, 0]) / self.v)
 
     def at_scale(self, w: Array) -> Fraction:
         """The density at x = r g, y = r z and noise s2."""
@@ -144,7 +144,8 @@ class Instance:
     def covariance(self) -> Array:
         """E y y^T at scale c."""
         inputs = self.r * self.G
-        return exact(np.eye(2, dtype=int)) * self.s2 + self.v * inputs @ inputs.T
+        found: Array = exact(np.eye(2, dtype=int)) * self.s2 + self.v * inputs @ inputs.T
+        return found
 
 
 def exact(values: Any) -> Array:
