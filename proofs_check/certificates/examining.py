@@ -80,6 +80,7 @@ MODULES = {
     "mixture-weight": "mixture_price:weight_obligations",
     "class-selection": "mixture_class_selection",
     "selection-boundary": "mixture_selection_boundary",
+    "covariate-shift": "mixture_shift",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -27,6 +27,7 @@ def all_claims() -> dict[str, Claim]:
     from ..mixtures import (
         baseline_risks,
         class_selection,
+        covariate_shift,
         decoder_parameters,
         mixture_posterior,
         mixture_weight,
@@ -102,6 +103,7 @@ def all_claims() -> dict[str, Claim]:
         mixture_weight,
         class_selection,
         selection_boundary,
+        covariate_shift,
         decoder_parameters,
     )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]

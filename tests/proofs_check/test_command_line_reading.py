@@ -183,6 +183,10 @@ SHAPES |= {
 }
 SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
 SHAPES |= {
+    "covariate-shift": (
+        {"dimension": 3, "examples": 4, "input_scale": 4.0, "noise_variance": 0.5, "variance": 2.0},
+        {"effective_noise": (), "bayes_risk": (), "layer_risk": ()},
+    ),
     "mesa-gradient-step": (
         {"sequence": SEQUENCE, "learning_rate": 0.3, "initial_weights": [[1.0, 0.0], [0.5, 2.0]]},
         {"predictions": (3, 2), "value_weights": (6, 6), "key_query_weights": (6, 6)},

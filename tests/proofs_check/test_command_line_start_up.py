@@ -157,6 +157,7 @@ parameters = {
         {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100},
     ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
+    "covariate-shift": {"dimension": 2, "examples": 3, "input_scale": 4.0},
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
