@@ -1,9 +1,9 @@
 """Functions and prompts of mixtures have the laws that their plain descriptions state.
 
-Two bounds, for any law. Chebyshev: a mean of n draws is farther than sqrt(variance/(n RATE)) from its expectation with
-probability at most RATE. Dvoretzky, Kiefer, Wolfowitz and Massart: an empirical distribution function is farther than
-sqrt(ln(2/RATE)/(2 n)) from the true one, anywhere, with probability at most RATE. The streams are fixed; the rate is
-that of an unlucky choice of stream, for each assertion.
+Two bounds, each failing with probability at most RATE, whatever the tails: means are compared with a known bound on
+their variance (`verdicts.heavy_tails`); and an empirical distribution function is farther than sqrt(ln(2/RATE)/(2 n))
+from the true one, anywhere, with that probability (Dvoretzky, Kiefer, Wolfowitz and Massart). The streams are fixed;
+the rate is that of an unlucky choice of stream, for each assertion.
 """
 
 import json
@@ -19,8 +19,9 @@ import torch
 from iclcheck.numerics.mixtures.function_classes import sampled_functions
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
+from iclcheck.proofs_check.verdicts.heavy_tails import compare_mean
 
-COUNT, RATE, D = 50_000, 1e-4, 4
+COUNT, RATE, D = 50_000, 1e-6, 4
 DENSE = {"kind": "dense", "variance": 2.0}
 SPARSE = {"kind": "sparse", "nonzeros": 2, "variance": 0.5}
 RELU = {"kind": "relu", "hidden": 6, "variance": 1.5}
@@ -35,7 +36,10 @@ def values_at(kind: Any, points: list[list[float]], name: str, count: int = COUN
 
 
 def assert_mean(values: torch.Tensor, expected: float, variance: float) -> None:
-    assert abs(float(values.mean()) - expected) <= math.sqrt(variance / (RATE * len(values)))
+    """`variance` bounds that of one draw."""
+    total, squares = float(values.sum()), float(values.square().sum())
+    comparison = compare_mean(len(values), total, squares, variance, predicted=expected, false_alarm=RATE)
+    assert comparison.holds, comparison
 
 
 def assert_uniform(values: torch.Tensor, low: float, high: float) -> None:
