@@ -69,6 +69,7 @@ MODULES = {
     "scan-learning-rates": "scan_learning_rates",
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
+    "linear-sinusoid-posterior": "mixture_sinusoids",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

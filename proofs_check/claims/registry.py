@@ -24,6 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
+    from ..mixtures import sinusoids
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -80,7 +81,8 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    found = [claim for module in (*laws, *dynamics, *mesa, *scan, *audited) for claim in module.claims()]
+    mixtures: tuple[ModuleType, ...] = (sinusoids,)
+    found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 
 
