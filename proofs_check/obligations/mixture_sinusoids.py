@@ -75,9 +75,7 @@ def same_obligation(forms: Forms) -> Identity:
     """The evidence uses the forms of the square."""
     pairs = (("determinant", "precision"), ("vector", "mean"), ("exponent", "left"))
     read = [(forms.expression(EVIDENCE, one), forms.expression(SQUARE, other)) for one, other in pairs]
-    return in_scalars(
-        lambda point: [value(one, point) - value(other, point) for one, other in read], "v sigma2 R C Y"
-    )
+    return in_scalars(lambda point: [value(one, point) - value(other, point) for one, other in read], "v sigma2 R C Y")
 
 
 def covariance(point: Point, length: int) -> list[list[Any]]:
