@@ -2,21 +2,22 @@ r"""A class of sinusoids as a finite set of Gaussian models: the nodes of a quad
 
     f(x) = a sin(omega x_1 + phi),   a ~ N(0, v), phi ~ U(0, 2 pi), omega ~ U(l, h).
 Main statement
-    f has the law of sqrt(v beta) (g_1 sin(omega x_1) + g_2 cos(omega x_1)) with g ~ N(0, I_2) and an independent beta of
-    the arcsine law, beta = sin^2(theta), theta ~ U(0, pi/2). So amplitude and phase are integrated in closed form, and
-    given (omega, theta) the class is a Gaussian model with two rows.
+    f has the law of sqrt(v beta) (g_1 sin(omega x_1) + g_2 cos(omega x_1)) with g ~ N(0, I_2) and an independent beta
+    of the arcsine law, beta = sin^2(theta), theta ~ U(0, pi/2). So amplitude and phase are integrated in closed form,
+    and given (omega, theta) the class is a Gaussian model with two rows.
 Proof
-    The coefficients (a cos phi, a sin phi) have a uniform direction, and so have sqrt(beta) g. Their squared lengths are
-    a^2/v = 2 Gamma(1/2) and beta |g|^2 = 2 beta Gamma(1) in law, and Beta(1/2, 1/2) Gamma(1) = Gamma(1/2) for
+    The coefficients (a cos phi, a sin phi) have a uniform direction, and so have sqrt(beta) g. Their squared lengths
+    are a^2/v = 2 Gamma(1/2) and beta |g|^2 = 2 beta Gamma(1) in law, and Beta(1/2, 1/2) Gamma(1) = Gamma(1/2) for
     independent factors: beta is the share of one of two independent Gamma(1/2) in their sum, and independent of it. []
 Quadrature
     omega by Gauss and Legendre's nodes; theta by equal steps, as all is even and periodic in theta. Both converge
     geometrically: omega once its step is below the width of the posterior, which is about sigma/|a| sqrt(2/sum x_i^2);
     theta at a rate that the noise hardly changes, where a phase would need steps below sigma/|a| sqrt(2/n).
     At the law of the shipped model (16 points, sigma^2 = 0.1, inputs of size 1, a range of 3) predictions by NODES err
-    by 3e-4 in the root mean square, by 6e-3 at most among 768, and those by FINE by 1e-6 and 3e-5. Two places where NODES
-    is not enough: sigma^2 = 0.01, where it errs by 7e-3 (FINE: 4e-4), and inputs of size 3 and more, where the posterior
-    of omega is as narrow. `quadrature_errors` of `sinusoid_measurements` states the error at given prompts, by doubling.
+    by 3e-4 in the root mean square, by 6e-3 at most among 768, and those by FINE by 1e-6 and 3e-5. Two places where
+    NODES is not enough: sigma^2 = 0.01, where it errs by 7e-3 (FINE: 4e-4), and inputs of size 3 and more, where the
+    posterior of omega is as narrow. `quadrature_errors` of `sinusoid_measurements` states it at given prompts, by
+    doubling.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Three checks
     posteriors of the linear class, the same
     sampled: E (y - prediction) tanh(g) = 0 on prompts of the law itself, g three functions of what the predictor sees
 Variance of the sampled check
-    Z is a mean over prefixes of (y_i - f_i) t_i with |t_i| <= 1. If f_i = E[y_i | seen], then E (y_i - f_i)^2 is at most
-    E y_i^2, and E Z^2 <= E y^2 = pi b + (1 - pi) v/2 + sigma^2 for x ~ N(0, 1): what `verdicts.heavy_tails` needs.
+    Z is a mean over prefixes of (y_i - f_i) t_i with |t_i| <= 1. If f_i = E[y_i | seen], then E (y_i - f_i)^2 is at
+    most E y_i^2, and E Z^2 <= E y^2 = pi b + (1 - pi) v/2 + sigma^2 for x ~ N(0, 1): what `verdicts.heavy_tails` needs.
 """
 
 from __future__ import annotations
@@ -158,13 +158,14 @@ class Orthogonality:
         return Verdict(
             self.name, decide(holds, detectable, self.resolution), worst.measured, 0.0, worst.allowed + bias,
             detectable, "as a mean of (y - prediction) tanh(g)", self.false_alarm, self.miss,
-            f"{found['count']} prompts of {LENGTH} points", {"quadrature": bias, "means": [c.measured for c in compared]},
+            f"{found['count']} prompts of {LENGTH} points",
+            {"quadrature": bias, "means": [one.measured for one in compared]},
         )  # fmt: skip
 
 
 def letters_of_checks(seed: int) -> list[Mapping[str, Any]]:
-    """Letters of the formula at two nodes of every prompt, to say how far an altered formula is from the original."""
-    found = []
+    """Letters of the formula at six nodes of every prompt, to say how far an altered formula is from the original."""
+    found: list[Mapping[str, Any]] = []
     for prompt in prompts(seed):
         letters, _, _ = theory.rows_of_sinusoids(prompt, (2, 3))
         found.append({name: np.broadcast_to(one, (2, 3)) for name, one in letters.items()})

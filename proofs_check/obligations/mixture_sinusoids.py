@@ -8,7 +8,7 @@ det(M + v r r^T) does (one step of the elimination), in words beyond N = 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..engines.identities import Identity
@@ -43,16 +43,19 @@ def sum_of(point: Point, left: str, right: str, length: int) -> Any:
     return total([point[f"{left}{i}"] * point[f"{right}{i}"] for i in range(1, length + 1)])
 
 
+def sums_of(point: Point, pairs: Mapping[str, str], length: int) -> Point:
+    """The point with the sums of products, named by the two letters of an example."""
+    return point.with_values({name: sum_of(point, pair[0], pair[1], length) for name, pair in pairs.items()})
+
+
 def with_sums(point: Point, length: int) -> Point:
     """The letters R, C and Y of a literal prompt."""
-    pairs = {"R": "rr", "C": "ry", "Y": "yy"}
-    return point.with_values({name: sum_of(point, *pair, length) for name, pair in pairs.items()})
+    return sums_of(point, {"R": "rr", "C": "ry", "Y": "yy"}, length)
 
 
 def with_phase_sums(point: Point, length: int) -> Point:
     """The letters A, B, G, c_1 and c_2 of a literal prompt."""
-    pairs = {"A": "SS", "B": "SK", "G": "KK", "c_1": "Sy", "c_2": "Ky"}
-    return point.with_values({name: sum_of(point, *pair, length) for name, pair in pairs.items()})
+    return sums_of(point, {"A": "SS", "B": "SK", "G": "KK", "c_1": "Sy", "c_2": "Ky"}, length)
 
 
 def square_obligation(forms: Forms) -> Identity:
