@@ -1,4 +1,4 @@
-"""The claim on linear functions and sinusoids: it agrees at other seeds, wrong oracles do not, no forged form passes."""
+"""The claim on linear functions and sinusoids: agrees at other seeds; wrong oracles and forged forms are refused."""
 
 from collections.abc import Callable
 from typing import Any

@@ -265,9 +265,9 @@ STATEMENT = Statement(
     r"\frac{v\,C}{D}\,\sin(\omega x_q + \phi)}{\pi\,e_0 + (1-\pi)\,\mathbb E_{\omega,\phi}\, e},\quad "
     r"e = D^{-1/2}\exp\Bigl(-\frac{Y D - v C^2}{2\sigma^2 D}\Bigr)",
     text=(
-        "Given examples of a function that is w x with probability pi and else a sin(omega x + phi), the mean of f(x_q) "
-        "is that of the two classes weighed by their evidence; w and a are integrated out in closed form, omega and phi "
-        "by a quadrature."
+        "Given examples of a function that is w x with probability pi and else a sin(omega x + phi), the mean of "
+        "f(x_q) is that of the two classes weighed by their evidence; w and a are integrated out in closed form, omega "
+        "and phi by a quadrature."
     ),
     assumptions=(
         "w ~ N(0, b), a ~ N(0, v), omega ~ U(l, h), phi ~ U(0, 2 pi), noise N(0, sigma2) with sigma2 > 0, independent",
@@ -380,8 +380,8 @@ def resolved(prompt: Prompt, tolerance: float = 1e-10) -> tuple[float, float, fl
             return (*found, error)
         if nodes[0] >= MOST[0] or nodes[1] >= MOST[1]:
             raise AssumptionError(
-                f"noise_variance needs to be larger: with {prompt['noise_variance']:g} the posterior over frequency and "
-                f"phase is too narrow for a quadrature of {nodes[0]} x {nodes[1]} nodes; take ten times as much"
+                f"noise_variance needs to be larger: with {prompt['noise_variance']:g} the posterior over frequency "
+                f"and phase is too narrow for a quadrature of {nodes[0]} x {nodes[1]} nodes; take ten times as much"
             )
 
 
