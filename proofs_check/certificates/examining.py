@@ -70,6 +70,7 @@ MODULES = {
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
     "linear-sinusoid-posterior": "mixture_sinusoids",
+    "out-of-distribution": "mixture_cross_class",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

@@ -8,10 +8,11 @@ det(M + v r r^T) does (one step of the elimination), in words beyond N = 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..engines.identities import Identity
+from ..engines.matrices import total
 from ..engines.points import Kind, Point
 from .fixed_point import value
 from .obligation import ClaimObligations, FormKind, Forms, Obligation, Polynomial
@@ -30,17 +31,9 @@ def in_scalars(difference: Callable[[Point], Any], names: str) -> Identity:
     return Identity(difference, letters, {}, 1, DEGREE, 0, (1,))
 
 
-def total(values: Sequence[Any]) -> Any:
-    """Their sum."""
-    found = values[0]
-    for one in values[1:]:
-        found = found + one
-    return found
-
-
 def sum_of(point: Point, left: str, right: str, length: int) -> Any:
     """sum_i left_i right_i over the first examples."""
-    return total([point[f"{left}{i}"] * point[f"{right}{i}"] for i in range(1, length + 1)])
+    return total(point[f"{left}{i}"] * point[f"{right}{i}"] for i in range(1, length + 1))
 
 
 def sums_of(point: Point, pairs: Mapping[str, str], length: int) -> Point:
@@ -66,7 +59,7 @@ def square_obligation(forms: Forms) -> Identity:
         for length in LENGTHS:
             at = with_sums(point, length)
             errors = [point[f"y{i}"] - u * point[f"r{i}"] for i in range(1, length + 1)]
-            literal = v * total([one * one for one in errors]) + point["sigma2"] * u * u
+            literal = v * total(one * one for one in errors) + point["sigma2"] * u * u
             D, rest = value(precision, at), value(precision, at) * u - value(mean, at)
             found.append(D * literal - rest * rest - v * value(left, at))
         return found
@@ -94,7 +87,7 @@ def determinant(rows: list[list[Any]]) -> Any:
     if len(rows) == 1:
         return rows[0][0]
     minors = [determinant([[*row[:k], *row[k + 1 :]] for row in rows[1:]]) for k in range(len(rows))]
-    return total([minor * rows[0][k] * (-1) ** k for k, minor in enumerate(minors)])
+    return total(minor * rows[0][k] * (-1) ** k for k, minor in enumerate(minors))
 
 
 def determinant_obligation(forms: Forms) -> Identity:
@@ -121,9 +114,9 @@ def inverse_obligation(forms: Forms) -> Identity:
             D, M = value(D_form, at), value(vector, at)
             z = [D * point[f"y{i}"] - M * point[f"r{i}"] for i in places]
             for row, i in zip(covariance(point, length), places, strict=True):
-                image = total([entry * one for entry, one in zip(row, z, strict=True)])
+                image = total(entry * one for entry, one in zip(row, z, strict=True))
                 found.append(image - point["sigma2"] * D * point[f"y{i}"])
-            found.append(total([point[f"y{i}"] * one for i, one in zip(places, z, strict=True)]) - value(exponent, at))
+            found.append(total(point[f"y{i}"] * one for i, one in zip(places, z, strict=True)) - value(exponent, at))
         return found
 
     return in_scalars(difference, f"v sigma2 {EXAMPLES}")
@@ -137,7 +130,7 @@ def phase_obligation(forms: Forms) -> Identity:
         for length in LENGTHS:
             places, at = range(1, length + 1), with_phase_sums(point, length)
             rows = [point[f"S{i}"] * point["p"] + point[f"K{i}"] * point["q"] for i in places]
-            found.append(total([row * row for row in rows]) - value(squares, at))
+            found.append(total(row * row for row in rows) - value(squares, at))
             labels = [row * point[f"y{i}"] for row, i in zip(rows, places, strict=True)]
             found.append(total(labels) - value(products, at))
         return found
