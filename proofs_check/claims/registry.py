@@ -24,7 +24,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import sinusoids
+    from ..mixtures import out_of_distribution, sinusoids
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -81,7 +81,7 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    mixtures: tuple[ModuleType, ...] = (sinusoids,)
+    mixtures: tuple[ModuleType, ...] = (sinusoids, out_of_distribution)
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

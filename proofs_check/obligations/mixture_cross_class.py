@@ -1,7 +1,7 @@
 """Obligations of out-of-distribution: literal prompts, every turn of a group and P as it is, for d = 1, 2, 3.
 
-P = (G + kappa)^{-1} is a free symmetric matrix here, and G = P^{-1} - kappa enters as det(P) G = adj(P) - kappa det(P) I:
-a polynomial. The mean over the d 2^d signed cyclic permutations stands for every law that no turn changes: both give
+P = (G + kappa)^{-1} is a free symmetric matrix here, and G = P^{-1} - kappa enters as the polynomial det(P) G =
+adj(P) - kappa det(P) I. The mean over the d 2^d signed cyclic permutations stands for every law that no turn changes: both give
 E Q w w^T Q^T = |w|^2 I/d. Beyond d = 3 the statements are the same lines with more components: P G P = P - kappa P^2 is
 all that they use, and signs and shifts do there what they do here; in words.
 """
@@ -167,7 +167,7 @@ def obligations() -> ClaimObligations:
     return ClaimObligations(
         "out-of-distribution",
         (
-            "x = sqrt(c) z, y = w.x + e; E e e^T = sigma2 I, e independent of w and z; the law of z is turned into itself",
+            "x = sqrt(c) z, y = w.x + e; E e e^T = sigma2 I, e independent of w and z; no turn changes the law of z",
             "kappa = sigma2/(c v) > 0",
         ),
         KINDS,

@@ -146,6 +146,9 @@ parameters = {
         {"classes": 5, "frequency": 2, "overlap": 0.5, "learning_rate": 1.0, "time": 3.0},
     ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
+    "out-of-distribution": {
+        "inputs": [[0.3, -1.0]], "dense_variance": 1.0, "noise_variance": 0.1, "nonzeros": 1, "sparse_variance": 1.0,
+    },
     "linear-sinusoid-posterior": {
         "x": [0.5], "y": [1.0], "x_query": 0.8, "slope_variance": 1.0, "amplitude_variance": 2.0, "lowest": 1.0,
         "highest": 4.0, "linear_probability": 0.5, "noise_variance": 0.5,

@@ -1,11 +1,11 @@
-r"""The Bayes predictor of dense linear functions on prompts of other linear functions, and at other scales of the inputs.
+r"""The Bayes predictor of dense linear functions on prompts of other linear functions, and at other scales of inputs.
 
     x = sqrt(c) z with z from any law that turns leave alone, z ~ N(0, I_d) for one; y = w.x + e, e ~ N(0, sigma2).
 The predictor expects w ~ N(0, v I): it is ridge regression, w_hat = (X^T X + sigma2/v)^{-1} X^T y.
 Main statements, with G = Z^T Z, kappa = sigma2/(c v), P = (G + kappa)^{-1}
     error   (G + kappa)(w - w_hat) = kappa w - c^{-1/2} Z^T e
-    risk    E (w_hat.x_q - w.x_q)^2 = W c kappa^2 tr(P^2)/d + sigma2 (tr P - kappa tr P^2) over noise, query and turns of
-            the inputs, for every w with |w|^2 = W, or in the mean with E |w|^2 = W: nothing else about w counts
+    risk    E (w_hat.x_q - w.x_q)^2 = W c kappa^2 tr(P^2)/d + sigma2 (tr P - kappa tr P^2) over noise, query and turns
+            of the inputs, for every w with |w|^2 = W, or in the mean with E |w|^2 = W: nothing else about w counts
     dense   W = d v: sigma2 tr P, the Bayes risk
     sparse  k coefficients of variance s: the bias is k s/(d v) times that on dense prompts, the rest is the same
     scale   inputs sqrt(c) times as large are functions sqrt(c) times as large: only c v and c W count
@@ -34,9 +34,9 @@ from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, identity, matrix, scalar, substitute, trace
 from ..one_layer.assumptions import (
     AssumptionError,
-    check_dimension,
     check_non_negative,
     check_positive,
+    is_whole,
     real_array,
 )
 
@@ -121,7 +121,12 @@ def letters_of(at: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the formula's letters."""
     kappa, found = resolvent(at)
     square = (at["w"].T @ at["w"])[0, 0]
-    scalars = {"kappa": kappa, "c": at["root"] ** 2, "W": square, **{name: at[name] for name in ("v", "sigma2", "s", "k")}}
+    scalars = {
+        "kappa": kappa,
+        "c": at["root"] ** 2,
+        "W": square,
+        **{name: at[name] for name in ("v", "sigma2", "s", "k")},
+    }
     return {"P": found, **{name: np.array(one, dtype=object)[()] for name, one in scalars.items()}}
 
 
@@ -147,12 +152,14 @@ def error_equation(at: Mapping[str, Any]) -> tuple[Any, Any]:
 def group(d: int) -> list[Any]:
     """Signed cyclic permutations of d coordinates."""
     eye = unit(d)
-    return [np.diag(signs).astype(object) @ np.roll(eye, k, 0) for k in range(d) for signs in product((1, -1), repeat=d)]
+    return [
+        np.diag(signs).astype(object) @ np.roll(eye, k, 0) for k in range(d) for signs in product((1, -1), repeat=d)
+    ]
 
 
 def noise_part(at: Mapping[str, Any]) -> tuple[Any, Any]:
     """The sum over unit errors e_i of c |w_hat|^2 at w = 0, times sigma2, and the derived mean."""
-    length, d = at["Z"].shape
+    length = len(at["Z"])
     total = Fraction(0)
     for i in range(length):
         e = np.array([[Fraction(int(i == j))] for j in range(length)], dtype=object)
@@ -182,9 +189,7 @@ def dense_part(at: Mapping[str, Any]) -> tuple[Any, Any]:
 def sparse_part(at: Mapping[str, Any]) -> tuple[Any, Any]:
     """d (risk at W = k s - risk at W = d v), and the form; the bias at W = k s by its share."""
     d = len(at["w"])
-    sparse, dense = (
-        value(bias(), at, W=np.array(size, dtype=object)[()]) for size in (at["k"] * at["s"], d * at["v"])
-    )
+    sparse, dense = (value(bias(), at, W=np.array(size, dtype=object)[()]) for size in (at["k"] * at["s"], d * at["v"]))
     return [sparse - dense, sparse * d * at["v"]], [value(excess(), at), dense * at["k"] * at["s"]]
 
 
@@ -218,8 +223,8 @@ def derivation() -> Derivation:
             "d times the mean over turns of c kappa^2 |P w|^2",
             to_text(bias()),
             rf"d\;\mathbb E_Q\,c\kappa^2\,|P Q w|^2 = {to_latex(bias())}",
-            "a turn of the inputs is the opposite turn of w; the mean of Q w w^T Q^T is |w|^2 I/d, and already that over "
-            "the signed cyclic permutations. Noise and w have no product in the mean",
+            "a turn of the inputs is the opposite turn of w; the mean of Q w w^T Q^T is |w|^2 I/d, and already that "
+            "over the signed cyclic permutations. Noise and w have no product in the mean",
             bias_part,
             forms={"bias": bias()},
         ),
@@ -237,8 +242,8 @@ def derivation() -> Derivation:
             "d times the risk on k coefficients of variance s, less that on dense prompts",
             to_text(excess()),
             rf"d\,(\mathrm{{risk}}_{{k}} - \mathrm{{risk}}_{{d}}) = {to_latex(excess())}",
-            "W = k s in the place of d v; so the bias is k s/(d v) times that on dense prompts, at every length, noise and "
-            "scale, and with k s = d v a dense predictor cannot lose by sparsity",
+            "W = k s in the place of d v; so the bias is k s/(d v) times that on dense prompts, at every length, noise "
+            "and scale, and with k s = d v a dense predictor cannot lose by sparsity",
             sparse_part,
             forms={"excess": excess()},
         ),
@@ -249,14 +254,14 @@ def derivation() -> Derivation:
 
 STATEMENT = Statement(
     identifier="out-of-distribution",
-    title="Prompts from outside of the pretraining mixture: what the Bayes predictors do, and trained decoders beside them",
+    title="Prompts from outside of the pretraining mixture: Bayes predictors, and trained decoders beside them",
     latex=r"\mathrm{risk} = \frac{\mathbb E|w|^2}{d}\,c\,\kappa^2\,\mathrm{tr}\,P^2 + \sigma^2\,(\mathrm{tr}\,P - "
     r"\kappa\,\mathrm{tr}\,P^2),\quad P = (Z^\top Z + \kappa)^{-1},\ \kappa = \frac{\sigma^2}{c v}",
     text=(
-        "The Bayes predictor of dense functions errs on sparse prompts as on dense ones, but for a bias that is k s/(d v) "
-        "times as large, and at other scales of the inputs as at other sizes of the function. Trained decoders keep to "
-        "their own Bayes predictor on prompts of the other class, and leave it where the inputs, the frequencies or the "
-        "function are outside of what they saw."
+        "The Bayes predictor of dense functions errs on sparse prompts as on dense ones, but for a bias that is k s/(d "
+        "v) times as large, and at other scales of the inputs as at other sizes of the function. Trained decoders keep "
+        "to their own Bayes predictor on prompts of the other class, and leave it where the inputs, the frequencies or "
+        "the function are outside of what they saw."
     ),
     assumptions=(
         "for the risk: noise independent of all else; inputs whose law no turn changes; the query from the same law",
@@ -273,9 +278,7 @@ STATEMENT = Statement(
 @cache
 def formula() -> Formula:
     """The risk of one prompt's inputs, in the mean over turns and noise."""
-    vocabulary = Vocabulary(
-        {"v": ("W", "c"), "W": ("v",), "c": ("v",), "sigma2": ("v",), "d": ("N",), "kappa": ("c",)}
-    )
+    vocabulary = Vocabulary({"v": ("W", "c"), "W": ("v",), "c": ("v",), "sigma2": ("v",), "d": ("N",), "kappa": ("c",)})
     parts = {"ridge": ridge(), "bias": bias() * D**-1, "noise": noise()}
     return Formula(parts, risk_of_parts, vocabulary)
 
@@ -299,12 +302,16 @@ def points(name: str) -> list[dict[str, Any]]:
         draw = random.Random(f"{name}/cross class/{k}")
         d, length = 1 + k % 3, 4
         Z = np.array([[Fraction(draw.randint(-30, 30), 7) for _ in range(d)] for _ in range(length)], dtype=object)
-        letters = {one: np.array(Fraction(draw.randint(1, 900), 211), dtype=object)[()] for one in ("v", "sigma2", "c", "W")}
+        letters = {
+            one: np.array(Fraction(draw.randint(1, 900), 211), dtype=object)[()] for one in ("v", "sigma2", "c", "W")
+        }
         found.append({"gram": Z.T @ Z, "d": Fraction(d), "N": Fraction(length), **letters})
     return found
 
 
-def letters_at(inputs: Any, dense_variance: float, noise_variance: float, square: float, scale: float) -> dict[str, Any]:
+def letters_at(
+    inputs: Any, dense_variance: float, noise_variance: float, square: float, scale: float
+) -> dict[str, Any]:
     """Values for the formula at inputs (N, d) before scaling and |w|^2."""
     Z = np.asarray(inputs, dtype=float)
     return {
@@ -329,18 +336,17 @@ def for_user(
     Z = real_array(inputs, "inputs")
     if Z.ndim != 2 or 0 in Z.shape:
         raise AssumptionError(f"inputs needs the shape (N, d) with N, d >= 1, got {Z.shape}; give one example per row")
-    d, k = Z.shape[1], check_dimension_of(nonzeros, Z.shape[1])
+    d, k = Z.shape[1], nonzeros_of(nonzeros, Z.shape[1])
     v, noise_ = check_positive(dense_variance, "dense_variance"), check_positive(noise_variance, "noise_variance")
     s, scale = check_non_negative(sparse_variance, "sparse_variance"), check_positive(input_scale, "input_scale")
-    on_dense, on_sparse = (
-        float(formula().value(letters_at(Z, v, noise_, square, scale))) for square in (d * v, k * s)
-    )
+    on_dense, on_sparse = (float(formula().value(letters_at(Z, v, noise_, square, scale))) for square in (d * v, k * s))
     return {"risk_on_dense": on_dense, "risk_on_sparse": on_sparse, "bias_ratio": k * s / (d * v)}
 
 
-def check_dimension_of(value: Any, dimension: int) -> int:
+def nonzeros_of(value: Any, dimension: int) -> int:
     """A whole number from 1 to d. Raises AssumptionError."""
-    k = check_dimension(value) if not isinstance(value, str) else 0
-    if not 1 <= k <= dimension:
-        raise AssumptionError(f"nonzeros needs a whole number from 1 to {dimension}, the width of inputs, got {value!r}")
-    return k
+    if not is_whole(value) or not 1 <= value <= dimension:
+        raise AssumptionError(
+            f"nonzeros needs a whole number from 1 to {dimension}, the width of inputs, got {value!r}; give 1, say"
+        )
+    return int(value)
