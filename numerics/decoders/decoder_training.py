@@ -1,4 +1,4 @@
-r"""Training a decoder on fresh prompts: the mean over prefixes of the squared error, by Adam [garg2022can].
+r"""Training a decoder on fresh prompts: the mean over prefixes of the squared error [garg2022can].
 
     loss = mean over prompts and prefixes of (prediction_i - y_i)^2, y_i with its noise
     step size: rises linearly for `warmup` steps, stays, and falls linearly to 0 over the last `decay` share of steps
@@ -15,13 +15,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ..mixtures.prompt_laws import PromptLaw, Prompts
 from ..training.random_streams import stream
 from .decoder import START_SCALE, Decoder, DecoderShape
+from .soap_updates import SoapUpdates
 
 Plain = Mapping[str, Any]
 BLOCK = 100  # steps between two places where a training can be taken up
@@ -47,6 +48,7 @@ class DecoderTraining:
 
     law            plain description of the prompts (`mixtures.prompt_laws`)
     shape          plain description of the model
+    optimiser      "adam" as in [garg2022can], or "soap" [vyas2024soap]
     start_scale    standard deviation of the kernels at the start
     coordinates, points   the curriculum (plain `Growth`), or None for all from the first step on
     replica        changes nothing but the random numbers
@@ -59,6 +61,7 @@ class DecoderTraining:
     learning_rate: float = 1e-3
     warmup: int = 0
     decay: float = 0.0
+    optimiser: Literal["adam", "soap"] = "adam"
     start_scale: float = START_SCALE
     coordinates: Plain | None = None
     points: Plain | None = None
@@ -105,7 +108,7 @@ class RunningTraining:
 
     training: DecoderTraining
     model: Decoder
-    optimiser: torch.optim.Adam
+    optimiser: torch.optim.Optimizer
     blocks: int
     losses: list[float]
 
@@ -113,7 +116,8 @@ class RunningTraining:
     def begin(cls, training: DecoderTraining, device: str | torch.device = "cpu") -> RunningTraining:
         """A training before its first step."""
         model = training.model().to(device)
-        return cls(training, model, torch.optim.Adam(model.parameters(), training.learning_rate), 0, [])
+        kind = {"adam": torch.optim.Adam, "soap": SoapUpdates}[training.optimiser]
+        return cls(training, model, kind(model.parameters(), training.learning_rate), 0, [])
 
     @property
     def ended(self) -> bool:
