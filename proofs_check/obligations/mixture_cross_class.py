@@ -1,9 +1,9 @@
 """Obligations of out-of-distribution: literal prompts, every turn of a group and P as it is, for d = 1, 2, 3.
 
 P = (G + kappa)^{-1} is a free symmetric matrix here, and G = P^{-1} - kappa enters as the polynomial det(P) G =
-adj(P) - kappa det(P) I. The mean over the d 2^d signed cyclic permutations stands for every law that no turn changes: both give
-E Q w w^T Q^T = |w|^2 I/d. Beyond d = 3 the statements are the same lines with more components: P G P = P - kappa P^2 is
-all that they use, and signs and shifts do there what they do here; in words.
+adj(P) - kappa det(P) I. The mean over the d 2^d signed cyclic permutations stands for every law that no turn changes:
+both give E Q w w^T Q^T = |w|^2 I/d. Beyond d = 3 the statements are the same lines with more components: P G P = P -
+kappa P^2 is all that they use, and signs and shifts do there what they do here; in words.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ def gram_times_determinant(point: Point) -> Matrix:
     """det(P) G = adj(P) - kappa det(P) I."""
     P, d = point.matrix("P"), point.dimension
     adjugate = Matrix.build(d, d, lambda i, j: determinant(minor(P, j, i), point.one) * (-1) ** (i + j))
-    return adjugate - point["I"].scaled(point["kappa"] * determinant(P, point.one))
+    return adjugate - point.matrix("I").scaled(point["kappa"] * determinant(P, point.one))
 
 
 def error_obligation(forms: Forms) -> Identity:
     """r^2 (G + kappa)(w - w_hat) from the normal equations of x = r z, y = x.w + e, for 1 to 3 examples."""
     del forms
-    letters: dict[str, Kind] = {f"z{i}": "vector" for i in LENGTHS} | {f"e{i}": "scalar" for i in LENGTHS}
+    letters: dict[str, Kind] = dict.fromkeys((f"z{i}" for i in LENGTHS), "vector")
+    letters |= dict.fromkeys((f"e{i}" for i in LENGTHS), "scalar")
 
     def difference(point: Point) -> list[Any]:
         found, r, kappa, w = [], point["r"], point["kappa"], point.matrix("w")

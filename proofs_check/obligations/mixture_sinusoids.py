@@ -132,7 +132,7 @@ def phase_obligation(forms: Forms) -> Identity:
             rows = [point[f"S{i}"] * point["p"] + point[f"K{i}"] * point["q"] for i in places]
             found.append(total(row * row for row in rows) - value(squares, at))
             labels = [row * point[f"y{i}"] for row, i in zip(rows, places, strict=True)]
-            found.append(total(labels) - value(products, at))
+            found.append(total(iter(labels)) - value(products, at))
         return found
 
     return in_scalars(difference, f"p q {EXAMPLES}")

@@ -22,7 +22,7 @@ SETTING = {"prompts": OTHER, "oracles": {"own": LAW, "right": OTHER}, "first": 1
 
 def measured(**changed: Any) -> dict[str, Any]:
     given = {"model": {"training": TRAINING}, "settings": [SETTING], "groups": 3, "size": 5, "stream_key": "here"}
-    return groups_of_settings(**{**given, **changed}, device="cpu")  # type: ignore[arg-type]
+    return groups_of_settings(**{**given, **changed}, device="cpu")
 
 
 def test_distances_are_symmetric_and_means_of_groups_give_means_of_positions() -> None:

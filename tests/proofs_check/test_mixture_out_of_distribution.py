@@ -23,7 +23,7 @@ def measured(tasks: Any) -> list[Any]:
     """Measure here, without a store."""
     from iclcheck.numerics.decoders.out_of_distribution import groups_of_settings
 
-    here = {"groups_of_settings": groups_of_settings, "risks_over_copies": risks_over_copies}
+    here: dict[str, Any] = {"groups_of_settings": groups_of_settings, "risks_over_copies": risks_over_copies}
     return [here[task.measurement.partition(":")[2]](**task.parameters, device="cpu") for task in tasks]
 
 
