@@ -23,14 +23,17 @@ import numpy as np
 import torch
 
 from iclcheck.numerics.decoders.out_of_distribution import groups_of_settings
-from iclcheck.numerics.decoders.shipped import DENSE, SINUSOID, SPARSE, TRAININGS, shipped_digest, shipped_names
+from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_model, shipped_names
 from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
 from iclcheck.theory.mixtures import cross_class
 
 PAPER = {"dimension": 20, "length": 41, "noise_variance": 0.01}
-PAPER_CLASSES = {"dense": DENSE, "sparse": {"kind": "sparse", "nonzeros": 2, "variance": 1.0}}
+PAPER_CLASSES = {
+    "dense": {"kind": "dense", "variance": 1.0},
+    "sparse": {"kind": "sparse", "nonzeros": 2, "variance": 1.0},
+}
 PROMPTS, WAVES = 2048, 384  # of five coordinates, and of sinusoids
 PAPER_PROMPTS = 300
 SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -74,6 +77,11 @@ def derived_curve(law: PromptLaw, xs: torch.Tensor) -> list[float]:
 # Decoders
 
 
+def law_of(name: str) -> dict[str, Any]:
+    """The law of training that the shipped record states."""
+    return dict(shipped_model(name).training.law)
+
+
 def measured(name: str, settings: Mapping[str, Mapping[str, Any]], prompts: int) -> dict[str, Any]:
     """Mean squared distances by position, (N, P, P) under the names of what answers, for each setting."""
     model = {"shipped": name, "sha256": shipped_digest(name)}
@@ -100,13 +108,16 @@ def late(found: Mapping[str, Any], first: int) -> dict[str, float]:
 def class_curves() -> dict[str, Any]:
     """Shipped decoders at d = 5 on prompts of both classes."""
     found: dict[str, Any] = {}
+    if not {"dense", "sparse"} <= set(shipped_names()):
+        return found
+    kinds = {label: law_of(label)["classes"][0] for label in ("dense", "sparse")}
     for name in ("dense", "sparse", "mixture"):
         if name not in shipped_names():
             continue
-        own = dict(TRAININGS[name].law)
+        own = law_of(name)
         settings = {
             label: {"prompts": one_class(own, kind), "oracles": {"own": own, "right": one_class(own, kind)}}
-            for label, kind in (("dense", DENSE), ("sparse", SPARSE))
+            for label, kind in kinds.items()
         }
         for label, one in measured(name, settings, PROMPTS).items():
             found[f"{name} decoder on {label} prompts"] = {"risk": curves(one), "late": late(one, 1)}
@@ -119,7 +130,7 @@ def scale_rows() -> list[dict[str, Any]]:
     for name in ("dense", "sparse", "mixture"):
         if name not in shipped_names():
             continue
-        own = dict(TRAININGS[name].law)
+        own = law_of(name)
         settings = {str(c): {"prompts": {**own, "input_scale": c}, "oracles": {"own": own}} for c in SCALES}
         for c, one in measured(name, settings, PROMPTS // 2).items():
             rows.append({"decoder": name, "scale": float(c), **late(one, 5)})
@@ -128,10 +139,11 @@ def scale_rows() -> list[dict[str, Any]]:
 
 def combination_rows() -> list[dict[str, Any]]:
     """c line + (1 - c) sinusoid: decoder, its own Bayes predictor, and the one that expects the combination."""
-    own = dict(TRAININGS["linear-sinusoid"].law)
+    own = law_of("linear-sinusoid")
+    line, wave = own["classes"]
     settings = {}
     for share in SHARES:
-        law = one_class(own, {"kind": "combination", "share": share, "first": DENSE, "second": SINUSOID})
+        law = one_class(own, {"kind": "combination", "share": share, "first": line, "second": wave})
         settings[str(share)] = {"prompts": law, "oracles": {"own": own, "right": law}}
     found = measured("linear-sinusoid", settings, WAVES)
     return [{"share": float(c), "risk": curves(one), "late": late(one, LATE)} for c, one in found.items()]
@@ -139,10 +151,11 @@ def combination_rows() -> list[dict[str, Any]]:
 
 def frequency_rows() -> list[dict[str, Any]]:
     """Sinusoids of one frequency: decoder, its own Bayes predictor, and the one that knows the frequency."""
-    own = dict(TRAININGS["linear-sinusoid"].law)
+    own = law_of("linear-sinusoid")
+    wave = own["classes"][1]
     settings = {}
     for omega in FREQUENCIES:
-        law = one_class(own, {**SINUSOID, "lowest": omega, "highest": omega})
+        law = one_class(own, {**wave, "lowest": omega, "highest": omega})
         settings[str(omega)] = {"prompts": law, "oracles": {"own": own, "right": law}}
     found = measured("linear-sinusoid", settings, WAVES)
     return [{"frequency": float(omega), "late": late(one, LATE)} for omega, one in found.items()]

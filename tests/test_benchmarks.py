@@ -42,7 +42,9 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
     assert json.loads((tmp_path / "numbers.json").read_text())["task"]["vocabulary"] == 60
 
 
-@pytest.mark.parametrize(("name", "option"), [("snap", "--picture"), ("scan_on_text", "--pictures")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("snap", "--picture"), ("scan_on_text", "--pictures"), ("out_of_distribution", "--pictures")]
+)
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,7 +54,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["snap", "scan_on_text"])
+@pytest.mark.parametrize("name", ["snap", "scan_on_text", "out_of_distribution"])
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

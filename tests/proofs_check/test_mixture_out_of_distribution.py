@@ -32,11 +32,12 @@ def test_the_derived_risk_agrees_whatever_the_seed(seed: int) -> None:
     assert find(CLAIM).checks[0].judge(measured, Budget(seed=seed)).outcome == "agrees"
 
 
-def distances_of(ratio: float, groups: int = module.GROUPS) -> list[list[list[float]]]:
-    """Distances of decoder, own, right, target with that ratio wherever a check takes one."""
+def distances_of(check: module.CountedGroups, ratio: float) -> list[list[list[float]]]:
+    """Distances of decoder, own, right, target with that ratio where the check takes it."""
     one = np.ones((4, 4))
-    one[0, 1], one[1, 3], one[2, 3] = ratio, ratio, ratio
-    return [one.tolist()] * groups
+    places = {module.nearer: (0, 1), module.own_over_decoder: (1, 3), module.right_over_decoder: (2, 3)}
+    one[places.get(check.error, (0, 3))] = ratio
+    return [one.tolist()] * module.GROUPS
 
 
 def judged(check: module.CountedGroups, groups: list[Any]) -> Any:
@@ -52,10 +53,11 @@ def any_file(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("any_file")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_groups_within_the_margin_agree_and_others_contradict(check: module.CountedGroups) -> None:
-    inside, outside = distances_of(0.9 * check.margin), distances_of(1.1 * check.margin)
+    inside, outside = (distances_of(check, factor * check.margin) for factor in (0.9, 1.1))
     assert judged(check, inside).outcome == "agrees"
     assert judged(check, outside).outcome == "contradicts"
-    assert judged(check, [*inside[:25], *outside[25:]]).outcome == "inconclusive"  # 25 of 40, three quarters are asked
+    assert judged(check, [*inside[:57], *outside[57:]]).outcome == "agrees"
+    assert judged(check, [*inside[:45], *outside[45:]]).outcome == "inconclusive"  # of 60, three quarters are asked
 
 
 def test_the_full_profile_trains_each_decoder_once_with_other_random_numbers() -> None:
