@@ -35,7 +35,7 @@ PAPER_CLASSES = {
     "sparse": {"kind": "sparse", "nonzeros": 2, "variance": 1.0},
 }
 PROMPTS, WAVES = 2048, 384  # of five coordinates, and of sinusoids
-PAPER_PROMPTS = 300
+PAPER_PROMPTS = 600
 SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 SCALES = (0.1, 0.3, 1.0, 2.0, 4.0, 9.0, 25.0)
 FREQUENCIES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 4.5, 5.0, 6.0, 8.0)
