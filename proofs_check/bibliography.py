@@ -441,6 +441,15 @@ WORKS = (
         "2208.01066",
     ),
     Work(
+        "bareiss1968sylvester",
+        "article",
+        ("Erwin H. Bareiss",),
+        "Sylvester's identity and multistep integer-preserving Gaussian elimination",
+        "Mathematics of Computation",
+        1968,
+        {"volume": "22", "number": "103", "pages": "565-578"},
+    ),
+    Work(
         "saad2003iterative",
         "book",
         ("Yousef Saad",),

@@ -26,6 +26,21 @@ def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return made
 
 
+def test_the_posterior_by_inverses_is_that_by_rotations_at_moderate_noise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = loaded("mixture_posterior", monkeypatch)
+    monkeypatch.setattr(made, "speed", lambda: {"rotations": 0.5})
+    recorded = ROOT / "evidence" / "mixture_posterior.json"
+    before = recorded.read_bytes()
+    assert made.main([]) == 0
+    rows = json.loads(capsys.readouterr().out)["digits, d = 6, k = 2, up to 8 examples"]
+    assert max(rows[0]["errors of P(dense) and prediction"]["inverses"]) < 1e-12  # noise 0.1: condition numbers of 1e3
+    assert recorded.read_bytes() == before
+    monkeypatch.setattr(made, "speed", lambda: {"rotations": 2.5})
+    assert made.main([]) == 1
+
+
 def test_snap_prints_its_numbers_and_writes_what_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,17 +48,17 @@ def _training(
     )
 
 
-def _mixture(probability: float) -> DecoderTraining:
+def _mixture(probability: float, steps: int) -> DecoderTraining:
     """The training on a mixture with that probability of the dense class."""
-    return _training([DENSE, SPARSE], [probability, 1 - probability], HEADS, RATE, 24_000)
+    return _training([DENSE, SPARSE], [probability, 1 - probability], HEADS, RATE, steps)
 
 
 TRAININGS: dict[str, DecoderTraining] = {
     "dense": _training([DENSE], [1.0]),
     "sparse": _training([SPARSE], [1.0], HEADS, RATE, 16_000),
-    "mixture": _mixture(0.5),
-    "mixture-10": _mixture(0.1),
-    "mixture-90": _mixture(0.9),
+    "mixture": _mixture(0.5, 24_000),
+    "mixture-10": _mixture(0.1, 16_000),
+    "mixture-90": _mixture(0.9, 16_000),
     "random-covariance": _training([DENSE], [1.0], covariance="exponential"),
     "linear-sinusoid": _training([DENSE, SINUSOID], [0.5, 0.5], dimension=1, length=16),
 }

@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..training.threads import one_thread
 from .prompt_laws import PromptLaw
 from .sinusoid_models import combined_models, sinusoid_models
 
 Plain = Mapping[str, Any]
+IN_CACHE = 2**15  # numbers of the rows (r, y) of the prompts that are worked on together on a CPU
 Rows = Callable[[Tensor], Tensor]  # inputs x_i (B, d) -> rows r_s(x_i) (B, S, k), scaled for u ~ N(0, I)
 
 
@@ -108,59 +110,66 @@ def posterior(law: PromptLaw, xs: Tensor, ys: Tensor) -> Posterior:
 
 def class_evidence(models: ClassModels, xs: Tensor, ys: Tensor, noise_variance: float) -> tuple[Tensor, Tensor]:
     """Prediction at x_i given the class, and log evidence of the examples before, (B, N) each."""
+    _, S, k = models.rows(xs[:1, 0]).shape
+    together = max(1, IN_CACHE // (S * (k + 1))) if xs.is_cpu else max(1, len(xs))
+    with one_thread():
+        found = [
+            _evidence_of_few(models, xs[at : at + together], ys[at : at + together], noise_variance)
+            for at in range(0, len(xs), together)
+        ]
+    prediction, evidence = (torch.cat(part) for part in zip(*found, strict=True))
+    return prediction, evidence
+
+
+def _evidence_of_few(models: ClassModels, xs: Tensor, ys: Tensor, noise_variance: float) -> tuple[Tensor, Tensor]:
     log_weights = models.log_weights.to(xs.device)
     predictions, evidence = [], []
     for log_density, prediction in prefixes(models.rows, xs, ys, noise_variance):
         log_joint = log_weights + log_density
-        predictions.append((log_joint.softmax(-1) * prediction).sum(-1))
-        evidence.append(log_joint.logsumexp(-1))
+        largest = log_joint.amax(-1, keepdim=True)
+        share = log_joint.sub_(largest).exp_()
+        total = share.sum(-1)
+        predictions.append(share.mul_(prediction).sum(-1) / total)
+        evidence.append(total.log() + largest[:, 0])
     return torch.stack(predictions, 1), torch.stack(evidence, 1)
 
 
 def prefixes(rows: Rows, xs: Tensor, ys: Tensor, noise_variance: float) -> Iterator[tuple[Tensor, Tensor]]:
     """For i = 1 .. N: the log density of y_1 .. y_{i-1} under each model, and its prediction at x_i, (B, S) each."""
     sigma = math.sqrt(noise_variance)
-    first = rows(xs[:, 0])
-    B, S, k = first.shape
-    # R and z by rows and columns: small pieces of shape (B, S), which the rotations change in place of a copy
-    R = [
-        [torch.full((B, S), sigma if a == b else 0.0, dtype=xs.dtype, device=xs.device) for b in range(k)]
-        for a in range(k)
-    ]
-    z = [torch.zeros(B, S, dtype=xs.dtype, device=xs.device) for _ in range(k)]
+    B, S, k = rows(xs[:, 0]).shape
+    triangle = torch.zeros(k, k + 1, B, S, dtype=xs.dtype, device=xs.device)  # (R, z), its last column z
+    triangle.diagonal(dim1=0, dim2=1).fill_(sigma)
     squares = torch.zeros(B, S, dtype=xs.dtype, device=xs.device)
-    log_scale = torch.zeros(B, S, dtype=xs.dtype, device=xs.device)  # sum of log(sigma/R_jj)
+    row = torch.empty(k + 1, B, S, dtype=xs.dtype, device=xs.device)
     for i in range(xs.shape[1]):
-        row = list(rows(xs[:, i]).unbind(-1))
-        constant = -0.5 * i * math.log(2 * math.pi * noise_variance)
-        yield constant - squares / (2 * noise_variance) + log_scale, _prediction(R, z, row)
-        left = ys[:, i, None].expand(B, S)
+        row[:k] = rows(xs[:, i]).movedim(-1, 0)
+        constant = k * math.log(sigma) - 0.5 * i * math.log(2 * math.pi * noise_variance)
+        log_scale = torch.diagonal(triangle).log().sum(-1)
+        yield (squares / (-2 * noise_variance)).sub_(log_scale).add_(constant), _prediction(triangle, row)
+        row[k] = ys[:, i, None]
         for a in range(k):
-            left = _rotated(R[a], z, a, row, left)
-        squares = squares + left.square()
-        log_scale = sum((math.log(sigma) - R[a][a].log() for a in range(k)), torch.zeros_like(squares))
+            _rotate(triangle[a, a], triangle[a, a + 1 :], row[a], row[a + 1 :])
+        squares.addcmul_(row[k], row[k])
 
 
-def _rotated(Ra: list[Tensor], z: list[Tensor], a: int, row: list[Tensor], left: Tensor) -> Tensor:
-    """Rotate entry a of the row into row a of R; what is left of y."""
-    norm = torch.hypot(Ra[a], row[a])
-    cosine, sine = Ra[a] / norm, row[a] / norm
-    Ra[a] = norm
-    for b in range(a + 1, len(row)):
-        Ra[b], row[b] = cosine * Ra[b] + sine * row[b], cosine * row[b] - sine * Ra[b]
-    z[a], left = cosine * z[a] + sine * left, cosine * left - sine * z[a]
-    return left
+def _rotate(diagonal: Tensor, upper: Tensor, first: Tensor, rest: Tensor) -> None:
+    """Rotate the row (first, rest) into the row (diagonal, upper) of the triangle, both in place: first is then 0."""
+    norm = torch.addcmul(diagonal.square(), first, first).sqrt_()
+    cosine, sine = diagonal / norm, first / norm
+    diagonal.copy_(norm)
+    turned = sine * upper
+    upper.mul_(cosine).addcmul_(sine, rest)
+    rest.mul_(cosine).sub_(turned)
 
 
-def _prediction(R: list[list[Tensor]], z: list[Tensor], row: list[Tensor]) -> Tensor:
+def _prediction(triangle: Tensor, row: Tensor) -> Tensor:
     """row . u with R u = z, by substitution from the last row up."""
-    k = len(z)
-    u: list[Tensor] = [torch.zeros(())] * k
-    total = torch.zeros_like(z[0])
+    k = len(triangle)
+    rest = triangle[:, k].clone()
+    total = torch.zeros_like(rest[0])
     for a in reversed(range(k)):
-        rest = z[a]
-        for b in range(a + 1, k):
-            rest = rest - R[a][b] * u[b]
-        u[a] = rest / R[a][a]
-        total = total + row[a] * u[a]
+        u = rest[a].div_(triangle[a, a])
+        rest[:a].addcmul_(triangle[:a, a], u, value=-1)
+        total.addcmul_(row[a], u)
     return total

@@ -69,6 +69,12 @@ MODULES = {
     "scan-learning-rates": "scan_learning_rates",
     "scan-trained": "scan_trained",
     "scan-text": "scan_text",
+    "mixture-posterior": "mixture_posterior",
+    "mixture-noiseless-limit": "mixture_noiseless_limit",
+    "baseline-risks": "mixture_baseline_risks",
+    "ridge-risk": "mixture_ridge_risk",
+    "decoder-parameters": "mixture_decoder_parameters",
+    "audit-parameters": "mixture_decoder_parameters:refutation",
     "linear-sinusoid-posterior": "mixture_sinusoids",
     "out-of-distribution": "mixture_cross_class",
 }

@@ -24,7 +24,15 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import out_of_distribution, sinusoids
+    from ..mixtures import (
+        baseline_risks,
+        decoder_parameters,
+        mixture_posterior,
+        noiseless_limit,
+        out_of_distribution,
+        ridge_risk,
+        sinusoids,
+    )
     from ..scan_and_snap import (
         decoder,
         discriminative,
@@ -81,7 +89,15 @@ def all_claims() -> dict[str, Claim]:
         trained,
         text,
     )
-    mixtures: tuple[ModuleType, ...] = (sinusoids, out_of_distribution)
+    mixtures: tuple[ModuleType, ...] = (
+        mixture_posterior,
+        noiseless_limit,
+        baseline_risks,
+        ridge_risk,
+        decoder_parameters,
+        sinusoids,
+        out_of_distribution,
+    )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}
 

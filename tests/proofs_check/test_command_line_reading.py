@@ -32,6 +32,22 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
         {"covariance": [[1.0, 0.0], [0.0, 1.0]], "context_length": 5},
         {"points": (5,), "complete": (), "searched": ()},
     ),
+    "baseline-risks": (
+        {"dimension": 3, "lengths": [0, 2, 5], "noise_variance": 0.1},
+        {
+            **dict.fromkeys(("lengths", "zero", "averaging", "one_step", "rates", "least_squares"), (3,)),
+            "least_squares_infinite": (),
+        },
+    ),
+    "ridge-risk": (
+        {"dimension": 3, "lengths": [0, 2, 5], "noise_variance": 0.1},
+        {"lengths": (3,), "ridge": (3,), "of_noise": (3,), "penalty": (), "best_penalty": ()},
+    ),
+    "decoder-parameters": ({"width": 8, "layers": 2}, dict.fromkeys(("parameters", "of_a_layer", "unused_tokens"), ())),
+    "audit-parameters": (
+        {},
+        dict.fromkeys(("reported", "parameters", "with_unused_tokens", "largest_gpt_2"), ()),
+    ),
     "mesa-learning-rate": (
         {"dimension": 3, "length": 6},
         {"learning_rate": (), "loss": (), "optimum_loss": (), "two_heads_loss": (), "zero_loss": ()},
@@ -196,6 +212,14 @@ SHAPES |= {
         {"moment": [[1.0, 0.0], [0.0, 0.25]], "regulariser": 2.0, "state": [1.0, 1.0], "steps": 60},
         {"printed": (2,), "corrected": (2,), "printed_limit": (2,), "eigenvalues": (2,)},
     ),
+}
+MIXTURE: dict[str, Any] = {"X": [[1.0, 0.5], [0.2, -1.0]], "y": [1.0, 0.3], "x_query": [1.0, 2.0], "sparsity": 1}
+SHAPES |= {
+    "mixture-noiseless-limit": (
+        {**MIXTURE, "X": [["1/3", 0.5], [0.2, -1.0]]},
+        dict.fromkeys(("dense_posterior", "prediction", "supports_left", "identified"), ()),
+    ),
+    "mixture-posterior": ({**MIXTURE, "noise_variance": 1e-8}, {"dense_posterior": (), "prediction": ()}),
 }
 PAIRS: dict[str, Any] = {"keys": [[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], "values": [[1.0], [0.0], [-1.0]]}
 FORGETTING = {**PAIRS, "regulariser": 2.0, "forget": [1.0, 0.5, 0.9]}

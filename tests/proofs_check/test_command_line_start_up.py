@@ -120,6 +120,8 @@ parameters = {
     **dict.fromkeys(
         ("mesanet-layer", "audit-mn-objective"), {"keys": [[1.0]], "values": [[1.0]], "penalty": [1.0]}
     ),
+    **dict.fromkeys(("baseline-risks", "ridge-risk"), {"dimension": 2, "lengths": [3], "noise_variance": 0.1}),
+    **dict.fromkeys(("decoder-parameters", "audit-parameters"), {}),
     "mesa-learning-rate": {"dimension": 2, "length": 4},
     **dict.fromkeys(("mesa-trained-layer", "audit-mesa-one-step"), {"dimension": 2, "length": 4}),
     **dict.fromkeys(
@@ -145,6 +147,8 @@ parameters = {
         ("scan-equal-overlaps", "audit-scan-remark"),
         {"classes": 5, "frequency": 2, "overlap": 0.5, "learning_rate": 1.0, "time": 3.0},
     ),
+    "mixture-noiseless-limit": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1},
+    "mixture-posterior": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1, "noise_variance": 0.1},
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
     "out-of-distribution": {
         "inputs": [[0.3, -1.0]], "dense_variance": 1.0, "noise_variance": 0.1, "nonzeros": 1, "sparse_variance": 1.0,

@@ -1,0 +1,62 @@
+"""The claims on exact risks: forged forms, bounds on draws, and checks that would see a wrong risk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+
+from iclcheck.proofs_check.certificates.examining import StepRefusedError, examine
+from iclcheck.proofs_check.certificates.forms import forms_of, plain_form
+from iclcheck.proofs_check.claims.claim import Budget
+from iclcheck.proofs_check.claims.registry import find
+from iclcheck.proofs_check.mixtures import baseline_risks, ridge_risk
+
+CLAIMS = ("baseline-risks", "ridge-risk", "decoder-parameters", "audit-parameters")
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_every_forged_form_is_refused(claim: str, every_forged_form_is_refused: Callable[..., None]) -> None:
+    every_forged_form_is_refused(claim)
+
+
+def test_forms_that_are_right_at_the_sizes_that_are_multiplied_out_alone_are_refused() -> None:
+    N, d, D, lam = sp.symbols("N d D lam", positive=True)
+    forms = {claim: forms_of(find(claim).derivation()) for claim in CLAIMS[:2]}
+    share = (d - N) / d + (N - 1) * (N - 2) * (d - 2) * (d - 3)
+    table = forms["ridge-risk"]["table without penalty"]["S01"]
+    assert table == plain_form(sp.Integer(4) + 0 * D)
+    for claim, step, name, form in (
+        ("baseline-risks", "projection", "share", share),
+        ("ridge-risk", "table without penalty", "S01", 4 + sp.prod([D - 2 * k - 1 for k in range(5)])),
+        ("ridge-risk", "few eigenvalues", "1 of 2", sp.Symbol("L", positive=True) / 2 + lam**3),
+    ):
+        changed = {**forms[claim], step: {**forms[claim][step], name: plain_form(sp.expand(form))}}
+        with pytest.raises(StepRefusedError):
+            examine(claim, changed, "seed")
+
+
+def test_the_bound_on_noisy_draws_is_above_what_is_drawn() -> None:
+    """At 2,000 draws the mean square is below the bound: it is at least twice the value at these settings."""
+    from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
+
+    check = baseline_risks.SampledLeastSquares(baseline_risks.theory.formula)
+    for case in baseline_risks.SAMPLED:
+        if case.noise_variance:
+            found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 2000})
+            assert found["sum_of_squares"] / found["count"] < case.second_moment()
+
+
+def test_sampled_ridge_stays_below_its_largest_error() -> None:
+    """The bound is proved; a draw beyond it would be refused by the comparison."""
+    from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
+
+    check = ridge_risk.SampledRidge(ridge_risk.theory.formula)
+    for case in ridge_risk.SAMPLED:
+        found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 500})
+        compared = check.compared(case, found)
+        assert compared.holds
+        wrong = replace(check, formula=ridge_risk.theory.formula).compared(case, {**found, "sum": 0.1 * found["sum"]})
+        assert wrong.measured < compared.measured
