@@ -35,7 +35,11 @@ def test_the_derived_risk_agrees_whatever_the_seed(seed: int) -> None:
 def distances_of(check: module.CountedGroups, ratio: float) -> list[list[list[float]]]:
     """Distances of decoder, own, right, target with that ratio where the check takes it."""
     one = np.ones((4, 4))
-    places = {module.nearer: (0, 1), module.own_over_decoder: (1, 3), module.right_over_decoder: (2, 3)}
+    places: dict[Any, tuple[int, int]] = {
+        module.nearer: (0, 1),
+        module.own_over_decoder: (1, 3),
+        module.right_over_decoder: (2, 3),
+    }
     one[places.get(check.error, (0, 3))] = ratio
     return [one.tolist()] * module.GROUPS
 
