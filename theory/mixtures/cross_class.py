@@ -259,9 +259,10 @@ STATEMENT = Statement(
     r"\kappa\,\mathrm{tr}\,P^2),\quad P = (Z^\top Z + \kappa)^{-1},\ \kappa = \frac{\sigma^2}{c v}",
     text=(
         "The Bayes predictor of dense functions errs on sparse prompts as on dense ones, but for a bias that is k s/(d "
-        "v) times as large, and at other scales of the inputs as at other sizes of the function. Trained decoders keep "
-        "to their own Bayes predictor on prompts of the other class, and leave it where the inputs, the frequencies or "
-        "the function are outside of what they saw."
+        "v) times as large, and at other scales of the inputs as at other sizes of the function. On prompts of the "
+        "other class a decoder trained on dense functions keeps to its own Bayes predictor, one trained on sparse ones "
+        "does not; inputs three times as large, combinations of two classes, and frequencies beyond the range cost "
+        "them multiples of what the Bayes predictor for such prompts pays."
     ),
     assumptions=(
         "for the risk: noise independent of all else; inputs whose law no turn changes; the query from the same law",

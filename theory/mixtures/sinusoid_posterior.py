@@ -12,7 +12,7 @@ Main statements
 Assumptions
     As above; the models' integral over omega and phi is a quadrature, whose error is estimated by doubling.
 Reference
-    The mixture is in the manner of [yadlowsky2023pretraining, Section 4]; its constants are parameters here.
+    The mixture is in the manner of [yadlowsky2023pretraining, Figure 4]; its constants are parameters here.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ STATEMENT = Statement(
         "x_1 .. x_N and x_q in any law that does not depend on the function",
     ),
     conventions="the prediction is of f(x_q), without noise; index 0 is the linear class: r = x, variance b",
-    sources=(Source("ours", ""), Source("yadlowsky2023pretraining", "Section 4 (the mixture)")),
+    sources=(Source("ours", ""), Source("yadlowsky2023pretraining", "Figure 4 (the mixture)")),
 )
 
 
