@@ -66,6 +66,8 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
         ("model_selection", "--pictures"),
         ("selection_boundary", "--pictures"),
     ],
+    ("name", "option"),
+    [("snap", "--picture"), ("scan_on_text", "--pictures"), ("out_of_distribution", "--pictures")],
 )
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -77,6 +79,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
 
 
 @pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
+@pytest.mark.parametrize("name", ["snap", "scan_on_text", "out_of_distribution"])
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

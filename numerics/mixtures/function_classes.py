@@ -32,9 +32,34 @@ def sampled_functions(
     kind: Plain, count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype, used: int | None = None
 ) -> Functions:
     """`count` functions of one class; of a sparse one, supports lie in the first `used` coordinates."""
-    if kind["kind"] not in _SAMPLERS:
-        raise ValueError(f"need a class among {', '.join(sorted(_SAMPLERS))}, got {kind['kind']!r}")
-    return _SAMPLERS[kind["kind"]](kind, count, dimension, generator, dtype, used or dimension)
+    used = dimension if used is None else used
+    check_class(kind, used)
+    return _SAMPLERS[kind["kind"]](kind, count, dimension, generator, dtype, used)
+
+
+def check_class(kind: Plain, dimension: int) -> None:
+    """Refuse, in one sentence, plain data that is no class of functions of `dimension` coordinates."""
+    if kind.get("kind") not in _NUMBERS:
+        raise ValueError(f"need a class among {', '.join(sorted(_NUMBERS))}, got {kind.get('kind')!r}")
+    needed = {"kind", *_NUMBERS[kind["kind"]]}
+    if set(kind) != needed:
+        raise ValueError(f"need a {kind['kind']} class with {', '.join(sorted(needed))}, got {', '.join(sorted(kind))}")
+    for name, value in kind.items():
+        if name in ("first", "second"):
+            check_class(value, dimension)
+        elif name != "kind":
+            _check_number(kind, name, value, dimension)
+
+
+def _check_number(kind: Plain, name: str, value: Any, dimension: int) -> None:
+    lowest, highest = _RANGES.get(name, (0, math.inf))
+    highest = dimension if name == "nonzeros" else highest
+    lowest = kind["lowest"] if name == "highest" else lowest
+    whole = name in ("nonzeros", "hidden")
+    is_number = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if not (is_number and math.isfinite(value) and lowest <= value <= highest):
+        sort = "a whole number" if whole else "a number"
+        raise ValueError(f"need {sort} from {lowest} to {highest} for {name} of a {kind['kind']} class, got {value!r}")
 
 
 def _dense(
@@ -48,8 +73,6 @@ def _sparse(
     kind: Plain, count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype, used: int
 ) -> Functions:
     k = kind["nonzeros"]
-    if not 0 < k <= used:
-        raise ValueError(f"need 1 to {used} nonzero coefficients in {used} coordinates, got {k}")
     w = math.sqrt(kind["variance"]) * standard_normals((count, dimension), generator, dtype)
     rank = torch.rand(count, used, generator=generator, device=generator.device).argsort(-1).argsort(-1)
     kept = torch.zeros(count, dimension, dtype=torch.bool, device=generator.device)
@@ -97,3 +120,11 @@ _SAMPLERS: dict[str, Callable[[Plain, int, int, torch.Generator, torch.dtype, in
     "sinusoid": _sinusoid,
     "combination": _combination,
 }
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "dense": ("variance",),
+    "sparse": ("nonzeros", "variance"),
+    "relu": ("hidden", "variance"),
+    "sinusoid": ("lowest", "highest", "variance"),
+    "combination": ("share", "first", "second"),
+}
+_RANGES: dict[str, tuple[float, float]] = {"nonzeros": (1, math.inf), "hidden": (1, math.inf), "share": (0, 1)}

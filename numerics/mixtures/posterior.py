@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..training.threads import one_thread
 from .prompt_laws import PromptLaw
+from .sinusoid_models import combined_models, sinusoid_models
 
 Plain = Mapping[str, Any]
 IN_CACHE = 2**15  # numbers of the rows (r, y) of the prompts that are worked on together on a CPU
@@ -75,7 +76,21 @@ def _sparse(kind: Plain, dimension: int) -> ClassModels:
     return ClassModels(lambda x: scale * x[:, supports.to(x.device)], uniform)
 
 
-_MODELS: dict[str, Callable[[Plain, int], ClassModels]] = {"dense": _dense, "sparse": _sparse}
+def _sinusoid(kind: Plain, dimension: int) -> ClassModels:
+    return ClassModels(*sinusoid_models(kind))
+
+
+def _combination(kind: Plain, dimension: int) -> ClassModels:
+    first, second = (class_models(kind[name], dimension) for name in ("first", "second"))
+    return ClassModels(*combined_models(kind["share"], first, second))
+
+
+_MODELS: dict[str, Callable[[Plain, int], ClassModels]] = {
+    "dense": _dense,
+    "sparse": _sparse,
+    "sinusoid": _sinusoid,
+    "combination": _combination,
+}
 
 
 def posterior(law: PromptLaw, xs: Tensor, ys: Tensor) -> Posterior:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..training.random_streams import standard_normals
-from .function_classes import sampled_functions
+from .function_classes import check_class, sampled_functions
 
 Plain = Mapping[str, Any]
 
@@ -52,8 +52,18 @@ class PromptLaw:
     def __post_init__(self) -> None:
         if self.covariance not in ("identity", "exponential"):
             raise ValueError(f"need the covariance identity or exponential, got {self.covariance!r}")
-        if len(self.classes) != len(self.weights) or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-12:
+        weighted = len(self.classes) == len(self.weights) and all(weight >= 0 for weight in self.weights)
+        if not (weighted and abs(sum(self.weights) - 1) <= 1e-12):
             raise ValueError(f"need a probability for each of {len(self.classes)} classes, got {self.weights}")
+        if min(self.dimension, self.length) < 1:
+            raise ValueError(f"need a dimension and a length from 1 on, got {self.dimension} and {self.length}")
+        if not (0 <= self.noise_variance < math.inf and 0 < self.input_scale < math.inf):
+            raise ValueError(
+                f"need a noise variance from 0 on and an input scale above 0, got {self.noise_variance} and "
+                f"{self.input_scale}"
+            )
+        for kind in self.classes:
+            check_class(kind, self.dimension)
 
     @classmethod
     def from_plain(cls, plain: Plain) -> PromptLaw:
@@ -74,6 +84,8 @@ class PromptLaw:
     ) -> Prompts:
         """`count` prompts on the generator's device; coordinates of x from `used` on are put to 0 (a curriculum)."""
         device, d, N = generator.device, self.dimension, self.length
+        if used is not None and not 1 <= used <= d:
+            raise ValueError(f"need a curriculum with 1 to {d} coordinates, got {used}")
         xs = math.sqrt(self.input_scale) * standard_normals((count, N, d), generator, dtype)
         if self.covariance == "exponential":
             variances = -torch.rand(count, 1, d, generator=generator, dtype=torch.float64, device=device).neg().log1p()

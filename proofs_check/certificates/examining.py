@@ -81,6 +81,8 @@ MODULES = {
     "class-selection": "mixture_class_selection",
     "selection-boundary": "mixture_selection_boundary",
     "covariate-shift": "mixture_shift",
+    "linear-sinusoid-posterior": "mixture_sinusoids",
+    "out-of-distribution": "mixture_cross_class",
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 

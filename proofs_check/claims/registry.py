@@ -34,6 +34,7 @@ def all_claims() -> dict[str, Claim]:
         model_selection,
         noiseless_limit,
         oracle_never_beaten,
+        out_of_distribution,
         ridge_risk,
         selection_boundary,
     )
@@ -103,6 +104,7 @@ def all_claims() -> dict[str, Claim]:
         mixture_weight,
         class_selection,
         selection_boundary,
+        out_of_distribution,
         covariate_shift,
         decoder_parameters,
     )

@@ -316,6 +316,20 @@ SHAPES |= {
     ),
     "audit-scan-remark": (OVERLAPPING, {**LEADS, "printed_own_lead": (), "printed_class_lead": ()}),
 }
+WAVES: dict[str, Any] = {
+    "x": [0.3, -1.0], "y": [0.5, -1.2], "x_query": 0.8, "slope_variance": 1.0, "amplitude_variance": 2.0,
+    "lowest": 1.0, "highest": 4.0, "linear_probability": 0.5, "noise_variance": 0.5,
+}  # fmt: skip
+SHAPES |= {
+    "out-of-distribution": (
+        {"inputs": [[0.3, -1.0], [1.2, 0.4], [-0.5, 0.7]], "dense_variance": 1.0, "noise_variance": 0.1, "nonzeros": 1,
+         "sparse_variance": 1.0},
+        dict.fromkeys(("risk_on_dense", "risk_on_sparse", "bias_ratio"), ()),
+    ),
+    "linear-sinusoid-posterior": (
+        WAVES, dict.fromkeys(("linear_posterior", "prediction", "quadrature_error"), ()),
+    ),
+}  # fmt: skip
 EVERY_CLAIM = pytest.mark.parametrize("claim", sorted(SHAPES))
 
 

@@ -158,6 +158,13 @@ parameters = {
     ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
     "covariate-shift": {"dimension": 2, "examples": 3, "input_scale": 4.0},
+    "out-of-distribution": {
+        "inputs": [[0.3, -1.0]], "dense_variance": 1.0, "noise_variance": 0.1, "nonzeros": 1, "sparse_variance": 1.0,
+    },
+    "linear-sinusoid-posterior": {
+        "x": [0.5], "y": [1.0], "x_query": 0.8, "slope_variance": 1.0, "amplitude_variance": 2.0, "lowest": 1.0,
+        "highest": 4.0, "linear_probability": 0.5, "noise_variance": 0.5,
+    },
 }
 assert set(parameters) == set(iclcheck.claims())
 if few:
