@@ -65,9 +65,8 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
         ("scan_on_text", "--pictures"),
         ("model_selection", "--pictures"),
         ("selection_boundary", "--pictures"),
+        ("out_of_distribution", "--pictures"),
     ],
-    ("name", "option"),
-    [("snap", "--picture"), ("scan_on_text", "--pictures"), ("out_of_distribution", "--pictures")],
 )
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

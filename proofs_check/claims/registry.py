@@ -37,6 +37,7 @@ def all_claims() -> dict[str, Claim]:
         out_of_distribution,
         ridge_risk,
         selection_boundary,
+        sinusoids,
     )
     from ..scan_and_snap import (
         decoder,
@@ -97,6 +98,7 @@ def all_claims() -> dict[str, Claim]:
     mixtures: tuple[ModuleType, ...] = (
         mixture_posterior,
         noiseless_limit,
+        sinusoids,
         baseline_risks,
         ridge_risk,
         oracle_never_beaten,
