@@ -57,7 +57,7 @@ def total() -> TracePolynomial:
     """The density of the labels.
 
     >>> total()
-    Y + X pi - Y pi
+    X pi + Y - Y pi
     """
     first, second = joint()
     return first + second
