@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -58,7 +59,14 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("snap", "--picture"), ("scan_on_text", "--pictures"), ("out_of_distribution", "--pictures")]
+    ("name", "option"),
+    [
+        ("snap", "--picture"),
+        ("scan_on_text", "--pictures"),
+        ("model_selection", "--pictures"),
+        ("selection_boundary", "--pictures"),
+        ("out_of_distribution", "--pictures"),
+    ],
 )
 def test_a_picture_without_matplotlib_is_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -69,6 +77,7 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
 @pytest.mark.parametrize("name", ["snap", "scan_on_text", "out_of_distribution"])
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -79,3 +88,47 @@ def test_help_explains_every_option(
     said = capsys.readouterr().out.partition("options:")[2].split("\n  -")[1:]
     assert any(one.startswith("-output FILE") for one in said)
     assert all("  " in one.strip() for one in said)
+
+
+def test_a_shipped_model_is_trained_again_by_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command of the benchmark, with five steps in the place of its 20,000, writes what `shipped_model` reads."""
+    from iclcheck.numerics.decoders import decoder_training, shipped
+
+    benchmark = loaded("train_decoders", monkeypatch)
+    short = replace(shipped.TRAININGS["dense"], steps=5)
+    monkeypatch.setitem(shipped.TRAININGS, "dense", short)
+    monkeypatch.setattr(sys, "argv", ["train_decoders.py", "dense", "--output", str(tmp_path)])
+    benchmark.main()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    found, run = shipped.shipped_model("dense"), decoder_training.RunningTraining.begin(short)
+    run.advance()
+    assert found.training == short
+    assert found.losses == (round(run.losses[0], 5),)
+    weights = run.model.state_dict()
+    assert all(bool((value == weights[name]).all()) for name, value in found.model.state_dict().items())
+    record = json.loads((tmp_path / "dense.json").read_text())
+    assert record["command"] == "python benchmarks/train_decoders.py dense"
+
+
+def test_the_full_training_goes_on_and_reports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from iclcheck.numerics.decoders import decoder_training, ensembles
+
+    for module in (decoder_training, ensembles):
+        monkeypatch.setattr(module, "BLOCK", 10)
+    benchmark = loaded("decoders_full", monkeypatch)
+    sizes = {
+        "dimension": 2, "nonzeros": 1, "points": 4, "width": 8, "layers": 1, "heads": 2, "steps": 20, "batch_size": 4,
+        "noise_variance": 0.01, "first_coordinates": 1, "first_points": 3, "interval": 10,
+    }  # fmt: skip
+    given = ["--output", str(tmp_path), "--setting", json.dumps(sizes), "--prompts"]
+    benchmark.main([*given, "0", "--seconds", "1e-9"])
+    benchmark.main([*given, "16", "--seconds", "100"])
+    said = capsys.readouterr().out
+    assert "mixture prompts, mean over prefixes: dense" in said
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert [one["steps"] for one in record["calls"]] == [10, 10]
+    assert {len(values) for values in record["evaluation"]["sparse"].values()} == {4}
+    benchmark.main(["--plan"])
+    assert "operations at full length" in capsys.readouterr().out

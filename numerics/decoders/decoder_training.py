@@ -6,7 +6,7 @@ r"""Training a decoder on fresh prompts: the mean over prefixes of the squared e
 
 Each block of BLOCK steps draws its prompts from a stream of its own, named by the training and the block, so a
 training that is taken up again at the end of a block goes on with the same numbers. On the CPU with one thread it ends
-with the same weights, bit for bit.
+with the same weights, bit for bit. `RunningTraining.save` keeps it in a folder, `RunningTraining.resume` goes on there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from ..mixtures.prompt_laws import PromptLaw, Prompts
 from ..training.random_streams import stream
+from .checkpoints import checkpoint_of, read_checkpoint, restore, write_checkpoint
 from .decoder import START_SCALE, Decoder, DecoderShape
 from .soap_updates import SoapUpdates
 
@@ -118,6 +120,29 @@ class RunningTraining:
         model = training.model().to(device)
         kind = {"adam": torch.optim.Adam, "soap": SoapUpdates}[training.optimiser]
         return cls(training, model, kind(model.parameters(), training.learning_rate), 0, [])
+
+    @classmethod
+    def resume(cls, training: DecoderTraining, folder: Path, device: str | torch.device = "cpu") -> RunningTraining:
+        """A training where its checkpoint in the folder stands; before its first step if there is none.
+
+        Raises ValueError if the checkpoint is one of another training.
+        """
+        run = cls.begin(training, device)
+        found = read_checkpoint(folder, training.key, device)
+        if found is not None:
+            restore(found, dict(run.model.named_parameters()), run.optimiser)
+            run.blocks, run.losses = found.blocks, found.losses.tolist()
+        return run
+
+    def save(self, folder: Path) -> None:
+        """Write its checkpoint into the folder, in place of an earlier one."""
+        found = checkpoint_of(self.blocks, dict(self.model.named_parameters()), self.optimiser, self.losses)
+        record = {"training": self.training.plain(), "steps": self.steps_done, "losses": self.losses}
+        write_checkpoint(folder, self.training.key, found, record)
+
+    @property
+    def steps_done(self) -> int:
+        return min(BLOCK * self.blocks, self.training.steps)
 
     @property
     def ended(self) -> bool:

@@ -9,6 +9,7 @@ import io
 import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -39,6 +40,13 @@ def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) ->
     return np.asarray(array, dtype=np.float64)
 
 
+def array_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> tuple[int, ...]:
+    """The shape that a member's header announces; nothing but the header is unpacked."""
+    with damage_reported(f"{member.filename} in {path}"), archive.open(member) as stream:
+        shape, _ = _shape_and_dtype(stream)
+    return shape
+
+
 def _judge_header(content: bytes, member: zipfile.ZipInfo, path: Path) -> None:
     stream = io.BytesIO(content)
     shape, dtype = _shape_and_dtype(stream)
@@ -52,7 +60,7 @@ def _judge_header(content: bytes, member: zipfile.ZipInfo, path: Path) -> None:
         raise ValueError(f"shape {shape} and {dtype} need {announced} bytes, there are {present}")
 
 
-def _shape_and_dtype(stream: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+def _shape_and_dtype(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from .weights_errors import WeightsFileError
 __all__ = ["WeightsFileError", "read_weights"]
 
 Array = NDArray[np.float64]
+Floats = TypeVar("Floats", NDArray[np.float64], NDArray[np.float32])
 _OWN_NAMES = MappingProxyType({"W_PV": "W_PV", "W_KQ": "W_KQ"})
 _MOST_NAMES_SHOWN = 20
 
@@ -39,13 +40,14 @@ def read_weights(path: str | Path, names: Mapping[str, str] = _OWN_NAMES) -> dic
     name is not in it; and if an array is not floating point or not finite.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         read = _READERS[format_of(file, path)]
         arrays = read(file, path, names)
-    return {own: _finite(array, names[own], path) for own, array in arrays.items()}
+    return {own: finite(array, names[own], path) for own, array in arrays.items()}
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """The file, open for reading. Raises WeightsFileError where it is missing, or no regular file."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
@@ -106,7 +108,8 @@ def _likeliest(own: str, present: list[str]) -> str:
     return next((name for name in present if name.endswith(own)), "NAME")
 
 
-def _finite(array: Array, name: str, path: Path) -> Array:
+def finite(array: Floats, name: str, path: Path) -> Floats:
+    """The array itself. Raises WeightsFileError where an entry is NaN or infinite."""
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
         raise WeightsFileError(

@@ -75,6 +75,12 @@ MODULES = {
     "ridge-risk": "mixture_ridge_risk",
     "decoder-parameters": "mixture_decoder_parameters",
     "audit-parameters": "mixture_decoder_parameters:refutation",
+    "oracle-never-beaten": "mixture_oracle",
+    "model-selection": "mixture_price",
+    "mixture-weight": "mixture_price:weight_obligations",
+    "class-selection": "mixture_class_selection",
+    "selection-boundary": "mixture_selection_boundary",
+    "covariate-shift": "mixture_shift",
     "linear-sinusoid-posterior": "mixture_sinusoids",
     "out-of-distribution": "mixture_cross_class",
 }

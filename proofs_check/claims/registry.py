@@ -26,11 +26,17 @@ def all_claims() -> dict[str, Claim]:
     )
     from ..mixtures import (
         baseline_risks,
+        class_selection,
+        covariate_shift,
         decoder_parameters,
         mixture_posterior,
+        mixture_weight,
+        model_selection,
         noiseless_limit,
+        oracle_never_beaten,
         out_of_distribution,
         ridge_risk,
+        selection_boundary,
         sinusoids,
     )
     from ..scan_and_snap import (
@@ -92,11 +98,17 @@ def all_claims() -> dict[str, Claim]:
     mixtures: tuple[ModuleType, ...] = (
         mixture_posterior,
         noiseless_limit,
+        sinusoids,
         baseline_risks,
         ridge_risk,
-        decoder_parameters,
-        sinusoids,
+        oracle_never_beaten,
+        model_selection,
+        mixture_weight,
+        class_selection,
+        selection_boundary,
         out_of_distribution,
+        covariate_shift,
+        decoder_parameters,
     )
     found = [claim for module in (*laws, *dynamics, *mesa, *scan, *mixtures, *audited) for claim in module.claims()]
     return {claim.identifier: claim for claim in found}

@@ -135,29 +135,49 @@ def check(
         float | None, typer.Option("--detect", metavar="G", help="As large a run as catches this relative gap.")
     ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option("--model", metavar="FILE", help="Judge W_PV, W_KQ in a safetensors, npz or torch file."),
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FILE|CODE",
+            help="Judge a safetensors, npz or torch file: W_PV, W_KQ (fixed-point), or a decoder's state dict "
+            "(model-selection); or package.module:function, file.py:function (model-selection), which runs that code.",
+        ),
     ] = None,
     names: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="W_PV=NAME", help="What W_PV or W_KQ is called in the file."),
     ] = None,
     within: Annotated[
-        float | None, typer.Option("--within", metavar="R", help="Allowed |A - A*|/|A*| of --model (0.05).")
+        float | None,
+        typer.Option(
+            "--within",
+            metavar="R",
+            help="Allowed |A - A*|/|A*| of --model (0.05), or excess over the oracle's risk, as a share of it (0.5).",
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option("--heads", metavar="H", help="Attention heads of a decoder given by --model.")
+    ] = None,
+    prompts: Annotated[
+        int | None,
+        typer.Option("--prompts", metavar="P", help="Prompts of each law for a decoder or function (2000)."),
     ] = None,
     settings: Settings = None,
     parameters: ParametersFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check claims, or your own weights (--model)."""
+    """Check claims, or a model of your own (--model)."""
     if model is not None:
-        from .checking import check_model, refuse_measuring_options
+        from .judging import ModelOptions, check_model, refuse_measuring_options
 
-        refuse_measuring_options(name for name in MEASURING_OPTIONS if is_given(context, name))
-        return check_model(claims or [], model, names or [], within, settings or [], parameters, as_json)
-    from .checking import RunOptions, check_all, refuse_model_options
+        refuse_measuring_options((name for name in MEASURING_OPTIONS if is_given(context, name)), claims or [])
+        options = ModelOptions(model, names or [], within, settings or [], parameters, heads, prompts, seed)
+        return check_model(claims or [], options, as_json)
+    from .checking import RunOptions, check_all
+    from .judging import refuse_model_options
 
-    refuse_model_options(names, within, settings, parameters)
+    about_a_model = {"--name": names, "--within": within, "--heads": heads, "--prompts": prompts}
+    refuse_model_options({**about_a_model, "--set": settings, "--parameters": parameters})
     return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers, detect), as_json)
 
 

@@ -1,4 +1,4 @@
-"""The verb check: claims against trained weights, or a user's weights against a claim."""
+"""The verb check: claims against trained weights. A model of the user's own: `judging`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..claims.claim import Budget, Claim, budget_for
-from ..claims.parameters import UsageError, quoted, read_settings
+from ..claims.parameters import UsageError, quoted
 from ..claims.registry import all_claims, find, with_corrected
 from .exit_status import reader_may_leave, say
 from .printing import print_json, print_verdicts
@@ -173,55 +173,3 @@ def show_progress(done: int, total: int, seconds_left: float | None) -> None:
         print(f"\r{text:<60}", end="\n" if done == total else "", file=sys.stderr, flush=True)
     elif done % max(1, total // 8) == 0 or done == total:
         say(text)
-
-
-def refuse_model_options(names: Any, within: Any, settings: Any, parameters: Any) -> None:
-    """Options that only mean something together with --model. Raises UsageError."""
-    given = {"--name": names, "--within": within, "--set": settings, "--parameters": parameters}
-    for option, value in given.items():
-        if value is not None and value != []:  # --within 0 is given, too
-            raise UsageError(f"{option} describes weights of your own; add --model FILE")
-
-
-def refuse_measuring_options(given: Iterable[str]) -> None:
-    """Options of a measurement, which weights that are there already do not need. Raises UsageError."""
-    for name in given:
-        raise UsageError(f"--{name} belongs to a measurement, and --model makes none; leave one of the two out")
-
-
-def check_model(
-    claims: Sequence[str],
-    model: Path,
-    names: Sequence[str],
-    within: float | None,
-    settings: Sequence[str],
-    parameters: str | None,
-    as_json: bool,
-) -> int:
-    from ...numerics.users_models.weights_files import read_weights
-    from ..claims.users_weights import CLAIM, judge_weights
-
-    for name in claims:
-        find(name)
-    if list(claims) != [CLAIM]:
-        raise UsageError(f"--model judges weights against {CLAIM}; write: iclcheck check {CLAIM} --model {model}")
-    law = read_settings(settings, parameters)
-    allowed = 0.05 if within is None else within
-    report = judge_weights(read_weights(model, name_map(names)), law, within=allowed)
-    with reader_may_leave():
-        if as_json:
-            print_json({"model": str(model), **report.as_plain()})
-        else:
-            print(report)
-    return report.exit_status
-
-
-def name_map(names: Sequence[str]) -> dict[str, str]:
-    """W_PV and W_KQ to their names in the file. Raises UsageError."""
-    mapped = {"W_PV": "W_PV", "W_KQ": "W_KQ"}
-    for entry in names:
-        own, equals, other = entry.partition("=")
-        if own not in mapped or not equals or not other:
-            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {quoted(entry)}; write --name W_PV=layer.value")
-        mapped[own] = other
-    return mapped

@@ -7,6 +7,7 @@ One check each
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def differences_by(formula: Made) -> Callable[[Budget, Values], list[int]]:
 
 def distance(predicted: Any, counted: Any) -> int:
     """The difference, rounded up."""
-    return -(-abs(Fraction(predicted) - counted) // 1)
+    return math.ceil(abs(float(Fraction(predicted) - counted)))
 
 
 def in_words(found: Values) -> str:

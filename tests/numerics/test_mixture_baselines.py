@@ -63,7 +63,7 @@ def test_the_lasso_is_optimal() -> None:
     w, penalty = estimator({"kind": "lasso", "penalty": 0.1})(xs, ys), 0.1
     slope = (xs.mT @ (ys - (xs @ w[:, :, None])[..., 0])[:, :, None])[..., 0] / 9
     assert float(slope.abs().max()) <= penalty * (1 + 1e-9)
-    active = w != 0
+    active = w.abs() > 1e-12  # a coefficient that leaves the path ends within rounding of 0
     assert active.any()
     assert not active.all()
     assert torch.allclose(slope[active], penalty * w[active].sign(), rtol=0, atol=1e-9)
@@ -104,7 +104,7 @@ def test_a_design_has_the_second_moments_of_the_law() -> None:
     count = len(over.tasks)
     assert torch.allclose(over.tasks.mT @ over.tasks / count, 0.5 * torch.eye(4, dtype=torch.float64))
     assert torch.allclose(over.noises.mT @ over.noises / count, 0.3 * torch.eye(6, dtype=torch.float64))
-    assert float((over.tasks.mT @ over.noises).abs().max()) == 0.0
+    assert float((over.tasks.mT @ over.noises).abs().max()) < 1e-15
 
 
 def test_two_valued_matrices_have_mean_zero_and_variance_one() -> None:
@@ -140,7 +140,7 @@ def test_ridge_with_one_example_in_one_dimension() -> None:
 
 
 def test_sampled_errors_are_reproduced_by_their_key() -> None:
-    given = {
+    given: dict[str, Any] = {
         "baseline": {"kind": "ridge", "penalty": 1.0}, "length": 3, "task": [1.0, 0.0], "noise_variance": 0.1,
         "noise": "signs", "prompts": 50,
     }  # fmt: skip

@@ -183,6 +183,10 @@ SHAPES |= {
 }
 SEQUENCE = [[1.0, 0.5], [-0.3, 0.8], [0.2, -0.4]]
 SHAPES |= {
+    "covariate-shift": (
+        {"dimension": 3, "examples": 4, "input_scale": 4.0, "noise_variance": 0.5, "variance": 2.0},
+        {"effective_noise": (), "bayes_risk": (), "layer_risk": ()},
+    ),
     "mesa-gradient-step": (
         {"sequence": SEQUENCE, "learning_rate": 0.3, "initial_weights": [[1.0, 0.0], [0.5, 2.0]]},
         {"predictions": (3, 2), "value_weights": (6, 6), "key_query_weights": (6, 6)},
@@ -262,6 +266,33 @@ SHAPES |= {
         {"windows": [[0, 1, 0, 2, 1], [0, 1, 1, 2, 0]], "vocabulary_size": 3, "time": 0.001, "attention_rate": 2.0},
         {"attention_logits": (3, 3), "logits_within": (3,), "start_entropy": (), "entropy_drop": ()},
     ),
+}
+SHAPES |= {
+    "class-selection": (
+        {"log_bayes_factors": [0.0, 2.0], "dense_predictions": [1.0, 2.0], "sparse_predictions": [0.5, 0.0]},
+        {
+            "dense_posterior": (2,),
+            "mixture_prediction": (2,),
+            "expected_slope": (),
+            "slope": (),
+            "largest_departure": (),
+        },
+    ),
+}
+SHAPES |= {
+    "selection-boundary": (
+        {"dimension": 5, "sparsity": 1, "examples": 10, "noise_variance": 0.5},
+        {"dense_posterior": (6,), "log_odds": (6,), "boundary_lower": (), "boundary_upper": ()},
+    ),
+}
+LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
+BY_CLASS = tuple(f"{name}_{law}" for law in ("dense", "sparse") for name in ("oracle_risk", "price", "price_error"))
+SHAPES |= {
+    "oracle-never-beaten": (
+        {"risk": 1.5, "oracle_risk": 1.0},
+        dict.fromkeys(("excess", "distance", "cross_term"), ()),
+    ),
+    **dict.fromkeys(("model-selection", "mixture-weight"), (LINEAR_MIXTURE, dict.fromkeys(BY_CLASS, (3,)))),
 }
 DECODER: dict[str, Any] = {"classes": 30, "frequency": 4, "learning_rate": 0.5, "time": 20.0}
 SHAPES |= {

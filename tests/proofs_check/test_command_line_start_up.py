@@ -134,6 +134,8 @@ parameters = {
     "audit-snap-common-token": {
         "classes": 2, "vocabulary": 9, "common_probability": 0.4, "distinct_profile": [1, 2],
     },
+    "class-selection": {"log_bayes_factors": [0.5], "dense_predictions": [1.0], "sparse_predictions": [0.0]},
+    "selection-boundary": {"dimension": 3, "sparsity": 1, "examples": 3, "noise_variance": 1.0},
     "scan-text": {"windows": [[0, 1, 0, 1]], "vocabulary_size": 2, "time": 0.1},
     "scan-joint-flow": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]},
     "scan-trained": {"contexts": [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], "length": 5},
@@ -149,7 +151,13 @@ parameters = {
     ),
     "mixture-noiseless-limit": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1},
     "mixture-posterior": {"X": [[1.0]], "y": [1.0], "x_query": [1.0], "sparsity": 1, "noise_variance": 0.1},
+    "oracle-never-beaten": {"risk": 1.5, "oracle_risk": 1.0},
+    **dict.fromkeys(
+        ("model-selection", "mixture-weight"),
+        {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100},
+    ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
+    "covariate-shift": {"dimension": 2, "examples": 3, "input_scale": 4.0},
     "out-of-distribution": {
         "inputs": [[0.3, -1.0]], "dense_variance": 1.0, "noise_variance": 0.1, "nonzeros": 1, "sparse_variance": 1.0,
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import sympy as sp
@@ -13,6 +12,8 @@ from iclcheck.proofs_check.certificates.forms import forms_of, plain_form
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.mixtures import baseline_risks, ridge_risk
+from iclcheck.theory.mixtures.baseline_risks import formula as of_baselines
+from iclcheck.theory.mixtures.ridge_risk import formula as of_ridge
 
 CLAIMS = ("baseline-risks", "ridge-risk", "decoder-parameters", "audit-parameters")
 
@@ -42,7 +43,7 @@ def test_the_bound_on_noisy_draws_is_above_what_is_drawn() -> None:
     """At 2,000 draws the mean square is below the bound: it is at least twice the value at these settings."""
     from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
 
-    check = baseline_risks.SampledLeastSquares(baseline_risks.theory.formula)
+    check = baseline_risks.SampledLeastSquares(of_baselines)
     for case in baseline_risks.SAMPLED:
         if case.noise_variance:
             found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 2000})
@@ -53,10 +54,10 @@ def test_sampled_ridge_stays_below_its_largest_error() -> None:
     """The bound is proved; a draw beyond it would be refused by the comparison."""
     from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
 
-    check = ridge_risk.SampledRidge(ridge_risk.theory.formula)
+    check = ridge_risk.SampledRidge(of_ridge)
     for case in ridge_risk.SAMPLED:
         found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 500})
         compared = check.compared(case, found)
         assert compared.holds
-        wrong = replace(check, formula=ridge_risk.theory.formula).compared(case, {**found, "sum": 0.1 * found["sum"]})
-        assert wrong.measured < compared.measured
+        with pytest.raises(ValueError, match="between 0 and"):
+            check.compared(case, {**found, "sum_of_squares": 10 * found["sum"]})

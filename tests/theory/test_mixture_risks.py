@@ -30,13 +30,17 @@ def test_every_step_holds_at_rational_instances(derivation: Any) -> None:
     assert derivation().failures((0, 1, 2, 3, 4)) == []
 
 
+def density_mean(n: int, d: int, penalty: float, power: int) -> float:
+    return mean_over_eigenvalues(n, d, lambda t: (t + penalty) ** -power)
+
+
 @pytest.mark.parametrize(("n", "d"), SIZES)
 @pytest.mark.parametrize("penalty", [0.3, 1.0, 50.0])
 def test_resolvent_means_are_those_of_the_density(n: int, d: int, penalty: float) -> None:
     """Against Gauss quadrature of the density of eigenvalues, which shares de Bruijn's formula and no recursion."""
     found, null = mean_resolvent_powers(n, d, penalty), d - min(n, d)
     for r, value in ((1, found.first), (2, found.second)):
-        density = mean_over_eigenvalues(n, d, lambda t, r=r: (t + penalty) ** -r) + null / penalty**r
+        density = density_mean(n, d, penalty, r) + null / penalty**r
         assert value == pytest.approx(density, rel=RELATIVE), (n, d, r)
 
 

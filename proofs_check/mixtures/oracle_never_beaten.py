@@ -1,0 +1,331 @@
+r"""The claim oracle-never-beaten: no predictor beats the Bayes predictor of the law of its prompts.
+
+Three checks
+    finite laws       losses, distances and the variance of the cross term, all outcomes added up
+    cross term        E (f - f*)(t - f*) = 0 at every prefix, for every shipped model on the law that it was trained on,
+                      and there for predictors without training and for the Bayes predictors of the classes
+    risk              E (f - t)^2 - E (f* - t)^2 is not below 0 for any of the models
+The last two are judged by `verdicts.conditional_means`: given what is seen, the cross term has the known variance
+(f - f*)^2 V, so that nothing is assumed of the tails of a trained model.
+Altered oracles (other variances, noise, weights and numbers of nonzero coefficients, a class left out) are put to the
+same two checks, on the same prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...theory.mixtures import orthogonality as theory
+from ..claims.alterable import Alterable, Mutant, described_in_words
+from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
+from ..claims.exact_checks import ExactCheck, Row
+from ..records.tasks import Task
+from ..verdicts.conditional_means import compare_with_zero
+from ..verdicts.heavy_tails import MeanComparison
+from ..verdicts.verdict import Verdict, decide
+from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of
+from .finite_laws import ROUNDING, Atoms, described, finite_laws, finite_task, sums_of
+from .shipped_models import trained_law
+
+if TYPE_CHECKING:
+    from ...theory.algebra.formulas import Formula
+
+Plain = dict[str, Any]
+MODELS = ("dense", "sparse", "mixture", "mixture-10", "mixture-90", "random-covariance", "linear-sinusoid")
+UNTRAINED = ("zero", "averaging")
+OWN = "own"  # the name of the oracle that the claim is about
+PROMPTS = {name: 4096 if name == "mixture" else 2048 for name in MODELS}
+CROSS, RISK = "cross term on fresh prompts", "risk not below the oracle's"
+CAP = 16.0  # the claim needs no capped sums; other claims do
+
+# Oracles
+
+
+def of_class(law: Plain, label: int) -> Plain:
+    """The law with one of its classes alone."""
+    return {**law, "classes": [law["classes"][label]], "weights": [1.0]}
+
+
+def oracles_of(name: str) -> dict[str, Plain]:
+    """The law of a model's training, and those of its classes where it has several."""
+    law = trained_law(name)
+    classes = {kind["kind"]: of_class(law, k) for k, kind in enumerate(law["classes"])}
+    return {OWN: law, **(classes if len(classes) > 1 else {})}
+
+
+Alter = Callable[[Plain], Plain]
+
+
+def with_kind(law: Plain, label: int, **further: Any) -> Plain:
+    """The law with something else in one of its classes."""
+    kinds = [dict(kind) for kind in law["classes"]]
+    kinds[label] |= further
+    return {**law, "classes": kinds}
+
+
+def with_variance(factor: float) -> Alter:
+    """The coefficients of the first class with another variance."""
+    return lambda law: with_kind(law, 0, variance=factor * law["classes"][0]["variance"])
+
+
+def with_noise(factor: float) -> Alter:
+    return lambda law: {**law, "noise_variance": factor * law["noise_variance"]}
+
+
+def with_weight(weight: float) -> Alter:
+    return lambda law: {**law, "weights": [weight, 1 - weight]}
+
+
+def with_nonzeros(count: int) -> Alter:
+    return lambda law: with_kind(law, 0, nonzeros=count)
+
+
+ALTERED: dict[str, dict[str, Alter]] = {
+    "dense": {
+        "coefficients of four times the variance": with_variance(4.0),
+        "coefficients of a quarter of the variance": with_variance(0.25),
+        "noise of four times the variance": with_noise(4.0),
+        "noise of a quarter of the variance": with_noise(0.25),
+    },
+    "sparse": {
+        "coefficients of nine times the variance": with_variance(9.0),
+        "coefficients of a ninth of the variance": with_variance(1 / 9),
+        "two nonzero coefficients for one": with_nonzeros(2),
+        "four nonzero coefficients for one": with_nonzeros(4),
+    },
+    "mixture": {
+        "weight 0.99 for 0.5": with_weight(0.99),
+        "weight 0.01 for 0.5": with_weight(0.01),
+        "the first class alone": lambda law: of_class(law, 0),
+        "the second class alone": lambda law: of_class(law, 1),
+        "noise of four times the variance": with_noise(4.0),
+        "noise of a quarter of the variance": with_noise(0.25),
+    },
+}
+
+
+# The measurement
+
+
+def task_of(name: str, budget: Budget) -> Task:
+    """A model and predictors without training on the model's own law, beside its oracle and altered ones."""
+    law = trained_law(name)
+    altered = {words: alter(law) for words, alter in ALTERED.get(name, {}).items()}
+    oracles = {**oracles_of(name), **altered}
+    prompts = prompts_of(budget, PROMPTS[name])
+    return evaluation_task(law, [name], UNTRAINED, oracles, prompts, CAP, budget, among=not altered)
+
+
+def comparisons(values: Values, oracle: str, false_alarm: float, miss: float) -> dict[tuple[str, int], MeanComparison]:
+    """(predictor, prefix) -> the mean cross term beside 0, in units of its standard deviation, as the oracle has it.
+
+    Left out is what never deviates: a prefix at which predictor and oracle both say 0.
+    """
+    found = {}
+    for name, crosses in values["cross"].items():
+        if oracle not in crosses:
+            continue
+        sums, variances = crosses[oracle], values["cross_variance"][name][oracle]["sum"]
+        for i, unit in enumerate(deviations(values, name, oracle)):
+            if unit > 1e-12:
+                found[name, i] = compare_with_zero(
+                    values["count"], sums["sum"][i], sums["squares"][i], variances[i], scale=unit,
+                    false_alarm=false_alarm, miss=miss,
+                )  # fmt: skip
+    return found
+
+
+def deviations(values: Values, name: str, oracle: str) -> list[float]:
+    """The standard deviation of the cross term given what is seen, sqrt(E (f - f*)^2 V), per prefix."""
+    return [math.sqrt(one) for one in mean_of(values, "cross_variance", name, oracle)]
+
+
+@dataclass(frozen=True)
+class BesideOracle:
+    """What the two sampled checks share: the models, their tasks, the oracle that is claimed, the rates.
+
+    oracle      the name of the oracle that is claimed to be the Bayes predictor; another one in an altered claim
+    models      names of shipped models; each on the law of its training
+    """
+
+    name: str
+    models: tuple[str, ...] = MODELS
+    oracle: str = OWN
+    resolution: float = 0.5
+    false_alarm: float = 1e-6
+    miss: float = 1e-3
+    cost_of_alteration: AlterationCost = "judged again"
+
+    def expected_gap(self, budget: Budget) -> float | None:
+        """About ten standard errors of a mean, at the smallest number of prompts."""
+        return 10.5 / math.sqrt(prompts_of(budget, min(PROMPTS.values())))
+
+    def tasks(self, budget: Budget) -> list[Task]:
+        return [task_of(name, budget) for name in self.models]
+
+    def compared(self, found: Sequence[Values]) -> list[dict[tuple[str, int], MeanComparison]]:
+        """Per model; the false alarms of all comparisons add up to the rate."""
+        number = sum(len(v["cross"]) * len(v["variance"][self.oracle]["sum"]) for v in found)
+        return [comparisons(values, self.oracle, self.false_alarm / number, self.miss) for values in found]
+
+    def ran(self, found: Sequence[Values]) -> str:
+        number = sum(len(one) for one in self.compared(found))
+        return f"{sum(v['count'] for v in found):.1e} prompts of {len(found)} laws, {number} predictors and prefixes"
+
+
+@dataclass(frozen=True)
+class CrossTerm(BesideOracle):
+    """The mean of (f - f*)(t - f*) is 0: the worst of all predictors and prefixes, as a correlation."""
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        found = run(self.tasks(budget))
+        rows = {
+            (model, *key): one
+            for model, some in zip(self.models, self.compared(found), strict=True)
+            for key, one in some.items()
+        }
+        where, worst = max(rows.items(), key=lambda row: abs(row[1].measured) / row[1].allowed)
+        gap = max(one.detectable for one in rows.values())
+        return Verdict(
+            self.name, decide(all(one.holds for one in rows.values()), gap, self.resolution), worst.measured, 0.0,
+            worst.allowed, gap, "in standard deviations of the cross term", self.false_alarm, self.miss,
+            self.ran(found), {"worst": f"law of {where[0]}, {where[1]}, prefix {where[2]}"},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RiskNotBelow(BesideOracle):
+    """A model's mean of (f - t)^2 - (f* - t)^2 is not below 0: the lowest, in units of the oracle's risk on labels.
+
+    It is (f - f*)^2, which is known from what is seen, minus twice the cross term: the interval is twice as wide.
+    """
+
+    def judge(self, run: Run, budget: Budget) -> Verdict:
+        found = run(self.tasks(budget))
+        rows = [
+            (f"law of {model}, {where[0]}, prefix {where[1]}", *row)
+            for model, values, some in zip(self.models, found, self.compared(found), strict=True)
+            for where, row in self.rows(trained_law(model), values, some).items()
+            if where[0] == model
+        ]
+        lowest = min(rows, key=lambda row: row[1] / row[2])
+        gap = max(row[3] for row in rows)
+        return Verdict(
+            self.name, decide(all(row[1] >= -row[2] for row in rows), gap, self.resolution), lowest[1], 0.0, lowest[2],
+            gap, "as the least excess in units of the oracle's risk", self.false_alarm, self.miss, self.ran(found),
+            {"lowest": lowest[0], **self.trained(found)},
+        )  # fmt: skip
+
+    def rows(
+        self, law: Plain, values: Values, compared: Mapping[tuple[str, int], MeanComparison]
+    ) -> dict[tuple[str, int], tuple[float, float, float]]:
+        """(excess, allowed, detectable) of each, in units of the oracle's risk."""
+        risks = noisy_risks(values, self.oracle, law["noise_variance"])
+        result = {}
+        for (name, i), one in compared.items():
+            excess = mean_of(values, "loss", name)[i] - mean_of(values, "loss", self.oracle)[i]
+            unit = deviations(values, name, self.oracle)[i] / risks[i]
+            result[name, i] = (excess / risks[i], 2 * unit * one.allowed, 2 * unit * one.detectable)
+        return result
+
+    def trained(self, found: Sequence[Values]) -> dict[str, list[float]]:
+        """For each model the ratio of its risk to the oracle's, per prefix."""
+        result = {}
+        for model, values in zip(self.models, found, strict=True):
+            risks = noisy_risks(values, self.oracle, trained_law(model)["noise_variance"])
+            distance = mean_of(values, "distance", model, self.oracle)
+            result[model] = [1 + d / risk for d, risk in zip(distance, risks, strict=True)]
+        return {"risk over oracle's": result}  # type: ignore[dict-item]
+
+
+# Finite laws
+
+
+def letters_of(atoms: Atoms) -> dict[str, Any]:
+    """Q, T, S and f at each z."""
+    found = []
+    for atom in atoms:
+        Q, T, S = sums_of([one for some in atom["classes"] for one in some])
+        found.append({"Q": Q, "T": T, "S": S, "f": atom["answer"]})
+    return {"atoms": found}
+
+
+def rows_by(formula: Callable[[], Formula]) -> Callable[[Budget, Values], list[Row]]:
+    """Differences of the four sums, absolute, and the cross term itself, which is 0."""
+
+    def rows(budget: Budget, found: Values) -> list[Row]:
+        result = []
+        for atoms, (loss, distance, least, square, cross) in zip(
+            finite_laws(budget.seed), found["losses"], strict=True
+        ):
+            predicted = formula().value(letters_of(atoms))
+            pairs = zip(predicted, (loss, distance, least, square), strict=True)
+            result += [(abs(float(a) - b), ROUNDING) for a, b in pairs]
+            result += [(abs(cross), ROUNDING), (abs(loss - distance - least), ROUNDING)]
+        return result
+
+    return rows
+
+
+def never_beaten_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
+    """`formula` can be altered, to see the same checks refuse it."""
+    claim = Claim(
+        "oracle-never-beaten",
+        theory.derivation,
+        (
+            Parameter("risk", "E (f - y)^2 of a predictor at one prefix, at least 0"),
+            Parameter("oracle_risk", "E (f* - y)^2 of the Bayes predictor there, at least 0"),
+            Parameter("distance", "E (f - f*)^2, where it was measured; at least 0", required=False),
+        ),
+        lambda parameters: theory.predict(**parameters),
+        (
+            ExactCheck("finite laws", finite_task, rows_by(formula),
+                       lambda found: described(finite_laws(0)), "as a difference"),
+            CrossTerm(CROSS),
+            RiskNotBelow(RISK),
+        ),
+        "every shipped decoder (a statement about these files) on the law of its own training, at every prefix, and "
+        "there the predictors 0 and averaging, and the Bayes predictors of the single classes. The identities at "
+        "finite laws with 3 to 20 values of what is seen",
+        (
+            Alterable(
+                theory.formula,
+                theory.points,
+                lambda seed: [letters_of(atoms) for atoms in finite_laws(seed)],
+                lambda altered: never_beaten_claim(lambda: altered),
+                most=60,
+            ),
+        ),
+        quantities=(
+            Quantity("excess", "E (f - y)^2 - E (f* - y)^2, a number; below 0: f* is not the Bayes predictor"),
+            Quantity("distance", "E (f - f*)^2: as given, or the excess, which it is if f* is the Bayes predictor"),
+            Quantity("cross_term", "E (f - f*)(y - f*) = (distance - excess)/2; 0 if f* is the Bayes predictor"),
+        ),
+    )  # fmt: skip
+    return replace(claim, further_mutants=altered_oracles(claim))
+
+
+def altered_oracles(claim: Claim) -> tuple[Mutant, ...]:
+    """The claim that another law's Bayes predictor is that of the prompts' law."""
+
+    def checks(model: str, oracle: str) -> tuple[CrossTerm, RiskNotBelow]:
+        return CrossTerm(CROSS, (model,), oracle), RiskNotBelow(RISK, (model,), oracle)
+
+    return tuple(
+        described_in_words(
+            "oracle",
+            f"the oracle of the law of {model} with {words}",
+            replace(claim, checks=checks(model, words), alterables=()),
+            1.0,
+        )
+        for model, altered in ALTERED.items()
+        for words in altered
+    )
+
+
+def claims() -> tuple[Claim, ...]:
+    """The claim of this module."""
+    return (never_beaten_claim(),)

@@ -1,0 +1,28 @@
+"""What the records of the shipped decoders say: their files and the laws that they were trained on."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+PACKAGE = "iclcheck.numerics.decoders"
+
+
+@cache
+def shipped_record(name: str) -> dict[str, Any]:
+    """The record beside a shipped model: its training and the SHA-256 of its weights, among others."""
+    found: dict[str, Any] = json.loads((files(PACKAGE) / "trained_models" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def trained_law(name: str) -> dict[str, Any]:
+    """The law of the prompts that the model was trained on, plain data."""
+    law: dict[str, Any] = shipped_record(name)["training"]["law"]
+    return law
+
+
+def recorded_digest(name: str) -> str:
+    """SHA-256 of the file of weights, as recorded."""
+    return str(shipped_record(name)["sha256"])
