@@ -85,8 +85,8 @@ def law_of(name: str) -> dict[str, Any]:
 def measured(name: str, settings: Mapping[str, Mapping[str, Any]], prompts: int) -> dict[str, Any]:
     """Mean squared distances by position, (N, P, P) under the names of what answers, for each setting."""
     model = {"shipped": name, "sha256": shipped_digest(name)}
-    plain = [{**one, "first": 0} for one in settings.values()]
-    found = groups_of_settings(model, plain, 8, prompts // 8, f"out of distribution/benchmark/{name}", "cpu")
+    plain = [{**one, "first": 0, "size": prompts // 8} for one in settings.values()]
+    found = groups_of_settings(model, plain, 8, f"out of distribution/benchmark/{name}", "cpu")
     return {
         key: {"names": one["names"], "by_position": np.array(one["by_position"])}
         for key, one in zip(settings, found["settings"], strict=True)

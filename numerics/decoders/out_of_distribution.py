@@ -44,17 +44,18 @@ def decoder_of(model: Plain, device: str) -> Decoder:
 
 
 def groups_of_settings(
-    model: Plain, settings: Sequence[Plain], groups: int, size: int, stream_key: str, device: str
+    model: Plain, settings: Sequence[Plain], groups: int, stream_key: str, device: str
 ) -> dict[str, Any]:
     """For each setting the names of what answers, and distances (groups, P, P), and by position (N, P, P).
 
-    A setting holds prompts, the law that is drawn from; oracles, name -> the law that a Bayes predictor expects; and
-    first, the position from which on the distances of a group are means. P: decoder, the oracles in order, target.
+    A setting holds prompts, the law that is drawn from; size, how many of them make a group; oracles, name -> the law
+    that a Bayes predictor expects; and first, the position from which on the distances of a group are means. P:
+    decoder, the oracles in their order, target.
     """
     decoder = decoder_of(model, device)
     found = []
     for place, setting in enumerate(settings):
-        law = PromptLaw.from_plain(setting["prompts"])
+        law, size = PromptLaw.from_plain(setting["prompts"]), setting["size"]
         expected = {name: PromptLaw.from_plain(plain) for name, plain in setting["oracles"].items()}
         whole = all_distances(decoder, law, expected, groups * size, stream(f"{stream_key}/{place}", device))
         grouped = whole[:, setting["first"] :].mean(1).view(groups, size, *whole.shape[2:]).mean(1)

@@ -17,11 +17,11 @@ LAW = PromptLaw(2, 4, (DENSE,), (1.0,), 0.3).plain()
 OTHER = PromptLaw(2, 4, (SPARSE,), (1.0,), 0.3).plain()
 SHAPE = {"dimension": 2, "positions": 4, "width": 8, "layers": 1, "heads": 2}
 TRAINING = DecoderTraining(LAW, SHAPE, steps=3, batch_size=4).plain()
-SETTING = {"prompts": OTHER, "oracles": {"own": LAW, "right": OTHER}, "first": 1}
+SETTING = {"prompts": OTHER, "oracles": {"own": LAW, "right": OTHER}, "first": 1, "size": 5}
 
 
 def measured(**changed: Any) -> dict[str, Any]:
-    given = {"model": {"training": TRAINING}, "settings": [SETTING], "groups": 3, "size": 5, "stream_key": "here"}
+    given = {"model": {"training": TRAINING}, "settings": [SETTING], "groups": 3, "stream_key": "here"}
     return groups_of_settings(**{**given, **changed}, device="cpu")
 
 

@@ -38,6 +38,7 @@ def distances_of(check: module.CountedGroups, ratio: float) -> list[list[list[fl
     places: dict[Any, tuple[int, int]] = {
         module.nearer: (0, 1),
         module.own_over_decoder: (1, 3),
+        module.excess_beside_own: (0, 2),
         module.right_over_decoder: (2, 3),
     }
     one[places.get(check.error, (0, 3))] = ratio

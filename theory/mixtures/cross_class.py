@@ -261,8 +261,8 @@ STATEMENT = Statement(
         "The Bayes predictor of dense functions errs on sparse prompts as on dense ones, but for a bias that is k s/(d "
         "v) times as large, and at other scales of the inputs as at other sizes of the function. On prompts of the "
         "other class a decoder trained on dense functions keeps to its own Bayes predictor, one trained on sparse ones "
-        "does not; inputs three times as large, combinations of two classes, and frequencies beyond the range cost "
-        "them multiples of what the Bayes predictor for such prompts pays."
+        "does not. Convex combinations of two classes cost a decoder about what they cost its own Bayes predictor; "
+        "inputs three times as large, and frequencies beyond the range, cost multiples of what the right one pays."
     ),
     assumptions=(
         "for the risk: noise independent of all else; inputs whose law no turn changes; the query from the same law",
