@@ -77,8 +77,9 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "out_of_distribution"])
+@pytest.mark.parametrize(
+    "name", ["snap", "scan_on_text", "model_selection", "selection_boundary", "out_of_distribution"]
+)
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
