@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 WEIGHTS = tuple(MIXTURES)
 FINITE_WEIGHTS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 ORDERED = (0.01, 0.1, 0.5, 0.9, 0.99)
-PROMPTS, PRICED = 2560, 1024
+PROMPTS, PRICED = 4096, 1024
 
 
 def finite_weights_task(budget: Budget) -> Task:

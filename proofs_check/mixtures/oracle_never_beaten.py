@@ -40,7 +40,7 @@ UNTRAINED = ("zero", "averaging")
 OWN = "own"  # the name of the oracle that the claim is about
 # More where the oracle's error is large beside its risk, so that gaps are alike.
 PROMPTS = {
-    "dense": 1024, "sparse": 5120, "mixture": 4096, "mixture-10": 2048, "mixture-90": 2048, "random-covariance": 1024,
+    "dense": 1024, "sparse": 5120, "mixture": 4096, "mixture-10": 5120, "mixture-90": 3072, "random-covariance": 1024,
 }  # fmt: skip
 CROSS, RISK = "cross term on fresh prompts", "risk not below the oracle's"
 CAP = 16.0  # the claim needs no capped sums; other claims do
