@@ -59,7 +59,7 @@ def test_a_quotient_is_judged_by_its_whole_interval(quotient: Interval, above: s
 
 def test_the_excess_is_a_capped_mean_in_units_of_the_scale() -> None:
     n, places = 10_000, 11
-    sums = {"capped": [9 * 0.5 * n] * places, "capped_squares": [(9 * 0.5) ** 2 * n] * places}
+    sums = {"averaged": {"capped": 9 * 0.5 * n, "capped_squares": (9 * 0.5) ** 2 * n}}
     values = {"count": n, "cap": [9.0] * places, "distance": {"dense": {"oracle": sums}}}
     found = covariate_shift.excess({"c = 9": values}, ("c = 9", "dense"), 1e-3)
     assert found.mean == pytest.approx(0.5)
