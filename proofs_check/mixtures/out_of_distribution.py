@@ -225,7 +225,7 @@ def trained_checks() -> tuple[CountedGroups, ...]:
     own = "as its own Bayes predictor's risk over the decoder's"
     return (
         CountedGroups("dense decoder, sparse prompts: own oracle", "dense", "cross", nearer, 0.5, distance),
-        CountedGroups("sparse decoder, dense prompts: above the right oracle", "sparse", "cross", right_over_decoder,
+        CountedGroups("sparse decoder, dense prompts: above right oracle", "sparse", "cross", right_over_decoder,
                       0.7, right),
         CountedGroups("sparse decoder, dense prompts: below its own oracle", "sparse", "cross", decoder_over_own, 0.95,
                       "as the decoder's risk over that of its own Bayes predictor"),
