@@ -65,6 +65,7 @@ def test_snap_prints_its_numbers_and_writes_what_is_asked(
         ("scan_on_text", "--pictures"),
         ("model_selection", "--pictures"),
         ("selection_boundary", "--pictures"),
+        ("covariate_shift", "--picture"),
         ("out_of_distribution", "--pictures"),
     ],
 )
@@ -77,8 +78,10 @@ def test_a_picture_without_matplotlib_is_refused_at_once(
     assert f"{option} needs matplotlib" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "model_selection", "selection_boundary"])
-@pytest.mark.parametrize("name", ["snap", "scan_on_text", "out_of_distribution"])
+@pytest.mark.parametrize(
+    "name",
+    ["snap", "scan_on_text", "model_selection", "selection_boundary", "out_of_distribution", "covariate_shift"],
+)
 def test_help_explains_every_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
