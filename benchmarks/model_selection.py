@@ -27,6 +27,7 @@ CLASSES = ("dense", "sparse")
 MIXTURES = {0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90"}
 WEIGHTS = (0.01, 0.1, 0.5, 0.9, 0.99)
 COLOURS = {"dense": "#1f6f8b", "sparse": "#a3284f", "mixture": "#e08a1e"}
+MARKS = {"oracle": "", "model": "o"}
 LARGE, NOISES = 41, (0.1, 1e-6)
 
 
@@ -160,7 +161,11 @@ def draw_weights(found: dict[str, Any], path: Path) -> None:
         for label, style in (("oracle", "--"), ("model", "-")):
             points = [(k, row[f"{label} on {law}"]) for k, row in enumerate(rows) if f"{label} on {law}" in row]
             axis.plot(
-                *zip(*points, strict=True), style, marker="o", color=COLOURS["mixture"], label=f"mixture's {label}"
+                *zip(*points, strict=True),
+                style,
+                marker=MARKS[label],
+                color=COLOURS["mixture"],
+                label=f"mixture {label}",
             )
         if f"class model on {law}" in rows[0]:
             axis.axhline(rows[0][f"class model on {law}"], color=COLOURS[law], label=f"{law} model")

@@ -267,7 +267,8 @@ def selection_claim(formula: Made = theory.formula) -> Claim:
         "classes of fresh prompts of two of these after 3 and 5 examples, in bins of B. The shipped mixture model (d = "
         "5, k = 1, prior 1/2) on its own law after 2, 4, 7 and 10 examples: a statement about that one file, set after "
         "a first look at it. It follows the dense class as Bayes does, and where the sparse class is the likelier one, "
-        "after 4 and 7 examples, its reading is 0.35 to 0.85 above the posterior: it does not select as Bayes does",
+        "after 4 examples (7: B < -3), its reading is 0.35 to 0.85 above the posterior: it does not select as Bayes "
+        "does",
         (
             Alterable(
                 theory.formula,

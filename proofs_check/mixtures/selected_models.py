@@ -36,7 +36,6 @@ AVERAGED = -1  # in the place of a prefix: the mean over all of them, as in the 
 # they were lowered from 4, once, after a look at the widths of intervals of earlier models.
 CAPS = (20.0, 16.0, 12.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 FACTOR = 1.25  # fixed before these models were there
-LOOSE = 1.5  # at single prefixes of sparse prompts, set after a look: 1.25 is missed there
 
 
 class Interval(NamedTuple):
@@ -127,17 +126,17 @@ def selections(
     }
 
 
-def outcome_of(rows: Iterable[Selection], gap: float, resolution: float, factor: float = FACTOR) -> Outcome:
-    """Whether quotients are at most the factor: an interval above it contradicts, too large a gap decides nothing."""
-    return decide(all(row.quotient.low <= factor for row in rows), gap, resolution)
+def outcome_of(rows: Iterable[Selection], gap: float, resolution: float) -> Outcome:
+    """Whether quotients are at most FACTOR: an interval above it contradicts, too large a gap decides nothing."""
+    return decide(all(row.quotient.low <= FACTOR for row in rows), gap, resolution)
 
 
-def detectable(rows: Iterable[Selection], factor: float = FACTOR) -> float:
-    """How far above 1 a quotient has to be that its interval would have been above the factor.
+def detectable(rows: Iterable[Selection]) -> float:
+    """How far above 1 a quotient has to be that its interval would have been above FACTOR.
 
     An interval that holds it reaches from it down by at most the ratio of its ends.
     """
-    return factor * max(row.quotient.high / max(row.quotient.low, 1e-300) for row in rows) - 1
+    return FACTOR * max(row.quotient.high / max(row.quotient.low, 1e-300) for row in rows) - 1
 
 
 def selection(law: str, model: str, values: Values, alone: Values, i: int, rate: float) -> Selection:

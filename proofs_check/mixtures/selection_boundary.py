@@ -5,8 +5,8 @@ Three checks
     the shipped mixture model: the share of its squared distance from the law's oracle that the oracle with its
     effective noise explains, at every number of nonzeros; the effective noise is fitted on the law's own prompts only
     the same model: how much nearer it is to the dense oracle than to the sparse one
-The rule, written down before the sweep was measured: the effective noise explains the model if that share is at least
-1/2 at every number of nonzeros. It is not; what is claimed is what was found, of one file (docs/class_selection.md).
+The rule, fixed before this model was trained: the effective noise explains a model if that share is at least 1/2 at
+every number of nonzeros. It is not; what is claimed is what was found, of one file (docs/class_selection.md).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def total() -> TracePolynomial:
     """The density of the labels.
 
     >>> total()
-    Y + X pi - Y pi
+    X pi + Y - Y pi
     """
     first, second = joint()
     return first + second
@@ -322,8 +322,8 @@ STATEMENT = Statement(
     text=(
         "The Bayes predictor of a mixture of two classes is f* = p f_d + (1 - p) f_s, with p the sigmoid of the log "
         "Bayes factor B plus the prior's log odds. So regression of predictions less f_s on D = f_d - f_s, inside any "
-        "set of prompts that the prompt decides, reads the posterior off them, exactly for f*; and a model trained on "
-        "the mixture is read the same way: within a stated margin it selects the class as Bayes does."
+        "set of prompts that the prompt decides, reads the posterior off them, exactly for f*. A model trained on the "
+        "mixture is read the same way, and its readings are put beside the posterior."
     ),
     assumptions=(
         "two classes, each a mixture of models under which the labels have a density; prior pi of the dense class",
@@ -334,6 +334,7 @@ STATEMENT = Statement(
         Source("yadlowsky2023pretraining", "section 3, Figs. 1-3, where it is told without the posterior"),
         Source("ours", "reading the posterior off predictions; bins, departure"),
     ),
+    uses=("mixture-posterior",),
 )
 
 

@@ -379,7 +379,7 @@ def for_user(X: Any, y: Any, x_query: Any, sparsity: Any, **law: Any) -> Predict
 
     >>> for_user([[1.0, 0.0]], [1.0], [1.0, 0.0], 1, dense_variance=1, sparse_variance=1, dense_probability=0.5,
     ...          noise_variance=1e-8).prediction
-    0.99999999
+    0.9999999900000001
     """
     prompt = check_prompt(X, y, x_query)
     mixture = check_mixture(prompt.dimension, sparsity, **law)

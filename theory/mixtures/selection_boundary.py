@@ -335,7 +335,7 @@ STATEMENT = Statement(
         Source("yadlowsky2023pretraining", "Fig. 3"),
         Source("ours", "the odds, the boundary and its noise"),
     ),
-    uses=("class-selection",),
+    uses=("class-selection", "mixture-noiseless-limit"),
 )
 
 
