@@ -225,7 +225,7 @@ def trained_checks() -> tuple[CountedGroups, ...]:
     own = "as its own Bayes predictor's risk over the decoder's"
     return (
         CountedGroups("dense decoder, sparse prompts: own oracle", "dense", "cross", nearer, 0.5, distance),
-        CountedGroups("sparse decoder, dense prompts: above the right oracle", "sparse", "cross", right_over_decoder,
+        CountedGroups("sparse decoder, dense prompts: above right oracle", "sparse", "cross", right_over_decoder,
                       0.7, right),
         CountedGroups("sparse decoder, dense prompts: below its own oracle", "sparse", "cross", decoder_over_own, 0.95,
                       "as the decoder's risk over that of its own Bayes predictor"),
@@ -236,9 +236,9 @@ def trained_checks() -> tuple[CountedGroups, ...]:
         CountedGroups("half line, half sinusoid: above the right oracle", "linear-sinusoid", "combination",
                       right_over_decoder, 1.0, right),
         CountedGroups("half line, half sinusoid: as its own oracle", "linear-sinusoid", "combination",
-                      excess_beside_own, 2.5, "as a factor between the excesses of the decoder and of its own oracle"),
+                      excess_beside_own, 3.0, "as a factor between the excesses of the decoder and of its own oracle"),
         CountedGroups("frequencies beyond the range: above the right oracle", "linear-sinusoid", "frequency",
-                      right_over_decoder, 0.25, right),
+                      right_over_decoder, 0.5, right),
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ def distances_of(check: module.CountedGroups, ratio: float) -> list[list[list[fl
         module.own_over_decoder: (1, 3),
         module.excess_beside_own: (0, 2),
         module.right_over_decoder: (2, 3),
+        module.excess_beside_own: (0, 2),
     }
     one[places.get(check.error, (0, 3))] = ratio
     return [one.tolist()] * module.GROUPS
