@@ -11,7 +11,7 @@ import pytest
 
 from iclcheck.proofs_check.checking import RecordedRun
 from iclcheck.proofs_check.claims.alterable import Mutant, mutants_of
-from iclcheck.proofs_check.claims.claim import Budget, Claim, judge
+from iclcheck.proofs_check.claims.claim import Budget, Check, Claim, judge
 from iclcheck.proofs_check.claims.registry import all_claims
 from iclcheck.proofs_check.command_line.controlling import lines
 from iclcheck.proofs_check.controls import ControlScore, controls, refusals_by_check
@@ -30,8 +30,17 @@ def run(tmp_path_factory: Any) -> Any:
 
 
 def exact(claim: Claim) -> Claim:
-    """The claim with its exact checks alone: what they say is certain, and takes milliseconds."""
-    return replace(claim, checks=tuple(c for c in claim.checks if c.cost_of_alteration == "exact"))
+    """The claim with its exact checks alone, and with the altered statements that have such checks.
+
+    What they say is certain, and takes milliseconds. Altered statements for sampled checks alone have tests of their
+    own (oracle-never-beaten: in test_mixture_models).
+    """
+
+    def exact_checks(one: Claim) -> tuple[Check, ...]:
+        return tuple(check for check in one.checks if check.cost_of_alteration == "exact")
+
+    further = tuple(mutant for mutant in claim.further_mutants if exact_checks(mutant.claim))
+    return replace(claim, checks=exact_checks(claim), further_mutants=further)
 
 
 def score_of(claim: Claim, run: Any) -> ControlScore:
