@@ -34,6 +34,7 @@ LEAST = ("fixed-point-any-start", "its least value")
 DISCRIMINANT = ("fixed-point-any-start", "local minimum or saddle", "discriminant")
 TRAINED = ("test-risk", "labels of any law, at the trained layer (Psi = I, sigma = 0)", "right")
 AVERAGED = ("random-context-length", "the loss averaged over context lengths", "averaged")
+NOISELESS_RISK = ("mixture-noiseless-limit", "risk on dense functions", "risk")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -47,6 +48,11 @@ def coefficients(roots: list[int]) -> list[int]:
 
 def number(terms: list[Any]) -> dict[str, Any]:
     return {"rows": "1", "cols": "1", "terms": terms}
+
+
+def above(form: dict[str, Any], *terms: Any) -> dict[str, Any]:
+    """A quotient with terms added to its numerator."""
+    return {**form, "numerator": plus(form["numerator"], *terms)}
 
 
 def plus(form: dict[str, Any], *terms: Any) -> dict[str, Any]:
@@ -140,6 +146,7 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("a quotient of matrices", GAIN, lambda f: {**f, "denominator": {**f["denominator"], "rows": "d", "cols": "d"}}),
     ("a name that is no text", LOSS, lambda f: plus(f, ["1", {"m\ud800": 1}, [], []])),
     ("a name that clears the screen", LOSS, lambda f: plus(f, ["1", {"\x1b[2J": 1}, [], []])),
+    ("one and two examples", NOISELESS_RISK, lambda f: above(f, *in_powers("N", [1, 2], 0, {"v_d": 1}))),
 ]  # fmt: skip
 
 
