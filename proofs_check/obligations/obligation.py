@@ -10,7 +10,7 @@ or with powers of d or N that nobody expects, can vanish wherever it is tested a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..engines.expressions import (
@@ -88,10 +88,12 @@ class Rational:
     """The kind of a form that is a rational function, defined for all positive values of its symbols; d, N >= 1.
 
     most_powers_of_d    more are read only where the form is no part of a test in each dimension
+    powers              symbol -> the powers that it may have, where a test at some of its values has to fix the form
     """
 
     symbols: frozenset[str]
     most_powers_of_d: int = MOST_POWERS_OF_D
+    powers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def check(self, form: Quotient) -> None:
         """Raises UnreadableError for other symbols, and where the denominator may vanish."""
@@ -100,6 +102,9 @@ class Rational:
                 raise UnreadableError(f"it is not made of {', '.join(sorted(part.symbols() - self.symbols))}")
             if part.largest_power("d") > self.most_powers_of_d:  # each may take a test in one dimension more
                 raise UnreadableError(f"a power of d above {self.most_powers_of_d} is not read")
+            for symbol, power in (one for term in part.terms for one in term.powers):
+                if power not in self.powers.get(symbol, (power,)):
+                    raise UnreadableError(f"it is not made of {symbol}^{power}")
         check_defined(form)
 
 

@@ -35,6 +35,8 @@ DISCRIMINANT = ("fixed-point-any-start", "local minimum or saddle", "discriminan
 TRAINED = ("test-risk", "labels of any law, at the trained layer (Psi = I, sigma = 0)", "right")
 AVERAGED = ("random-context-length", "the loss averaged over context lengths", "averaged")
 NOISELESS_RISK = ("mixture-noiseless-limit", "risk on dense functions", "risk")
+BEST_RATE = ("baseline-risks", "best rate", "rate")
+LEAST_RISK = ("baseline-risks", "best rate", "least")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -147,6 +149,8 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("a name that is no text", LOSS, lambda f: plus(f, ["1", {"m\ud800": 1}, [], []])),
     ("a name that clears the screen", LOSS, lambda f: plus(f, ["1", {"\x1b[2J": 1}, [], []])),
     ("one and two examples", NOISELESS_RISK, lambda f: above(f, *in_powers("N", [1, 2], 0, {"v_d": 1}))),
+    ("lengths 1 to 8", BEST_RATE, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
+    ("lengths 1 to 8 in the risk", LEAST_RISK, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
 ]  # fmt: skip
 
 
