@@ -20,7 +20,7 @@ from typing import Any
 
 import flint
 
-from ..engines.expressions import Quotient, evaluate, rational
+from ..engines.expressions import Expression, Quotient, evaluate, rational
 from ..engines.gaussian_means import mean_by_moments
 from ..engines.identities import Identity
 from ..engines.matrices import Matrix, total
@@ -46,6 +46,7 @@ MOST_POWERS = 2  # of lambda in a closed form
 def spectrum_obligation(forms: Forms) -> Relations:
     """det^2 (W/d |R X^T X - I|^2 + sigma2 |R X^T|^2) at T1 = tr adj/det, T2 = tr adj^2/det^2, with M = X^T X + lam."""
     risk = forms.expression(SPECTRUM, "risk")
+    refuse_unless_linear(risk)
 
     def named() -> Iterator[tuple[str, Any]]:
         for n, d in SIZES:
@@ -64,6 +65,16 @@ def spectrum_obligation(forms: Forms) -> Relations:
             yield f"risk at N = {n}, d = {d}", mean - evaluate(risk, at, point.one)
 
     return vanish(named)
+
+
+def refuse_unless_linear(risk: Expression) -> None:
+    """Raises UnreadableError for a term without T1 and T2, or with both: (1 - 2/d) (T1 T2 - T1) is 0 in SIZES' d.
+
+    c_1 T1 + c_2 T2 vanishes for all X in d = 1 or d = 2 only if c_1 and c_2 do, by the poles at lam = -t; and these
+    are a + b/d.
+    """
+    if any(sum(symbol in ("T1", "T2") for symbol, _ in term.powers) != 1 for term in risk.terms):
+        raise UnreadableError("each term of the risk is a multiple of either T1 or T2")
 
 
 def eigenvalue_obligation(forms: Forms) -> Identity:

@@ -37,6 +37,7 @@ AVERAGED = ("random-context-length", "the loss averaged over context lengths", "
 NOISELESS_RISK = ("mixture-noiseless-limit", "risk on dense functions", "risk")
 BEST_RATE = ("baseline-risks", "best rate", "rate")
 LEAST_RISK = ("baseline-risks", "best rate", "least")
+SPECTRAL_RISK = ("ridge-risk", "risk given the spectrum", "risk")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -151,6 +152,9 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("one and two examples", NOISELESS_RISK, lambda f: above(f, *in_powers("N", [1, 2], 0, {"v_d": 1}))),
     ("lengths 1 to 8", BEST_RATE, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
     ("lengths 1 to 8 in the risk", LEAST_RISK, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
+    ("one and two dimensions", SPECTRAL_RISK, lambda f: plus(f, *[
+        [str(sign * value), {"T1": 1, "sigma2": 1, **more, **by}, [], []]
+        for sign, more in ((1, {"T2": 1}), (-1, {})) for value, by in ((1, {}), (-2, {"d": -1}))])),
 ]  # fmt: skip
 
 
