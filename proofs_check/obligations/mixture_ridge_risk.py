@@ -37,7 +37,8 @@ TABLE, FEW = "table without penalty", "few eigenvalues"
 SIZES = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 2))
 POINTS = 5
 PAIRS = ("S01", "S02", "S03", "S12", "S13", "S23")
-WHOLE = range(14)  # alpha: one more than the powers of D that are read
+POWERS_OF_D = tuple(range(1, 13))
+WHOLE = range(14)  # alpha: one more than the coefficients of a polynomial that is read
 CLOSED = ((1, 1), (1, 3), (2, 1), (2, 3), (3, 1))
 ORDERS = 9  # moments E tr W^k, k below it
 MOST_POWERS = 2  # of lambda in a closed form
@@ -328,7 +329,7 @@ def obligations() -> ClaimObligations:
             SPECTRUM: {"eigenvalue": Rational(SYMBOLS), "risk": RISK_KIND},
             BAYES: {"penalty": Rational(SYMBOLS), "slope": Rational(SYMBOLS)},
             DE_BRUIJN: {},
-            TABLE: dict.fromkeys(PAIRS, Rational(frozenset({"D"}), most_powers_of_d=0)),
+            TABLE: dict.fromkeys(PAIRS, Rational(frozenset({"D"}), powers={"D": POWERS_OF_D})),
             FEW: {f"{m} of {m + D}": closed for m, D in CLOSED},
         },
         (

@@ -38,6 +38,7 @@ NOISELESS_RISK = ("mixture-noiseless-limit", "risk on dense functions", "risk")
 BEST_RATE = ("baseline-risks", "best rate", "rate")
 LEAST_RISK = ("baseline-risks", "best rate", "least")
 SPECTRAL_RISK = ("ridge-risk", "risk given the spectrum", "risk")
+TABLE_ENTRY = ("ridge-risk", "table without penalty", "S01")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -155,6 +156,7 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("one and two dimensions", SPECTRAL_RISK, lambda f: plus(f, *[
         [str(sign * value), {"T1": 1, "sigma2": 1, **more, **by}, [], []]
         for sign, more in ((1, {"T2": 1}), (-1, {})) for value, by in ((1, {}), (-2, {"d": -1}))])),
+    ("odd D to 27", TABLE_ENTRY, lambda f: above(f, *in_powers("D", [*range(1, 28, 2)], 12, {}))),
 ]  # fmt: skip
 
 
