@@ -321,7 +321,9 @@ TRUSTED = (
 
 def obligations() -> ClaimObligations:
     """The five steps."""
-    closed = Rational(frozenset({"lam", "K", "L"}))
+    closed = Rational(
+        frozenset({"lam", "K", "L"}), powers={"lam": tuple(range(1, MOST_POWERS + 1)), "K": (1,), "L": (1,)}
+    )
     return ClaimObligations(
         "ridge-risk",
         ("x_i, x_q ~ N(0, I_d), independent of w and e; E |w|^2 = W; e of mean 0 and variance sigma2", "lam > 0"),

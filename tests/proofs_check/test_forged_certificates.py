@@ -39,6 +39,7 @@ BEST_RATE = ("baseline-risks", "best rate", "rate")
 LEAST_RISK = ("baseline-risks", "best rate", "least")
 SPECTRAL_RISK = ("ridge-risk", "risk given the spectrum", "risk")
 TABLE_ENTRY = ("ridge-risk", "table without penalty", "S01")
+FEW_EIGENVALUES = ("ridge-risk", "few eigenvalues", "1 of 4")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -157,6 +158,8 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
         [str(sign * value), {"T1": 1, "sigma2": 1, **more, **by}, [], []]
         for sign, more in ((1, {"T2": 1}), (-1, {})) for value, by in ((1, {}), (-2, {"d": -1}))])),
     ("odd D to 27", TABLE_ENTRY, lambda f: above(f, *in_powers("D", [*range(1, 28, 2)], 12, {}))),
+    ("an integral's reciprocal", FEW_EIGENVALUES, lambda f: {**f, "numerator": number([
+        [value, powers or {"K": -1}, *words] for value, powers, *words in f["numerator"]["terms"]])}),
 ]  # fmt: skip
 
 
