@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..engines.expressions import (
+    MOST_FACTORS,
     Expression,
     Quotient,
     Term,
@@ -54,6 +55,7 @@ class Polynomial:
     letters     names that may stand in its words, with ^-1 where an inverse may; any of them transposed
     powers      symbol -> the powers that it may have
     samples     letters that carry the index of the summed sample, always
+    most_letters    of a term, where components in few dimensions have to fix the form
     """
 
     rows: str
@@ -61,6 +63,7 @@ class Polynomial:
     letters: frozenset[str]
     powers: Mapping[str, tuple[int, ...]]
     samples: frozenset[str] = frozenset()
+    most_letters: int = MOST_FACTORS
 
     def check(self, form: Expression) -> None:
         """Raises UnreadableError for a form of another kind."""
@@ -72,6 +75,8 @@ class Polynomial:
                 raise UnreadableError(f"a term of a matrix has at most {MOST_IN_MATRICES} letters")
 
     def check_term(self, term: Term) -> None:
+        if sum(1 for _ in term.factors()) > self.most_letters:
+            raise UnreadableError(f"a term has at most {self.most_letters} letters")
         if self.rows == self.cols == "1" and term.open:
             raise UnreadableError(f"a number has no open word, got {written(term.open)}")
         for symbol, power in term.powers:
