@@ -28,7 +28,7 @@ from .obligation import ClaimObligations, Forms, Obligation, Polynomial, Rationa
 
 STEP, RATE, ERROR = "one gradient step", "best rate", "error of least squares given the examples"
 PROJECTION, INVERSE, LEAST_SQUARES = "projection", "inverse Wishart matrix", "least squares"
-LENGTHS = range(1, 9)  # more than the powers of N in any product of forms here
+LENGTHS = range(1, 9)  # more than the powers of N in any product of forms here: N^-1 to N^3, by their kinds
 BELOW = ((1, 2), (1, 3), (2, 3))
 TALL = ((2, 1), (3, 1), (4, 1), (3, 2), (4, 2))
 SIDES = tuple((n, n + 1 + gap) for n in (1, 2, 3, 4) for gap in (1, 2, 3, 4))
@@ -243,6 +243,7 @@ STEP_KIND = Polynomial(
     "1", "1", frozenset({"Psi"}), {"N": (-1,), "d": (1,), "eta": (1, 2), "sigma2": (1,)}
 )  # fmt: skip
 PARABOLA = Polynomial("1", "1", frozenset(), {"N": (-1,), "d": (1,), "eta": (1, 2), "sigma2": (1,), "W": (1,)})
+BEST_KIND = Rational(SCALARS, powers={"N": (1,)})
 BELOW_KIND = Polynomial(
     "1", "1", frozenset(), {"N": (1,), "d": (-1,), "gap": (-1,), "W": (1,), "sigma2": (1,)}
 )  # fmt: skip
@@ -270,7 +271,7 @@ def obligations() -> ClaimObligations:
         ),
         {
             STEP: {"right": STEP_KIND},
-            RATE: {"risk": PARABOLA, "rate": Rational(SCALARS), "least": Rational(SCALARS)},
+            RATE: {"risk": PARABOLA, "rate": BEST_KIND, "least": BEST_KIND},
             ERROR: {},
             PROJECTION: {"share": Rational(frozenset({"N", "d"}))},
             INVERSE: {"trace": Rational(frozenset({"k", "gap"}))},

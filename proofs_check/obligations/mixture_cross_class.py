@@ -149,8 +149,12 @@ def share_obligation(forms: Forms) -> Identity:
 
 
 def of_resolvent(**powers: tuple[int, ...]) -> Polynomial:
-    """The kind of a polynomial in traces of P."""
-    return Polynomial("1", "1", frozenset({"P"}), powers)
+    """The kind of a polynomial in traces of P, of two letters at most.
+
+    tr P^2, (tr P)^2 and tr P are independent functions of P in d = 2 and in d = 3, so both fix coefficients a + b d.
+    With three letters (d - 3) times the third elementary symmetric function of the eigenvalues is 0 in COMPONENTS.
+    """
+    return Polynomial("1", "1", frozenset({"P"}), powers, most_letters=2)
 
 
 ONE = (1,)

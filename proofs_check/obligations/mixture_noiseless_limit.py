@@ -19,6 +19,7 @@ from ..engines.matrices import Matrix, stack
 from ..engines.points import Kind, Point
 from ..engines.relations import Relation, Relations
 from .fixed_point import value
+from .mixture_baseline_risks import in_scalars
 from .mixture_posterior import RECTANGULAR, determinant, dot, in_numbers, of_examples
 from .obligation import ClaimObligations, FormKind, Forms, Obligation, Rational
 from .population_loss import TRUSTED
@@ -192,6 +193,17 @@ def risk_obligation(forms: Forms) -> Identity:
     return in_numbers(difference, [*entries, "v_d"], tuple(f"{kind}{j}" for kind in "wq" for j in (1, 2, 3)))
 
 
+def trace_obligation(forms: Forms) -> Identity:
+    """risk = v_d (d - N) for all N and d: the few sizes above leave powers of N open."""
+    risk = forms.quotient(RISK, "risk")
+
+    def difference(point: Point) -> Any:
+        top, bottom = (value(part, point) for part in risk)
+        return top - bottom * point["v_d"] * (point["d"] - point["N"])
+
+    return in_scalars(difference, (*risk,), ("v_d", "N"), 2)
+
+
 def mean_outside(point: Point, N: int, d: int) -> tuple[Any, Any]:
     """det^2 E (x . (I - P) w)^2 over x ~ N(0, I), w ~ N(0, v_d I), and det = det X X^T."""
     X = Matrix.build(N, d, lambda i, j: point[f"x{i + 1}{j + 1}"])
@@ -240,6 +252,7 @@ def obligations() -> ClaimObligations:
             Obligation(RATE, "t.(a_0 - a) = remainder where kappa a_0 = t", rate_obligation),
             Obligation(OPEN, "2-supports of 4 that fit 2 and 3 examples, counted by ranks", fits_obligation),
             Obligation(RISK, "E (x.(I - P) w)^2 = risk, every entry of X a letter", risk_obligation),
+            Obligation(RISK, "risk = v_d (d - N)", trace_obligation),
         ),
         (TRUSTED[0], TRUSTED[3], RECTANGULAR, *WORDS),
     )

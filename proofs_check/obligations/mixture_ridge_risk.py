@@ -20,7 +20,7 @@ from typing import Any
 
 import flint
 
-from ..engines.expressions import Quotient, evaluate, rational
+from ..engines.expressions import Expression, Quotient, evaluate, rational
 from ..engines.gaussian_means import mean_by_moments
 from ..engines.identities import Identity
 from ..engines.matrices import Matrix, total
@@ -37,7 +37,8 @@ TABLE, FEW = "table without penalty", "few eigenvalues"
 SIZES = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 2))
 POINTS = 5
 PAIRS = ("S01", "S02", "S03", "S12", "S13", "S23")
-WHOLE = range(14)  # alpha: one more than the powers of D that are read
+POWERS_OF_D = tuple(range(1, 13))
+WHOLE = range(14)  # alpha: one more than the coefficients of a polynomial that is read
 CLOSED = ((1, 1), (1, 3), (2, 1), (2, 3), (3, 1))
 ORDERS = 9  # moments E tr W^k, k below it
 MOST_POWERS = 2  # of lambda in a closed form
@@ -46,6 +47,7 @@ MOST_POWERS = 2  # of lambda in a closed form
 def spectrum_obligation(forms: Forms) -> Relations:
     """det^2 (W/d |R X^T X - I|^2 + sigma2 |R X^T|^2) at T1 = tr adj/det, T2 = tr adj^2/det^2, with M = X^T X + lam."""
     risk = forms.expression(SPECTRUM, "risk")
+    refuse_unless_linear(risk)
 
     def named() -> Iterator[tuple[str, Any]]:
         for n, d in SIZES:
@@ -64,6 +66,16 @@ def spectrum_obligation(forms: Forms) -> Relations:
             yield f"risk at N = {n}, d = {d}", mean - evaluate(risk, at, point.one)
 
     return vanish(named)
+
+
+def refuse_unless_linear(risk: Expression) -> None:
+    """Raises UnreadableError for a term without T1 and T2, or with both: (1 - 2/d) (T1 T2 - T1) is 0 in SIZES' d.
+
+    c_1 T1 + c_2 T2 vanishes for all X in d = 1 or d = 2 only if c_1 and c_2 do, by the poles at lam = -t; and these
+    are a + b/d.
+    """
+    if any(sum(symbol in ("T1", "T2") for symbol, _ in term.powers) != 1 for term in risk.terms):
+        raise UnreadableError("each term of the risk is a multiple of either T1 or T2")
 
 
 def eigenvalue_obligation(forms: Forms) -> Identity:
@@ -309,7 +321,9 @@ TRUSTED = (
 
 def obligations() -> ClaimObligations:
     """The five steps."""
-    closed = Rational(frozenset({"lam", "K", "L"}))
+    closed = Rational(
+        frozenset({"lam", "K", "L"}), powers={"lam": tuple(range(1, MOST_POWERS + 1)), "K": (1,), "L": (1,)}
+    )
     return ClaimObligations(
         "ridge-risk",
         ("x_i, x_q ~ N(0, I_d), independent of w and e; E |w|^2 = W; e of mean 0 and variance sigma2", "lam > 0"),
@@ -317,7 +331,7 @@ def obligations() -> ClaimObligations:
             SPECTRUM: {"eigenvalue": Rational(SYMBOLS), "risk": RISK_KIND},
             BAYES: {"penalty": Rational(SYMBOLS), "slope": Rational(SYMBOLS)},
             DE_BRUIJN: {},
-            TABLE: dict.fromkeys(PAIRS, Rational(frozenset({"D"}), most_powers_of_d=0)),
+            TABLE: dict.fromkeys(PAIRS, Rational(frozenset({"D"}), powers={"D": POWERS_OF_D})),
             FEW: {f"{m} of {m + D}": closed for m, D in CLOSED},
         },
         (

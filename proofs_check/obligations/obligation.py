@@ -10,10 +10,11 @@ or with powers of d or N that nobody expects, can vanish wherever it is tested a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..engines.expressions import (
+    MOST_FACTORS,
     Expression,
     Quotient,
     Term,
@@ -54,6 +55,7 @@ class Polynomial:
     letters     names that may stand in its words, with ^-1 where an inverse may; any of them transposed
     powers      symbol -> the powers that it may have
     samples     letters that carry the index of the summed sample, always
+    most_letters    of a term, where components in few dimensions have to fix the form
     """
 
     rows: str
@@ -61,6 +63,7 @@ class Polynomial:
     letters: frozenset[str]
     powers: Mapping[str, tuple[int, ...]]
     samples: frozenset[str] = frozenset()
+    most_letters: int = MOST_FACTORS
 
     def check(self, form: Expression) -> None:
         """Raises UnreadableError for a form of another kind."""
@@ -72,6 +75,8 @@ class Polynomial:
                 raise UnreadableError(f"a term of a matrix has at most {MOST_IN_MATRICES} letters")
 
     def check_term(self, term: Term) -> None:
+        if sum(1 for _ in term.factors()) > self.most_letters:
+            raise UnreadableError(f"a term has at most {self.most_letters} letters")
         if self.rows == self.cols == "1" and term.open:
             raise UnreadableError(f"a number has no open word, got {written(term.open)}")
         for symbol, power in term.powers:
@@ -88,10 +93,12 @@ class Rational:
     """The kind of a form that is a rational function, defined for all positive values of its symbols; d, N >= 1.
 
     most_powers_of_d    more are read only where the form is no part of a test in each dimension
+    powers              symbol -> the powers that it may have, where a test at some of its values has to fix the form
     """
 
     symbols: frozenset[str]
     most_powers_of_d: int = MOST_POWERS_OF_D
+    powers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def check(self, form: Quotient) -> None:
         """Raises UnreadableError for other symbols, and where the denominator may vanish."""
@@ -100,6 +107,9 @@ class Rational:
                 raise UnreadableError(f"it is not made of {', '.join(sorted(part.symbols() - self.symbols))}")
             if part.largest_power("d") > self.most_powers_of_d:  # each may take a test in one dimension more
                 raise UnreadableError(f"a power of d above {self.most_powers_of_d} is not read")
+            for symbol, power in (one for term in part.terms for one in term.powers):
+                if power not in self.powers.get(symbol, (power,)):
+                    raise UnreadableError(f"it is not made of {symbol}^{power}")
         check_defined(form)
 
 

@@ -34,6 +34,16 @@ LEAST = ("fixed-point-any-start", "its least value")
 DISCRIMINANT = ("fixed-point-any-start", "local minimum or saddle", "discriminant")
 TRAINED = ("test-risk", "labels of any law, at the trained layer (Psi = I, sigma = 0)", "right")
 AVERAGED = ("random-context-length", "the loss averaged over context lengths", "averaged")
+NOISELESS_RISK = ("mixture-noiseless-limit", "risk on dense functions", "risk")
+BEST_RATE = ("baseline-risks", "best rate", "rate")
+LEAST_RISK = ("baseline-risks", "best rate", "least")
+SPECTRAL_RISK = ("ridge-risk", "risk given the spectrum", "risk")
+TABLE_ENTRY = ("ridge-risk", "table without penalty", "S01")
+FEW_EIGENVALUES = ("ridge-risk", "few eigenvalues", "1 of 4")
+RISK_OF_NOISE = ("out-of-distribution", "the part of the noise", "noise")
+RISK_OF_FUNCTION = ("out-of-distribution", "the part of the function", "bias")
+BAYES_RISK = ("out-of-distribution", "dense prompts", "bayes")
+EXCESS_RISK = ("out-of-distribution", "sparse prompts", "excess")
 
 
 def coefficients(roots: list[int]) -> list[int]:
@@ -47,6 +57,11 @@ def coefficients(roots: list[int]) -> list[int]:
 
 def number(terms: list[Any]) -> dict[str, Any]:
     return {"rows": "1", "cols": "1", "terms": terms}
+
+
+def above(form: dict[str, Any], *terms: Any) -> dict[str, Any]:
+    """A quotient with terms added to its numerator."""
+    return {**form, "numerator": plus(form["numerator"], *terms)}
 
 
 def plus(form: dict[str, Any], *terms: Any) -> dict[str, Any]:
@@ -97,6 +112,21 @@ def hidden_dimension(tested: int, word: list[str]) -> Iterator[Any]:
     yield [str(-tested), power, by, []]
 
 
+THIRD = [(1, 1, 1, 1), (-3, 1, 2), (2, 3)]  # 6 e_3 in power sums
+FOURTH = [(1, 1, 1, 1, 1), (-6, 1, 1, 2), (3, 2, 2), (8, 1, 3), (-6, 4)]  # 24 e_4
+
+
+def symmetric(sums: list[Any], powers: dict[str, int]) -> Iterator[Any]:
+    """Terms of products of traces tr(P^k) times the powers; each sum is a coefficient and its k."""
+    for value, *sizes in sums:
+        yield [str(value), powers, [["P"] * k for k in sizes], []]
+
+
+def fourth(powers: dict[str, int]) -> Iterator[Any]:
+    """Terms of 24 e_4 of the eigenvalues of P: zero below four dimensions."""
+    return symmetric(FOURTH, powers)
+
+
 Forgery = Callable[[Any], Any]
 FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("the identity as a letter", LOSS, lambda f: plus(f, *polynomial_in(["I"], [1, 2, 3, 4, 6], {"sigma2": 1}))),
@@ -140,6 +170,22 @@ FORGERIES: list[tuple[str, tuple[str, ...], Forgery]] = [
     ("a quotient of matrices", GAIN, lambda f: {**f, "denominator": {**f["denominator"], "rows": "d", "cols": "d"}}),
     ("a name that is no text", LOSS, lambda f: plus(f, ["1", {"m\ud800": 1}, [], []])),
     ("a name that clears the screen", LOSS, lambda f: plus(f, ["1", {"\x1b[2J": 1}, [], []])),
+    ("one and two examples", NOISELESS_RISK, lambda f: above(f, *in_powers("N", [1, 2], 0, {"v_d": 1}))),
+    ("lengths 1 to 8", BEST_RATE, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
+    ("lengths 1 to 8 in the risk", LEAST_RISK, lambda f: above(f, *in_powers("N", [*range(1, 9)], 0, {"W": 1}))),
+    ("one and two dimensions", SPECTRAL_RISK, lambda f: plus(f, *[
+        [str(sign * value), {"T1": 1, "sigma2": 1, **more, **by}, [], []]
+        for sign, more in ((1, {"T2": 1}), (-1, {})) for value, by in ((1, {}), (-2, {"d": -1}))])),
+    ("odd D to 27", TABLE_ENTRY, lambda f: above(f, *in_powers("D", [*range(1, 28, 2)], 12, {}))),
+    ("an integral's reciprocal", FEW_EIGENVALUES, lambda f: {**f, "numerator": number([
+        [value, powers or {"K": -1}, *words] for value, powers, *words in f["numerator"]["terms"]])}),
+    ("four eigenvalues", RISK_OF_NOISE, lambda f: plus(f, *fourth({"sigma2": 1}))),
+    ("four eigenvalues in the bias", RISK_OF_FUNCTION, lambda f: plus(f, *fourth({"W": 1, "c": 1, "kappa": 2}))),
+    ("four eigenvalues on dense prompts", BAYES_RISK, lambda f: plus(f, *fourth({"c": 1, "kappa": 1, "v": 1}))),
+    ("four eigenvalues in the excess", EXCESS_RISK, lambda f: plus(f, *fourth({"c": 1, "kappa": 2, "v": 1}))),
+    ("three eigenvalues, or three dimensions", EXCESS_RISK, lambda f: plus(
+        f, *symmetric(THIRD, {"c": 1, "kappa": 2, "v": 1, "d": 1}),
+        *symmetric([(-3 * value, *sizes) for value, *sizes in THIRD], {"c": 1, "kappa": 2, "v": 1}))),
 ]  # fmt: skip
 
 
