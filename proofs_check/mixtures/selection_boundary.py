@@ -187,8 +187,10 @@ SHIPPED = (
 QUANTITIES = (
     Quantity("dense_posterior", "P(dense | examples) for m = 0 .. d equal nonzeros, a list of d + 1"),
     Quantity("log_odds", "its log odds, a list of d + 1"),
-    Quantity("boundary_lower", "even odds are not below this number of nonzeros, a number"),
-    Quantity("boundary_upper", "nor above this one, where it is at least k, a number"),
+    Quantity(
+        "boundary_lower", "even odds at k to d nonzeros are not below this number of them; null where no odds are"
+    ),
+    Quantity("boundary_upper", "nor above this one, a number; null alike"),
 )
 
 

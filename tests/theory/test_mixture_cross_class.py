@@ -52,6 +52,21 @@ def test_the_risk_is_that_of_sampled_turns() -> None:
     assert abs(bias.mean() + 0.2 * (np.trace(P) - ridge * np.trace(P @ P)) - risk) < allowed < 0.04 * risk * 3
 
 
+@pytest.mark.parametrize("noise", [1e-10, 1e-16, 1e-18, 1e-40])
+def test_what_the_inputs_do_not_see_costs_its_variance_at_any_noise(noise: float) -> None:
+    """One example of two coefficients: v for the direction beside it, noise/t in its own but for (noise/t)^2."""
+    found = for_user([[0.3, -1.0]], 1.0, noise, 1, 0.0)
+    assert found["risk_on_dense"] == pytest.approx(1 + noise / 1.09, rel=1e-14)
+    assert found["risk_on_sparse"] == pytest.approx(noise / 1.09, rel=1e-9)
+
+
+def test_inputs_that_rounding_alone_tells_apart_are_refused_below_its_noise() -> None:
+    near = [[0.3, -1.0], [0.6, -2.0 + 1e-15]]
+    assert for_user(near, 1.0, 1e-3, 1, 2.0)["risk_on_dense"] == pytest.approx(1 + 1e-3 / 5.45, rel=1e-6)
+    with pytest.raises(AssumptionError, match=r"noise_variance needs at least .* nearly dependent, got 1e-28"):
+        for_user(near, 1.0, 1e-28, 1, 2.0)
+
+
 @pytest.mark.parametrize(
     "changed, words",
     [

@@ -63,6 +63,20 @@ def test_without_penalty_it_is_the_mean_inverse(n: int, d: int) -> None:
     assert first == pytest.approx(baselines.mean_trace_of_inverse(n, d), rel=1e-9)
 
 
+@pytest.mark.parametrize("penalty", [1e-16, 1e-30, 1e-200])
+def test_noise_has_its_own_risk_at_any_penalty_with_fewer_examples(penalty: float) -> None:
+    """Least squares of least norm for n < d - 3: W (1 - n/d) + sigma^2 n/(d - n - 1), but for terms like lambda."""
+    found = ridge_risk.prediction(20, [10], noise_variance=0.01, penalty=penalty)
+    assert found["of_noise"][0] == pytest.approx(0.01 * 10 / 9, rel=1e-12)
+    assert found["ridge"][0] == pytest.approx(20 / 2 + 0.01 * 10 / 9, rel=1e-12)
+
+
+def test_noise_has_its_own_risk_at_large_penalties() -> None:
+    """sigma^2 E tr G/lambda^2 = sigma^2 n d/lambda^2, but for 2 E tr G^2/lambda^3."""
+    found = ridge_risk.prediction(20, [10], noise_variance=0.01, penalty=1e12)
+    assert found["of_noise"][0] == pytest.approx(0.01 * 200 / 1e24, rel=1e-9, abs=0)
+
+
 def test_moments_come_back_from_large_penalties() -> None:
     """lambda T_1 = m - E tr W/lambda + E tr W^2/lambda^2 - ..; the next term is below (E tr W^3)/lambda^3 < 1e-9."""
     n, d, penalty = 7, 4, 1e5

@@ -1,9 +1,11 @@
 """selection-boundary: steps hold, any sparsity agrees with enumeration, the boundary is bracketed, limits, refusals."""
 
 import math
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
+import mpmath
 import pytest
 
 from iclcheck.theory.mixtures.selection_boundary import (
@@ -25,7 +27,7 @@ def test_every_step_holds_at_six_random_instances() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_any_sparsity_is_the_sum_over_supports(k: int) -> None:
-    d, dense, sparse = 6, (4.0, 0.5), (9.0, 2 / 9)
+    d, dense, sparse = 6, (Fraction(4), Fraction(1, 2)), (Fraction(9), Fraction(2, 9))
     u_d, u_s = math.exp(16 * 0.5 / 10), math.exp(81 * 2 / 9 / 20)
     for m in range(d + 1):
         terms = [10 ** (-k / 2) * u_s ** sum(j < m for j in one) for one in combinations(range(d), k)]
@@ -57,6 +59,38 @@ def test_without_noise_the_class_changes_between_k_and_the_next() -> None:
     assert found["dense_posterior"][:3] == pytest.approx([0.0] * 3, abs=1e-60)
     assert found["dense_posterior"][3:] == [1.0] * 18
     assert found["boundary_upper"] - 2 < 1e-6
+
+
+def odds_with_digits(d: int, k: int, m: int, g: float) -> Any:
+    """Log Bayes factor at r = 1 by the sum over supports, with 60 digits."""
+    u, found = mpmath.exp(mpmath.mpf(g) ** 2 / (2 * (1 + mpmath.mpf(g)))), mpmath.mpf(0)
+    for one in combinations(range(d), k):
+        found += u ** sum(j < m for j in one)
+    return mpmath.log(math.comb(d, k) * mpmath.mpf(1 + g) ** (mpmath.mpf(k - d) / 2) * u**m / found)
+
+
+@pytest.mark.parametrize("noise", [2.0**-40, 2.0**-66])
+def test_odds_are_right_where_either_class_fits_without_noise(noise: float) -> None:
+    found = for_user(5, 2, 10, noise)["log_odds"]
+    with mpmath.workdps(60):
+        for m in range(6):
+            # a dozen roundings of terms that are no larger than the sum, but for log q of at most 80
+            expected = float(odds_with_digits(5, 2, m, 10 / noise))
+            assert found[m] == pytest.approx(expected, rel=1e-14, abs=1e-12), m
+
+
+def test_there_are_no_bounds_where_no_number_of_nonzeros_has_even_odds() -> None:
+    dense = for_user(5, 2, 5, 100.0, dense_probability=0.99)
+    sparse = for_user(5, 2, 5, 100.0, dense_probability=0.01)
+    assert min(dense["log_odds"]) > 0 > max(sparse["log_odds"])
+    for found in (dense, sparse):
+        assert found["boundary_lower"] is None
+        assert found["boundary_upper"] is None
+
+
+def test_odds_that_a_float_does_not_hold_are_refused() -> None:
+    with pytest.raises(AssumptionError, match=r"noise_variance needs a size at which log odds stay below 1e308, got"):
+        for_user(**{**GIVEN, "noise_variance": 1e-300, "strength": 1e10})
 
 
 @pytest.mark.parametrize(

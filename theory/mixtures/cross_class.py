@@ -340,8 +340,44 @@ def for_user(
     d, k = Z.shape[1], nonzeros_of(nonzeros, Z.shape[1])
     v, noise_ = check_positive(dense_variance, "dense_variance"), check_positive(noise_variance, "noise_variance")
     s, scale = check_non_negative(sparse_variance, "sparse_variance"), check_positive(input_scale, "input_scale")
-    on_dense, on_sparse = (float(formula().value(letters_at(Z, v, noise_, square, scale))) for square in (d * v, k * s))
+    eigenvalues = resolved_eigenvalues(Z, noise_, scale, v)
+    try:
+        on_dense, on_sparse = (float(risk_at(eigenvalues, v, noise_, size, scale)) for size in (d * v, k * s))
+    except OverflowError:
+        raise AssumptionError(
+            f"the risk needs to be below 1e308, got more at variances {v:g} and {s:g} and input_scale {scale:g}; give "
+            "smaller ones"
+        ) from None
     return {"risk_on_dense": on_dense, "risk_on_sparse": on_sparse, "bias_ratio": k * s / (d * v)}
+
+
+RESOLVED = 1e-10  # how far an eigenvalue of Z^T Z may be off, relative to it or to kappa
+
+
+def resolved_eigenvalues(Z: Any, noise: float, scale: float, variance: float) -> list[Fraction]:
+    """The d eigenvalues of Z^T Z by singular values, so that d - N of them are 0 without rounding.
+
+    A singular value is off by at most the machine epsilon times the largest one and the larger side of Z. Raises
+    AssumptionError where an eigenvalue is neither that well known nor small beside kappa.
+    """
+    found = np.linalg.svd(Z, compute_uv=False)
+    rounding = max(Z.shape) * float(np.finfo(float).eps) * float(found.max())
+    unknown = [float(one) for one in found if rounding > RESOLVED * one]
+    least = max((rounding * (2 * one + rounding) for one in unknown), default=0.0) / RESOLVED * scale * variance
+    if noise < least or not np.isfinite(found).all():
+        raise AssumptionError(
+            f"noise_variance needs at least {least:.3g} with inputs that are nearly dependent, got {noise:g}: rounding "
+            "decides which functions they do not see; give that much, or leave out rows that depend on others"
+        )
+    return [Fraction(float(one)) ** 2 for one in found] + [Fraction(0)] * (Z.shape[1] - len(found))
+
+
+def risk_at(eigenvalues: list[Fraction], variance: float, noise: float, square: float, scale: float) -> Fraction:
+    """The risk, a trace, as its sum over eigenvalues of Z^T Z, without rounding: 1/kappa may be of any size."""
+    names = {"v": variance, "sigma2": noise, "W": square, "c": scale, "d": len(eigenvalues), "N": 1}
+    letters = {name: np.array(Fraction(one), dtype=object)[()] for name, one in names.items()}
+    found = [formula().value({**letters, "gram": np.array([[one]], dtype=object)}) for one in eigenvalues]
+    return sum((Fraction(one.item()) for one in found), Fraction(0))
 
 
 def nonzeros_of(value: Any, dimension: int) -> int:

@@ -45,7 +45,7 @@ from .baseline_risks import (
     polynomial_of,
     squared_norm_of,
 )
-from .wishart_resolvent import LARGEST, Starts, Tables, mean_resolvent_powers, whole_pairs
+from .wishart_resolvent import LARGEST, Starts, Tables, exact_resolvent_powers, whole_pairs
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -479,9 +479,9 @@ def points(name: str) -> list[dict[str, Any]]:
 
 
 def letters(dimension: int, length: int, squared_norm: float, noise_variance: float, penalty: float) -> dict[str, Any]:
-    """The values of one setting: T1 and T2 by the recursions, as floats that are right to 1e-12."""
-    means = mean_resolvent_powers(length, dimension, penalty)
-    named = {
+    """The values of one setting: T1 and T2 by the recursions, unrounded: T1 - lam T2 is right to 1e-12."""
+    means = exact_resolvent_powers(length, dimension, penalty)
+    named: dict[str, Any] = {
         "d": dimension, "W": squared_norm, "sigma2": noise_variance, "lam": penalty, "T1": means.first,
         "T2": means.second,
     }  # fmt: skip

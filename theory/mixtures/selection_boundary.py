@@ -434,23 +434,49 @@ def for_user(
     square = v_d if strength is None else check_positive(strength, "strength")
     pi = check_probability(dense_probability)
     prior = math.log(pi / (1 - pi))
-    dense, sparse = ((n * v / s2, square / v) for v in (v_d, v_s))
-    odds = [prior + log_bayes_factor(d, m, k, dense, sparse) for m in range(d + 1)]
-    log_u_d, log_u_s = log_u(dense), log_u(sparse)
-    upper = -log_q(d, k, dense[0], sparse[0]) - prior + k * log_u_s
+    try:
+        found, bounds = odds_and_bounds(d, k, prior, *signals(n, s2, square, v_d, v_s))
+    except OverflowError:
+        raise AssumptionError(
+            f"noise_variance needs a size at which log odds stay below 1e308, got {s2:g} beside variances {v_d:g}, "
+            f"{v_s:g} and strength {square:g}; give numbers nearer to each other"
+        ) from None
     return {
-        "dense_posterior": [sigmoid(one) for one in odds],
-        "log_odds": odds,
-        "boundary_lower": max(float(k), (upper - math.log(math.comb(d, k))) / log_u_d),
-        "boundary_upper": max(float(k), upper / log_u_d),
+        "dense_posterior": [sigmoid(one) for one in found],
+        "log_odds": found,
+        "boundary_lower": bounds[0],
+        "boundary_upper": bounds[1],
     }
 
 
-def log_u(signal: Signal) -> float:
+ExactSignal = tuple[Fraction, Fraction]  # g and r of a class, without rounding: g r has to be the same in both
+
+
+def signals(n: int, s2: float, square: float, v_d: float, v_s: float) -> tuple[ExactSignal, ExactSignal]:
+    """g = n v/s2 and r = strength/v of the dense and of the sparse class."""
+    dense, sparse = ((n * Fraction(v) / Fraction(s2), Fraction(square) / Fraction(v)) for v in (v_d, v_s))
+    return dense, sparse
+
+
+def odds_and_bounds(
+    d: int, k: int, prior: float, dense: ExactSignal, sparse: ExactSignal
+) -> tuple[list[float], tuple[float | None, float | None]]:
+    """Log odds for m = 0 .. d, and bounds on an m from k to d with even odds; None where there is none.
+
+    Raises OverflowError where a number is too large for a float.
+    """
+    odds = [prior + log_bayes_factor(d, m, k, dense, sparse) for m in range(d + 1)]
+    rest = -log_q(d, k, float(dense[0]), float(sparse[0])) - prior
+    log_u_d, from_sparse = log_u(dense), k * log_u(sparse)
+    lower, upper = (float((Fraction(one) + from_sparse) / log_u_d) for one in (rest - math.log(math.comb(d, k)), rest))
+    return odds, ((max(float(k), lower), upper) if upper >= k and lower <= d else (None, None))
+
+
+def log_u(signal: ExactSignal) -> Fraction:
     """log u of a class, from the derived strength."""
     g, r = signal
-    top, below = (float(evaluate(part, {"g": g, "r": r})) for part in strength())
-    return top / below
+    top, below = (exact(part, {"g": g, "r": r}) for part in strength())
+    return Fraction(top / below)
 
 
 def log_q(d: int, k: int, g_d: float, g_s: float) -> float:
@@ -458,13 +484,17 @@ def log_q(d: int, k: int, g_d: float, g_s: float) -> float:
     return (k * math.log1p(g_s) - d * math.log1p(g_d)) / 2
 
 
-def log_bayes_factor(d: int, m: int, k: int, dense: Signal, sparse: Signal) -> float:
-    """log C(d, k) q u_d^m/sum_i C(m, i) C(d - m, k - i) u_s^i for any k, by the logarithm of a sum."""
+def log_bayes_factor(d: int, m: int, k: int, dense: ExactSignal, sparse: ExactSignal) -> float:
+    """log C(d, k) q u_d^m/sum_i C(m, i) C(d - m, k - i) u_s^i for any k, by the logarithm of a sum.
+
+    m log u_d - i log u_s is taken without rounding: each is of size 1/s2, and their difference need not be.
+    """
     inside = range(max(0, k - d + m), min(k, m) + 1)
-    logs = [math.log(math.comb(m, i) * math.comb(d - m, k - i)) + i * log_u(sparse) for i in inside]
+    log_u_d, log_u_s = log_u(dense), log_u(sparse)
+    logs = [math.log(math.comb(m, i) * math.comb(d - m, k - i)) + float(i * log_u_s - m * log_u_d) for i in inside]
     largest = max(logs)
     total = largest + math.log(sum(math.exp(one - largest) for one in logs))
-    return math.log(math.comb(d, k)) + log_q(d, k, dense[0], sparse[0]) + m * log_u(dense) - total
+    return math.log(math.comb(d, k)) + log_q(d, k, float(dense[0]), float(sparse[0])) - total
 
 
 def sigmoid(z: float) -> float:

@@ -25,7 +25,8 @@ Main statements
                        F' = F/2 - F/(2 lambda) - sqrt(2 pi)/(4 lambda) + K_1(0)/(sqrt(2 pi) lambda)
 Errors
     All recursions are exact, and evaluated with as many digits as two evaluations with different numbers of digits need
-    to agree to 1e-13: `mean_resolvent_powers` is right to about that, relative, for every lambda.
+    to agree to 1e-13: `mean_resolvent_powers` is right to about that, relative, for every lambda. So is T_1 - lambda
+    T_2 of the fractions of `exact_resolvent_powers`, in which the eigenvalues 0 cancel and rounded ones would not.
 References
     The density and de Bruijn's formula as cited; the recursions are ours.
 """
@@ -53,6 +54,13 @@ class ResolventPowers(NamedTuple):
     second: float
 
 
+class ExactPowers(NamedTuple):
+    """The same, before rounding to floats: T_1, T_2 and T_1 - lambda T_2 are each right to about 1e-13."""
+
+    first: Fraction
+    second: Fraction
+
+
 def mean_resolvent_powers(samples: int, dimension: int, penalty: float) -> ResolventPowers:
     """T_1 and T_2 for penalty lambda > 0. Raises AssumptionError above LARGEST for the smaller side.
 
@@ -60,34 +68,51 @@ def mean_resolvent_powers(samples: int, dimension: int, penalty: float) -> Resol
     >>> round(found.first, 12), round(found.second, 12)
     (4.179213670109, 2.417256802005)
     """
+    found = exact_resolvent_powers(samples, dimension, penalty)
+    try:
+        return ResolventPowers(float(found.first), float(found.second))
+    except OverflowError:
+        raise AssumptionError(
+            f"penalty needs a size at which means of 1/penalty^2 stay below 1e308, got {penalty:g}; give a larger one"
+        ) from None
+
+
+def exact_resolvent_powers(samples: int, dimension: int, penalty: float) -> ExactPowers:
+    """T_1 and T_2 as fractions, the d - n eigenvalues 0 of fewer samples without any error."""
     m, difference = min(samples, dimension), abs(samples - dimension)
     if m > LARGEST:
         raise AssumptionError(
             f"means over Wishart eigenvalues are evaluated up to {LARGEST} of them, got {m}; lower the dimension or "
             "the number of examples"
         )
-    null = dimension - m
+    null, exact = dimension - m, Fraction(penalty)
     first, second = means_over_positive(m, difference, penalty)
-    return ResolventPowers(first + null / penalty, second + null / penalty**2)
+    return ExactPowers(first + null / exact, second + null / exact**2)
 
 
 @lru_cache(maxsize=4096)
-def means_over_positive(count: int, difference: int, penalty: float) -> tuple[float, float]:
+def means_over_positive(count: int, difference: int, penalty: float) -> tuple[Fraction, Fraction]:
     """E sum_i (t_i + lambda)^-r over the `count` positive eigenvalues, r = 1, 2, |n - d| = difference."""
     if count == 0:
-        return 0.0, 0.0
+        return Fraction(0), Fraction(0)
     digits = first_digits(count, penalty)
     found = evaluated(count, difference, penalty, digits)
     while digits <= MOST_DIGITS:
         digits = digits * 3 // 2
         finer = evaluated(count, difference, penalty, digits)
-        if all(abs(a - b) <= abs(b) * Fraction(1, 10**AGREEMENT) for a, b in zip(found, finer, strict=True)):
-            return float(finer[0]), float(finer[1])
+        if agree(found, finer, Fraction(penalty)):
+            return finer
         found = finer
     raise AssumptionError(
         f"the mean over {count} eigenvalues at penalty {penalty:g} needs more than {MOST_DIGITS} digits; give a "
         "penalty nearer to 1"
     )
+
+
+def agree(found: tuple[Fraction, Fraction], finer: tuple[Fraction, Fraction], penalty: Fraction) -> bool:
+    """Whether both means and the sum of t/(t + lambda)^2, their difference T_1 - lambda T_2, agree."""
+    coarse, fine = ((*pair, pair[0] - penalty * pair[1]) for pair in (found, finer))
+    return all(abs(a - b) <= abs(b) * Fraction(1, 10**AGREEMENT) for a, b in zip(coarse, fine, strict=True))
 
 
 def first_digits(count: int, penalty: float) -> int:
