@@ -3,6 +3,7 @@ r"""Reading single arrays of an npz file (a zip archive of npy members), never u
 Main statements
     an array's header is judged against the size of its member before the array is read
     no member is unpacked that announces more than the largest size of a matrix
+    no header is unpacked that announces more than NumPy would read
 """
 
 import io
@@ -19,6 +20,8 @@ from .damage import damage_reported
 from .weights_errors import WeightsFileError
 
 LARGEST_MEMBER = 2**28  # bytes, unpacked: a 5,800 x 5,800 matrix in float64
+
+LONGEST_HEADER = 10_000  # bytes
 
 
 def array_names(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -63,5 +66,9 @@ def _judge_header(content: bytes, member: zipfile.ZipInfo, path: Path) -> None:
 def _shape_and_dtype(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    announced = stream.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(announced, "little")
+    if length > LONGEST_HEADER:  # NumPy has this limit too, but unpacks the header first
+        raise ValueError(f"a header of {length} bytes, where at most {LONGEST_HEADER} are expected")
+    shape, _, dtype = read(io.BytesIO(announced + stream.read(length)))
     return shape, dtype

@@ -8,6 +8,8 @@ only the arrays that are asked for, and a wrong one is refused before torch, whi
 Main statements
     stored_tensors   name -> shape, dtype and where the numbers are; nothing is read of what is not asked for
     no tensor has more entries than bytes stand behind it in the file
+    an operand is shown, hashed or copied only once it is known to be a short name, a number, or a short sequence of
+    numbers: a tuple that holds the one before twice, thirty times over, is a gigabyte in print
 """
 
 import pickletools
@@ -25,6 +27,8 @@ from .weights_errors import WeightsFileError
 
 MOST_ENTRIES = 100_000
 _MOST_NESTED = 8
+_LONGEST_NAME = 256  # characters: what is nested in one repeats it
+_MOST_AXES = 64  # of an array in NumPy
 _STORAGES = {
     **{"Double": "<f8", "Float": "<f4", "Half": "<f2", "BFloat16": "bfloat16"},
     **{"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?"},
@@ -175,28 +179,52 @@ class _Machine:
         self.stack[-1].extend(values)
 
     def update(self, flat: list[Any]) -> None:
-        self.stack[-1].update(zip(flat[::2], flat[1::2], strict=True))
+        self.stack[-1].update(zip(map(_name, flat[::2]), flat[1::2], strict=True))
+
+
+def _name(key: Any) -> str | int:
+    """The key of a dictionary; optimisers number their parameters."""
+    if type(key) is int and key.bit_length() < 64:
+        return key
+    if type(key) is not str or len(key) > _LONGEST_NAME:
+        raise ValueError(f"a name that is no string of at most {_LONGEST_NAME} characters")
+    return key
+
+
+def _numbers(sequence: Any) -> tuple[int, ...]:
+    """A shape or strides."""
+    if type(sequence) not in (tuple, list) or len(sequence) > _MOST_AXES:
+        raise ValueError(f"a shape or strides that are no sequence of at most {_MOST_AXES} numbers")
+    return tuple(map(_number, sequence))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or value.bit_length() > 64:
+        raise ValueError("a size, side, step or offset that is no whole number")
+    return value
 
 
 def _storage(identity: Any) -> Storage:
     word, kind, key, _, size = identity
-    if word != "storage":
-        raise ValueError(f"a persistent {word!r}")
-    return Storage(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")], str(key), size)
+    if type(word) is not str or word != "storage":
+        raise ValueError("a persistent object that is no storage")
+    if type(kind) is not Imported:
+        raise ValueError("a storage without a type")
+    return Storage(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")], str(_name(key)), _number(size))
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
-    return StoredTensor(storage, offset, tuple(shape), tuple(strides))
+    return StoredTensor(storage, _number(offset), _numbers(shape), _numbers(strides))
 
 
 _STAND_INS: Mapping[str, Callable[..., Any]] = {
-    "collections.OrderedDict": lambda *pairs: dict(*pairs),
+    "collections.OrderedDict": lambda: {},  # its items follow
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-    "torch.Size": tuple,
-    "torch.device": lambda *words: words,
+    "torch.Size": _numbers,
+    "torch.device": lambda *words: None,
 }
 _CONSTANTS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 _OPCODES: Mapping[str, Callable[[_Machine, Any], Any]] = {

@@ -10,7 +10,10 @@ Main statements (rates: 1e-6 for each line of the report, for any f)
                  independent with mean 0 and the variances (f - o)^2 V, which are known: `conditional_means`.
                  A predictor that sees the answer, or later examples, makes it positive.
     within F     the risk, averaged over the prefixes, is at most F times that of m on the same law. A prompt's mean
-                 of (f - o)^2, (m - o)^2 or V counts up to CAP E t^2, so that `empirical_bernstein` applies to each.
+                 of (f - o)^2, (m - o)^2 or V counts up to CAP E t^2, so that `empirical_bernstein` applies to each. No
+                 finite sample bounds a risk without such a cap: a rare prompt may carry it all. So agreement also needs
+                 that the measured ratio, without caps, is at most F, and that what was measured beyond the cap is
+                 at most MOST_BEYOND of the risk that F allows. That is a fact about the prompts drawn, no bound.
 Noiseless laws
     have no evidence that is a density. They are evaluated with noise of variance NOISELESS times the smaller E t^2 in
     the prompts and in the oracle alike, so that the two statements hold exactly.
@@ -43,6 +46,7 @@ CLAIM = "model-selection"
 PROMPTS = 2000  # of each law
 WITHIN = 0.5
 CAP = 2.0
+MOST_BEYOND = 0.05  # of the risk that is allowed may lie beyond the cap, where the interval sees nothing
 NOISELESS = 1e-8
 MOST_SUPPORTS = 5000
 RATE, MISS = 1e-6, 1e-3
@@ -72,11 +76,13 @@ class Curve:
 class LawVerdict:
     """The two statements on one law.
 
-    ratio, lowest, highest    risk over that of the mixture's oracle, and the interval that holds it at the stated rate
+    ratio, lowest, highest    measured risk over that of the mixture's oracle, and the interval that holds the
+                              ratio with capped squares at the stated rate
     correlation               the largest |mean Z| at any prefix, in units of what is allowed there
     worst                     that prefix
     missed                    an advantage over the oracle that would have passed, as a share of its risk
     cut                       the share of E (f - o)^2 that lies beyond the cap, and is in the ratio only
+    beyond                    what lies there, as a share of the risk that the factor allows
     """
 
     curve: Curve
@@ -88,6 +94,7 @@ class LawVerdict:
     worst: int
     missed: float
     cut: float
+    beyond: float
 
     @property
     def beaten(self) -> Outcome:
@@ -95,13 +102,33 @@ class LawVerdict:
 
     @property
     def within(self) -> Outcome:
-        if self.highest <= self.factor:
-            return "agrees"
-        return "contradicts" if self.lowest > self.factor else "inconclusive"
+        if self.lowest > self.factor:
+            return "contradicts"
+        return "agrees" if self.bounded and self.uncapped else "inconclusive"
+
+    @property
+    def bounded(self) -> bool:
+        """The interval of the capped ratio lies below the factor."""
+        return self.highest <= self.factor
+
+    @property
+    def uncapped(self) -> bool:
+        """What was measured without the caps does not belie that."""
+        return self.ratio <= self.factor and self.beyond <= MOST_BEYOND
+
+    @property
+    def advice(self) -> str:
+        """What an inconclusive second line asks for: where the interval is narrow enough, more prompts do not help."""
+        if self.bounded:
+            return "; no interval holds there: look at the prompts with the largest errors"
+        return "; give more with --prompts"
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
-        numbers = {name: getattr(self, name) for name in ("ratio", "lowest", "highest", "correlation", "missed", "cut")}
+        numbers = {
+            name: getattr(self, name)
+            for name in ("ratio", "lowest", "highest", "correlation", "missed", "cut", "beyond")
+        }
         return {
             "law": self.curve.law,
             "oracle_not_beaten": self.beaten,
@@ -131,9 +158,9 @@ class LawVerdict:
             first = f"agrees at all {prefixes} prefixes; an advantage of {unseen} of its risk would have shown"
         second = (
             f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle, between {self.lowest:.3g} and "
-            f"{self.highest:.3g}"
+            f"{self.highest:.3g} with caps"
             + (f"; {percent(self.cut)} of the squared distance lies beyond the cap" if self.cut > 0.01 else "")
-            + ("; give more with --prompts" if self.within == "inconclusive" else "")
+            + (self.advice if self.within == "inconclusive" else "")
         )
         return [f"{name}, oracle not beaten: {first}", f"{name}, within {self.factor:g}: {second}"]
 
@@ -204,7 +231,7 @@ def in_words(law: Mapping[str, Any]) -> str:
 
 def percent(part: float) -> str:
     """A share in percent; what is below a tenth of one is not told apart."""
-    return f"{100 * part:.2g} %" if part >= 1e-3 else "0.1 %"
+    return f"{100 * part:.{2 if part < 0.995 else 3}g} %" if part >= 1e-3 else "0.1 %"
 
 
 def columns(curve: Curve, n: int) -> tuple[float, ...]:
@@ -378,6 +405,7 @@ def verdict_of(name: str, sums: Mapping[str, Any], factor: float) -> LawVerdict:
         worst=worst,
         missed=unnoticed(comparisons, model[:-1]) / sum(own[:-1]),
         cut=1 - D / model[-1] if model[-1] > 0 else 0.0,
+        beyond=(model[-1] - D) / (factor * (own[-1] + mixture[-1])),
     )
 
 

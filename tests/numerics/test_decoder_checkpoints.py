@@ -12,6 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -507,6 +508,52 @@ def test_a_malformed_file_is_refused_in_one_sentence(
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 500
     assert not (tmp_path / "was-run").exists()
+
+
+def doubled(depth: int) -> bytes:
+    """Puts a tuple on the stack that holds the one before twice, `depth` times over: 2^depth leaves, 5 bytes each."""
+    return b")" + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(depth))
+
+
+def stored(word: bytes, key: bytes, size: bytes = b"K\x01") -> bytes:
+    return b"(" + word + b"ctorch\nFloatStorage\n" + key + text("cpu") + size + b"tQ"
+
+
+def text(word: str) -> bytes:
+    return b"X" + len(word).to_bytes(4, "little") + word.encode()
+
+
+REBUILT = b"ctorch._utils\n_rebuild_tensor_v2\n("
+WHOLE = stored(text("storage"), text("0"))
+LONG_LIST = b"](" + b"K\x01" * 10_000 + b"e"
+GROWING: dict[str, bytes] = {
+    "the word of a storage": stored(doubled(20), text("0")),
+    "the key of a storage": stored(text("storage"), doubled(20)),
+    "the size of a storage": REBUILT + stored(text("storage"), text("0"), doubled(20)) + b"K\x00))tR",
+    "an offset": REBUILT + WHOLE + doubled(20) + b"))tR",
+    "a shape": REBUILT + WHOLE + b"K\x00" + doubled(20) + b")tR",
+    "strides": REBUILT + WHOLE + b"K\x00)" + doubled(20) + b"tR",
+    "a name": b"}" + doubled(20) + b"K\x01s",
+    "names in an OrderedDict": b"ccollections\nOrderedDict\n]" + doubled(20) + b"K\x01\x86a\x85R",
+    "a size that is copied": b"(" + LONG_LIST + b"\x85q\x00" + b"ctorch\nSize\nh\x00R" * 300 + b"t",
+    "a long name around many": b"}" + text("a" * 10_000) + b"}(" + b"".join(
+        b"K" + bytes([i]) + b"K\x01" for i in range(250)
+    ) + b"us",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", GROWING)
+def test_a_small_pickle_takes_little_memory_to_refuse(tmp_path: Path, place: str) -> None:
+    """Printed, hashed with its copy, or repeated, each of these takes 2.5 MB or more; thirty doublings, gigabytes."""
+    archive(tmp_path / "small.pt", b"\x80\x02" + GROWING[place] + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsFileError, match="cannot be followed") as refusal:
+            read_decoder(tmp_path / "small.pt", heads=2)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(str(refusal.value)) < 500
 
 
 def test_a_storage_that_is_shorter_than_it_says_is_noticed_when_it_is_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 
 from iclcheck.numerics.users_models import npz_files, torch_archives
 from iclcheck.numerics.users_models.pickle_opcodes import refuse_foreign_globals
+from iclcheck.numerics.users_models.stored_arrays import stored_arrays
 from iclcheck.numerics.users_models.weights_files import WeightsFileError, read_weights
 
 W_PV = torch.tensor([[0.0, 0.25, 0.0], [0.0, -3.0, 0.0], [1.5, 0.0, 2.0]], dtype=torch.float64)
@@ -364,6 +366,22 @@ def test_an_array_shorter_than_its_header_says_is_refused(tmp_path: Path) -> Non
     npz_of(tmp_path / "huge.npz", huge)
     with pytest.raises(WeightsFileError, match=r"shape \(3, 9\) and float64 need 216 bytes, there are 72"):
         read_weights(tmp_path / "huge.npz")
+
+
+def test_a_header_without_end_is_not_unpacked(tmp_path: Path) -> None:
+    """Twenty million blanks of a header of version 2 are 20 kB in the file."""
+    content = b"\x93NUMPY\x02\x00" + (20_000_000).to_bytes(4, "little") + b" " * 20_000_000
+    with zipfile.ZipFile(tmp_path / "blank.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("W_PV.npy", content)
+    del content
+    tracemalloc.start()
+    try:
+        refused = pytest.raises(WeightsFileError, match="a header of 20000000 bytes, where at most 10000")
+        with refused, stored_arrays(tmp_path / "blank.npz"):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_object_arrays_are_refused_and_their_pickle_never_run(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from iclcheck.proofs_check.command_line import main
 from iclcheck.proofs_check.mixtures import users_decoders
 from iclcheck.proofs_check.mixtures.users_decoders import (
     CAP,
+    MOST_BEYOND,
+    Curve,
     DecoderReport,
     LawVerdict,
     check_decoder,
@@ -110,6 +113,30 @@ def test_a_predictor_that_sees_the_answer_is_caught(cheat: Predict) -> None:
     assert report.exit_status == 1
     assert {one.beaten for one in report.verdicts} == {"contradicts"}
     assert "sees the answer or what comes after it" in str(report)
+
+
+def rarely_wild(xs: Tensor, ys: Tensor) -> Tensor:
+    """The oracle, but where the first input is beyond 3 (0.27 % of the prompts): there 1000."""
+    return torch.where(xs[:, :1, 0].abs() > 3, 1000.0, oracle("mixture")(xs, ys))
+
+
+def test_rare_errors_that_are_huge_are_no_agreement() -> None:
+    """The caps hide them from the interval: 0.27 % of prompts count for 2 E t^2 each, and the ratio is in thousands."""
+    report = judged(rarely_wild, prompts=4000)
+    for one in report.verdicts[:2]:  # on sparse prompts the interval is wider than the margin
+        assert one.highest <= one.factor < one.ratio
+        assert one.cut > 0.9
+        assert one.within == "inconclusive"
+        assert "100 % of the squared distance lies beyond the cap; no interval holds there" in one.sentences()[1]
+    assert report.exit_status == 3
+
+
+def test_agreement_needs_the_measured_ratio_and_a_small_share_beyond_the_cap() -> None:
+    curve = Curve("dense", (1.0,), (1.0,), (1.0,))
+    found = LawVerdict(curve, 1.5, 1.2, 1.1, 1.4, 0.0, 0, 0.0, 0.1, MOST_BEYOND)
+    assert found.within == "agrees"
+    assert replace(found, ratio=1.51).within == replace(found, beyond=MOST_BEYOND + 0.01).within == "inconclusive"
+    assert replace(found, lowest=1.6, highest=2.0, ratio=9.0, beyond=0.9).within == "contradicts"  # more risk, not less
 
 
 def test_few_prompts_decide_nothing() -> None:
