@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from iclcheck.theory.mixtures import sinusoid_posterior
 from iclcheck.theory.mixtures.sinusoid_posterior import derivation, for_user
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 
@@ -94,10 +95,37 @@ def test_the_predictor_is_odd_in_the_labels_and_in_the_inputs() -> None:
         assert abs(other["prediction"] - sign * here["prediction"]) < 1e-12
 
 
+def off_the_line(noise: float) -> dict[str, Any]:
+    """Two examples 7.5 standard deviations off any line; sinusoids through both lie in a strip as narrow as noise."""
+    return {
+        "x": [1.0, 2.0], "y": [1.0, 2.0 + 7.5 * math.sqrt(5 * noise)], "x_query": 0.5, "slope_variance": 1.0,
+        "amplitude_variance": 2.0, "lowest": 1.0, "highest": 4.0, "linear_probability": 0.5, "noise_variance": noise,
+    }  # fmt: skip
+
+
+def test_nodes_that_all_miss_the_sinusoids_are_no_evidence_for_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line's posterior is about 6e-6; the bound on rounding would refuse this first."""
+    monkeypatch.setattr(sinusoid_posterior, "ROUNDED", 1.0)
+    with pytest.raises(AssumptionError, match="too narrow for a quadrature"):
+        for_user(**off_the_line(1e-12))
+
+
+def test_one_example_is_answered_until_rounding_decides() -> None:
+    """Without noise, y = x = 1: the line has the density N(1; 0, b), sinusoids the mean of N(1; 0, v sin^2) over u =
+    omega + phi, uniform as phi is: with v = 2 and t = cot u, exp(-1/4) int exp(-t^2/4)/sqrt(1 + t^2) dt/(pi sqrt(4 pi))
+    = exp(-1/8) K_0(1/8)/(pi sqrt(4 pi)). At a noise of 1e-7 either is off by a few times that, relative."""
+    given = {**off_the_line(1e-7), "x": [1.0], "y": [1.0]}
+    line = math.exp(-1 / 2) / math.sqrt(2 * math.pi)
+    wave = math.exp(-1 / 8) * float(mpmath.besselk(0, 1 / 8)) / (math.pi * math.sqrt(4 * math.pi))
+    assert for_user(**given)["linear_posterior"] == pytest.approx(line / (line + wave), abs=1e-6)
+    with pytest.raises(AssumptionError, match=r"noise_variance needs at least 2.89e-09 with these labels, got 1e-20"):
+        for_user(**{**given, "noise_variance": 1e-20})
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no noise": ({"noise_variance": 0}, "noise_variance needs a number above 0"),
     "too little noise": (
-        {"noise_variance": 1e-9, "x": [0.1, 0.5, -0.8, 1.2], "y": [1.0, 0.4, -0.3, 2.0]},
+        {"noise_variance": 3e-8, "x": [0.1, 0.5, -0.8, 1.2], "y": [1.0, 0.4, -0.3, 2.0]},
         "too narrow for a quadrature",
     ),
     "unequal lengths": ({"x": [1.0]}, "x and y need one number for each example"),

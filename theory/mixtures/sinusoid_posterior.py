@@ -349,6 +349,11 @@ def rows_of_sinusoids(prompt: Prompt, nodes: tuple[int, int]) -> tuple[dict[str,
 
 def posterior_by(formula: Formula, prompt: Prompt, nodes: tuple[int, int]) -> tuple[float, float]:
     """(P(linear | examples), E[f(x_q) | examples]) by a formula; nan where it is not defined."""
+    return posterior_of(*weights_by(formula, prompt, nodes))
+
+
+def weights_by(formula: Formula, prompt: Prompt, nodes: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
+    """Log weights of the linear class and of the nodes' sinusoids, and the means of f(x_q) given each."""
     x, y, noise = prompt["x"], prompt["y"], prompt["noise_variance"]
     letters, query = row_of_class(x, y, prompt["x_query"], prompt["slope_variance"], noise)
     waves, queries, log_weights = rows_of_sinusoids(prompt, nodes)
@@ -358,25 +363,60 @@ def posterior_by(formula: Formula, prompt: Prompt, nodes: tuple[int, int]) -> tu
         u_s, exponents, determinants = formula.value(waves)
         linear = np.log(probability) - (exponent + np.log(determinant)) / 2
         sinusoids = np.log1p(-probability) + log_weights - (exponents + np.log(determinants)) / 2
+        return linear, sinusoids, u_0 * query, u_s * queries
+
+
+def posterior_of(linear: Any, sinusoids: Any, mean_: Any, means: Any) -> tuple[float, float]:
+    """The linear class's share of the weights, and the weighted mean."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         top = max(linear, sinusoids.max())
         evidence, evidences = np.exp(linear - top), np.exp(sinusoids - top)
         weight_ = evidence + evidences.sum()
-        return float(evidence / weight_), float((evidence * u_0 * query + (evidences * u_s * queries).sum()) / weight_)
+        return float(evidence / weight_), float((evidence * mean_ + (evidences * means).sum()) / weight_)
+
+
+def log_sum(logs: Any) -> float:
+    """The logarithm of a sum, by logarithms; -inf where all are."""
+    top = float(logs.max())
+    return top + math.log(float(np.exp(logs - top).sum())) if math.isfinite(top) else top
+
+
+SEEN = 1e-3  # in the log evidence of the sinusoids; with one node in a peak it changes by log 2 or more
+ROUNDED = 1e-6  # in the log evidences; a posterior is off by at most a quarter of it
+
+
+def check_rounding(prompt: Prompt) -> None:
+    """Refuse where Y/sigma2, less what a model explains of it, is rounding: sums of N terms and a dozen operations."""
+    if prompt["linear_probability"] == 1:
+        return
+    y, noise = prompt["y"], prompt["noise_variance"]
+    least = (len(y) + 12) * float(np.finfo(float).eps) * float(y @ y) / ROUNDED
+    if noise < least:
+        raise AssumptionError(
+            f"noise_variance needs at least {least:.3g} with these labels, got {noise:g}: below it rounding decides "
+            "between the classes; give that much"
+        )
 
 
 def resolved(prompt: Prompt, tolerance: float = 1e-10) -> tuple[float, float, float]:
     """Posterior, prediction, and by how much doubled nodes still change them (relative to the largest |y|, or 1).
 
-    Raises AssumptionError where MOST nodes leave more than `tolerance`.
+    The sinusoids' own evidence has to be SEEN alike by both: nodes that all miss a narrow peak agree on a posterior of
+    1. Raises AssumptionError where MOST nodes leave more than `tolerance`, or rounding more than ROUNDED.
     """
+    check_rounding(prompt)
     nodes = (32, 64)
-    found = posterior_by(formula(), prompt, nodes)
+    weights = weights_by(formula(), prompt, nodes)
+    found, evidence = posterior_of(*weights), log_sum(weights[1])
     scale = max(1.0, float(np.abs(prompt["y"]).max(initial=0.0)))
     while True:
         nodes = (2 * nodes[0], 2 * nodes[1])
-        before, found = found, posterior_by(formula(), prompt, nodes)
+        weights = weights_by(formula(), prompt, nodes)
+        before, found = found, posterior_of(*weights)
+        evidence_before, evidence = evidence, log_sum(weights[1])
         error = max(abs(found[0] - before[0]), abs(found[1] - before[1]) / scale)
-        if error <= tolerance:
+        seen = prompt["linear_probability"] == 1 or abs(evidence - evidence_before) <= SEEN
+        if error <= tolerance and seen:
             return (*found, error)
         if nodes[0] >= MOST[0] or nodes[1] >= MOST[1]:
             raise AssumptionError(
