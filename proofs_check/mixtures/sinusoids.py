@@ -56,7 +56,8 @@ QUANTITIES = (
     Quantity("prediction", "E[f(x_query) | examples], of the function without noise, a number"),
     Quantity(
         "quadrature_error",
-        "what doubling the nodes last changed in either, in units of the largest |y| or 1; rounding adds 1e-6 at most to the posterior",
+        "what doubling the nodes last changed in either, in units of the largest |y| or 1; rounding adds "
+        "1e-6 at most to the posterior",
     ),
 )
 
