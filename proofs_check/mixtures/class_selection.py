@@ -266,9 +266,9 @@ def selection_claim(formula: Made = theory.formula) -> Claim:
         "the Bayes predictor at given prompts of three laws with d = 3, 4, 5, k = 1, 2, priors 0.2, 0.5, 0.9, and the "
         "classes of fresh prompts of two of these after 3 and 5 examples, in bins of B. The shipped mixture model (d = "
         "5, k = 1, prior 1/2) on its own law after 2, 4, 7 and 10 examples: a statement about that one file, set after "
-        "a first look at it. It follows the dense class as Bayes does, and where the sparse class is the likelier one, "
-        "after 4 examples (7: B < -3), its reading is 0.35 to 0.85 above the posterior: it does not select as Bayes "
-        "does",
+        "a first look at it. Not refuted, up to the gap that the verdict states: where the dense class is the likelier "
+        "one its reading is within 0.25 of the posterior, and where the sparse class is, after 4 examples (7: B < -3), "
+        "0.35 to 0.85 above it",
         (
             Alterable(
                 theory.formula,

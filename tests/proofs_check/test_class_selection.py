@@ -96,3 +96,9 @@ def test_a_reading_is_bounded_by_numerator_and_denominator() -> None:
 
 def test_forged_certificates_are_refused(every_forged_form_is_refused: Callable[..., None]) -> None:
     every_forged_form_is_refused("class-selection", least=30)
+
+
+def test_the_domain_says_of_the_shipped_model_what_a_check_can_decide() -> None:
+    """A range that is widened by the error of the measurement is not refuted; it is not established."""
+    domain = find("class-selection").domain
+    assert "Not refuted, up to the gap that the verdict states: " in domain

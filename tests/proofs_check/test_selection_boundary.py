@@ -79,3 +79,9 @@ def test_too_few_prompts_decide_nothing() -> None:
 
 def test_forged_certificates_are_refused(every_forged_form_is_refused: Callable[..., None]) -> None:
     every_forged_form_is_refused("selection-boundary", least=40)
+
+
+def test_the_domain_says_of_the_shipped_model_what_a_check_can_decide() -> None:
+    """A range that is widened by the error of the measurement is not refuted; it is not established."""
+    domain = find("selection-boundary").domain
+    assert "Not refuted, up to the gap that the verdict states: " in domain
