@@ -183,7 +183,7 @@ def test_without_records_every_claim_says_so_and_nothing_is_made(
     assert main(["cite"]) == 0
     text = capsys.readouterr().out
     assert text.count("was not measured") == len(iclcheck.claims())
-    assert len(entries(text)) == 13  # the toolkit, and the twelve works that state the claims
+    assert len(entries(text)) == 14  # the toolkit, and the thirteen works that state the claims
     assert main(["cite", "uniform-covariates"]) == 0
     assert set(entries(capsys.readouterr().out)) == {"iclcheck", "vonoswald2023transformers"}
     assert list(tmp_path.iterdir()) == []
