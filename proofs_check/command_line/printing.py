@@ -40,10 +40,6 @@ def quantity_text(value: Any) -> str:
     <BLANKLINE>
       0.5
     """
-    if value is None:
-        return " null"  # a quantity without a number, as in JSON
-    if isinstance(value, bool | str):
-        return f" {value}"
     if isinstance(value, dict):
         return "\n".join(f"  {name}:{quantity_text(part)}" for name, part in value.items())
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -52,10 +48,17 @@ def quantity_text(value: Any) -> str:
         return "\n".join(quantity_text(one) for one in value)
     if isinstance(value, list):
         rows = value if value and isinstance(value[0], list) else [value]
-        texts = [[f"{entry:.12g}" for entry in row] for row in rows]
+        texts = [[entry_text(entry) for entry in row] for row in rows]
         width = max(len(text) for row in texts for text in row)
         return "\n" + "\n".join("  " + "  ".join(f"{text:>{width}}" for text in row) for row in texts)
-    return f" {value:.12g}" if isinstance(value, float) else f" {value}"
+    return f" {entry_text(value)}"
+
+
+def entry_text(entry: float | bool | str | None) -> str:
+    """A number to twelve digits, a word as it is; null, as in JSON, for a quantity without a number."""
+    if entry is None:
+        return "null"
+    return f"{entry:.12g}" if isinstance(entry, float) else str(entry)
 
 
 def print_verdicts(verdicts: Sequence[ClaimVerdict]) -> None:

@@ -17,7 +17,7 @@ Error rates of what is trained
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from ..claims.replica_verdict import replica_verdict
 from ..claims.settings import FloatArray, generator
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
+from .shipped_models import recorded_digest, shipped_record, trained_law
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -105,25 +106,16 @@ def in_words(found: Values) -> str:
 
 def model_of(name: str, budget: Budget) -> dict[str, Any]:
     """The shipped file; in the full profile a training of its kind, with random numbers of its own."""
-    from ...numerics.decoders.shipped import TRAININGS, shipped_digest
-
     if budget.profile == "full":
-        return {"training": replace(TRAININGS[name], replica=1 + budget.seed).plain()}
-    return {"shipped": name, "sha256": shipped_digest(name)}
-
-
-def law_of(name: str) -> dict[str, Any]:
-    """The law of training that the shipped record states; that of the list of trainings where the file is not there."""
-    from ...numerics.decoders.shipped import TRAININGS, shipped_model, shipped_names
-
-    return dict((shipped_model(name).training if name in shipped_names() else TRAININGS[name]).law)
+        return {"training": {**shipped_record(name)["training"], "replica": 1 + budget.seed}}
+    return {"shipped": name, "sha256": recorded_digest(name)}
 
 
 def settings_of(name: str) -> dict[str, dict[str, Any]]:
     """The prompts that a decoder is put to, each with Bayes predictors: own (of its training) and right (of these)."""
-    own = law_of(name)
+    own = trained_law(name)
     if name != "linear-sinusoid":
-        (kind,) = law_of("sparse" if name == "dense" else "dense")["classes"]
+        (kind,) = trained_law("sparse" if name == "dense" else "dense")["classes"]
         other = one_class(own, kind)
         return {
             "cross": {"prompts": other, "oracles": {"own": own, "right": other}, "first": 1, "size": 64},

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-PACKAGE = "iclcheck.numerics.decoders"
+# By its place beside this package: asking for it by name would load numerics, and with it torch, for `status`.
+FOLDER = Path(__file__).parents[2] / "numerics" / "decoders" / "trained_models"
 
 
 @cache
 def shipped_record(name: str) -> dict[str, Any]:
     """The record beside a shipped model: its training and the SHA-256 of its weights, among others."""
-    found: dict[str, Any] = json.loads((files(PACKAGE) / "trained_models" / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 

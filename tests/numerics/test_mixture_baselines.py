@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -70,14 +70,7 @@ def test_the_lasso_is_optimal() -> None:
 
 
 def test_the_lasso_without_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def without(name: str, *args: Any, **named: Any) -> Any:
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return imported(name, *args, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(ValueError, match=r'pip install "iclcheck\[baselines\]"'):
         estimator({"kind": "lasso", "penalty": 0.1})
 

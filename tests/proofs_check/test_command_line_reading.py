@@ -402,6 +402,26 @@ def test_parameters_come_from_files_standard_input_and_the_command_line(
         assert told(capsys, "predict", "fixed-point", *given)["quantities"] == expected
 
 
+def leaves(value: Any) -> list[Any]:
+    """The numbers, words and nulls of plain data, in order."""
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves(part)]
+    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list) else [value]
+
+
+@EVERY_CLAIM
+def test_the_text_of_predict_holds_all_that_its_json_holds(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Word for word and in order: numbers to twelve digits, and null where there is none."""
+    parameters, _ = SHAPES[claim]
+    quantities = told(capsys, "predict", claim, *settings(parameters))["quantities"]
+    assert main(["predict", claim, *settings(parameters)]) == 0
+    text, rest = capsys.readouterr().out, 0
+    for leaf in leaves(quantities):
+        word = "null" if leaf is None else f"{leaf:.12g}" if isinstance(leaf, float) else str(leaf)
+        rest = text.find(word, rest) + len(word)
+        assert rest >= len(word), f"{word!r} is not in what is left of the text"
+
+
 def test_the_text_of_predict_holds_the_numbers_of_its_json(capsys: pytest.CaptureFixture[str]) -> None:
     quantities = told(capsys, "predict", "fixed-point", *settings(NOISY))["quantities"]
     assert main(["predict", "fixed-point", *settings(NOISY)]) == 0
