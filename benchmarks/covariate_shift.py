@@ -27,9 +27,9 @@ import torch
 from iclcheck.numerics.decoders.evaluations import evaluated_models
 from iclcheck.numerics.decoders.shipped import TRAININGS, shipped_digest
 from iclcheck.proofs_check.verdicts.empirical_bernstein import deviation
-from iclcheck.theory.mixtures.covariate_shift import oracle_risk
 from iclcheck.theory.one_layer import random_covariance
 from iclcheck.theory.one_layer.fixed_point import exact_value, fixed_point
+from iclcheck.theory.prompt_risks.covariate_shift import oracle_risk
 
 Plain = dict[str, Any]
 MODELS = {"dense": "decoder trained on N(0, I)", "random-covariance": "decoder trained on random covariances"}

@@ -23,7 +23,7 @@ import torch
 from iclcheck.numerics.mixtures.baselines import at_every_prefix, baseline
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
-from iclcheck.theory.mixtures import baseline_risks, ridge_risk
+from iclcheck.theory.prompt_risks import baseline_risks, ridge_risk
 
 DIMENSION, NONZEROS, NOISE, LENGTH = 20, 2, 0.1, 41
 CLASSES: dict[str, dict[str, Any]] = {

@@ -27,7 +27,7 @@ from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_model, sh
 from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
-from iclcheck.theory.mixtures import cross_class
+from iclcheck.theory.prompt_risks import cross_class
 
 PAPER = {"dimension": 20, "length": 41, "noise_variance": 0.01}
 PAPER_CLASSES = {

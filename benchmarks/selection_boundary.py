@@ -33,7 +33,7 @@ from iclcheck.numerics.decoders.shipped import ShippedModel, shipped_model
 from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw, Prompts
 from iclcheck.numerics.training.random_streams import stream
-from iclcheck.theory.mixtures.selection_boundary import for_user
+from iclcheck.theory.model_selection.selection_boundary import for_user
 
 EXAMPLES, EDGES = (2, 4, 7, 10), (-7.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
 PARTS = ("readings", "sweep", "paper", "orthogonal")

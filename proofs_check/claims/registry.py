@@ -13,6 +13,16 @@ from .parameters import UsageError, guess
 @cache
 def all_claims() -> dict[str, Claim]:
     """Every claim, in the order in which they build on each other."""
+    from ..decoders import (
+        class_selection,
+        covariate_shift,
+        decoder_parameters,
+        mixture_weight,
+        model_selection,
+        oracle_never_beaten,
+        out_of_distribution,
+        selection_boundary,
+    )
     from ..mesa import (
         compressed_depth,
         gradient_step,
@@ -24,21 +34,7 @@ def all_claims() -> dict[str, Claim]:
         probing,
         trained_layer,
     )
-    from ..mixtures import (
-        baseline_risks,
-        class_selection,
-        covariate_shift,
-        decoder_parameters,
-        mixture_posterior,
-        mixture_weight,
-        model_selection,
-        noiseless_limit,
-        oracle_never_beaten,
-        out_of_distribution,
-        ridge_risk,
-        selection_boundary,
-        sinusoids,
-    )
+    from ..mixtures import baseline_risks, mixture_posterior, noiseless_limit, ridge_risk, sinusoids
     from ..scan_and_snap import (
         decoder,
         discriminative,

@@ -96,7 +96,7 @@ def check_layer(options: ModelOptions, as_json: bool) -> int:
 
 def check_decoder(options: ModelOptions, as_json: bool) -> int:
     """A decoder or a function beside Bayes predictors."""
-    from ..mixtures.users_decoders import PROMPTS, WITHIN, completed_law, judge_predictor, judge_size
+    from ..decoders.users_decoders import PROMPTS, WITHIN, completed_law, judge_predictor, judge_size
 
     if options.names:
         raise UsageError(f"--name maps W_PV and W_KQ of one layer; a decoder's arrays are found by {DECODER} itself")

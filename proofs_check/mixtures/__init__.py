@@ -1,1 +1,1 @@
-"""Claims about pretraining mixtures and the decoders trained on them."""
+"""Claims about pretraining mixtures: their Bayes predictors, and exact risks of what needs no training."""

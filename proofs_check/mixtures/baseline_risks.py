@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.mixtures import baseline_risks as theory
+from ...theory.prompt_risks import baseline_risks as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

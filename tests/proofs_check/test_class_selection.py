@@ -14,7 +14,7 @@ from iclcheck.numerics.mixtures import posterior as oracle
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.proofs_check.claims.claim import Budget, Check
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.mixtures.class_selection import reading_of
+from iclcheck.proofs_check.decoders.class_selection import reading_of
 
 SLOPES, FREQUENCY = "slopes of the Bayes predictor", "frequency of the class, sampled"
 SMALL = Budget(prompts=1_600_000)  # a fifth of the prompts

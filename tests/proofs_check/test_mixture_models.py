@@ -19,12 +19,12 @@ from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
 from iclcheck.proofs_check.claims.claim import Budget, Claim, Values, budget_for
 from iclcheck.proofs_check.claims.registry import all_claims
-from iclcheck.proofs_check.mixtures import mixture_weight, oracle_never_beaten, selected_models
-from iclcheck.proofs_check.mixtures.selected_models import AVERAGED, CLASS, MIXTURE, Interval, Selection
+from iclcheck.proofs_check.decoders import mixture_weight, oracle_never_beaten, selected_models
+from iclcheck.proofs_check.decoders.selected_models import AVERAGED, CLASS, MIXTURE, Interval, Selection
 from iclcheck.proofs_check.records.tasks import Task, measured_unrecorded
 from iclcheck.proofs_check.verdicts.conditional_means import compare_with_zero
 from iclcheck.proofs_check.verdicts.empirical_bernstein import deviation
-from iclcheck.theory.mixtures import class_price, mixture_weights, oracle_risks, orthogonality
+from iclcheck.theory.model_selection import class_price, mixture_weights, oracle_risks, orthogonality
 
 CLAIMS = ("oracle-never-beaten", "model-selection", "mixture-weight")
 BUDGET = budget_for("quick")

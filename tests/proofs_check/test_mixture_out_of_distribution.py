@@ -11,7 +11,7 @@ from iclcheck.numerics.decoders.shipped import shipped_names
 from iclcheck.numerics.mixtures.ridge_copies import risks_over_copies
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.mixtures import out_of_distribution as module
+from iclcheck.proofs_check.decoders import out_of_distribution as module
 
 CLAIM = "out-of-distribution"
 CHECKS = module.trained_checks()

@@ -12,8 +12,8 @@ from iclcheck.proofs_check.certificates.forms import forms_of, plain_form
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.mixtures import baseline_risks, ridge_risk
-from iclcheck.theory.mixtures.baseline_risks import formula as of_baselines
-from iclcheck.theory.mixtures.ridge_risk import formula as of_ridge
+from iclcheck.theory.prompt_risks.baseline_risks import formula as of_baselines
+from iclcheck.theory.prompt_risks.ridge_risk import formula as of_ridge
 
 CLAIMS = ("baseline-risks", "ridge-risk", "decoder-parameters", "audit-parameters")
 

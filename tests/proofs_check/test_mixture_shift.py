@@ -13,8 +13,8 @@ from iclcheck.numerics.mixtures.scaled_prompts import at_both_scales
 from iclcheck.proofs_check.claims.alterable import mutants_of
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.mixtures import covariate_shift
-from iclcheck.proofs_check.mixtures.selected_models import Interval
+from iclcheck.proofs_check.decoders import covariate_shift
+from iclcheck.proofs_check.decoders.selected_models import Interval
 from iclcheck.proofs_check.verdicts.verdict import Verdict
 
 

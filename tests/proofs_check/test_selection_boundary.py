@@ -9,7 +9,7 @@ from iclcheck.numerics.decoders import effective_noise as measurement
 from iclcheck.numerics.mixtures import posterior as oracle
 from iclcheck.proofs_check.claims.claim import Budget, Check
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.mixtures.selection_boundary import SHIPPED
+from iclcheck.proofs_check.decoders.selection_boundary import SHIPPED
 
 ODDS = "odds with orthogonal inputs"
 

@@ -23,8 +23,8 @@ from iclcheck.numerics.decoders.prompt_averages import averaged
 from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.proofs_check.claims.parameters import UsageError
 from iclcheck.proofs_check.command_line import main
-from iclcheck.proofs_check.mixtures import users_decoders
-from iclcheck.proofs_check.mixtures.users_decoders import (
+from iclcheck.proofs_check.decoders import users_decoders
+from iclcheck.proofs_check.decoders.users_decoders import (
     CAP,
     MOST_BEYOND,
     Curve,
@@ -442,7 +442,7 @@ def test_a_file_is_refused_before_torch_is_imported(folder: Path) -> None:
     code = """
 import sys
 from iclcheck.proofs_check.command_line import main
-from iclcheck.proofs_check.mixtures import users_decoders
+from iclcheck.proofs_check.decoders import users_decoders
 judge = ["check", "model-selection", "--model"]
 assert main([*judge, "wrong.pt"]) == main([*judge, "state.pt"]) == main([*judge, "mine.py"]) == 2
 assert main([*judge, "state.pt", "--heads", "2", "--set", "length=80"]) == 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclcheck.theory.mixtures.class_selection import derivation, for_user, formula, letters_at
+from iclcheck.theory.model_selection.class_selection import derivation, for_user, formula, letters_at
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 
 GIVEN: dict[str, Any] = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from iclcheck.theory.mixtures import covariate_shift as theory
 from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.prompt_risks import covariate_shift as theory
 
 
 def test_every_step_holds_at_random_rational_instances() -> None:

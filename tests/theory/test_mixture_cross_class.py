@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iclcheck.theory.mixtures.cross_class import derivation, for_user, formula, letters_at
 from iclcheck.theory.one_layer.assumptions import AssumptionError
+from iclcheck.theory.prompt_risks.cross_class import derivation, for_user, formula, letters_at
 
 Z = [[0.3, -1.0, 0.2], [1.2, 0.4, -0.7]]
 GIVEN: dict[str, Any] = {

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iclcheck.theory.mixtures import baseline_risks, decoder_parameters, ridge_risk, wishart_resolvent
-from iclcheck.theory.mixtures.wishart_resolvent import mean_resolvent_powers, means_over_positive
+from iclcheck.theory.audits import decoder_parameters
 from iclcheck.theory.one_layer import baselines
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 from iclcheck.theory.one_layer.wishart import mean_over_eigenvalues
+from iclcheck.theory.prompt_risks import baseline_risks, ridge_risk, wishart_resolvent
+from iclcheck.theory.prompt_risks.wishart_resolvent import mean_resolvent_powers, means_over_positive
 
 DERIVATIONS = (
     baseline_risks.derivation, ridge_risk.derivation, decoder_parameters.derivation, decoder_parameters.refutation,

@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 import pytest
 
-from iclcheck.theory.mixtures.selection_boundary import (
+from iclcheck.theory.model_selection.selection_boundary import (
     derivation,
     for_user,
     formula,

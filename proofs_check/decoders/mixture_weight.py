@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ...theory.mixtures import mixture_weights as theory
+from ...theory.model_selection import mixture_weights as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...theory.mixtures import selection_boundary as theory
+from ...theory.model_selection import selection_boundary as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...theory.mixtures import class_price as theory
-from ...theory.mixtures import oracle_risks
+from ...theory.model_selection import class_price as theory
+from ...theory.model_selection import oracle_risks
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...theory.mixtures import orthogonality as theory
+from ...theory.model_selection import orthogonality as theory
 from ..claims.alterable import Alterable, Mutant, described_in_words
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

@@ -31,7 +31,7 @@ from ..algebra.formulas import Formula, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar
 from ..one_layer.assumptions import AssumptionError, is_whole
-from .baseline_risks import evaluate_scalars
+from ..prompt_risks.baseline_risks import evaluate_scalars
 
 WIDTH, LAYERS, POSITIONS, DIMENSION = (scalar(name) for name in ("w", "L", "P", "d"))
 ONE = number(1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ...theory.mixtures import decoder_parameters as theory
+from ...theory.audits import decoder_parameters as theory
 from ..claims.alterable import Alterable
 from ..claims.audit import Audit
 from ..claims.claim import Budget, Claim, Parameter, Quantity, Values

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory.mixtures import covariate_shift as theory
+from ...theory.prompt_risks import covariate_shift as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...theory.mixtures import class_selection as theory
+from ...theory.model_selection import class_selection as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
