@@ -13,7 +13,7 @@ result. It is meant for one modern GPU; on a CPU a step of this size takes minut
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,12 @@ def go_on(
     half: bool | None = None,
     compiled: bool | None = None,
     told: Told = lambda said: None,
+    in_all: bool = False,
 ) -> Ensemble:
     """The three trainings, from their checkpoint in the folder on, for `seconds` or to the end; written every minute.
 
     half, compiled: see `Ensemble`; on a GPU if None. A kill loses what came after the last checkpoint.
+    in_all: the seconds of earlier calls count too.
     """
     begun = time.monotonic()
     on_gpu = torch.device(device).type == "cuda"
@@ -109,6 +111,7 @@ def go_on(
         on_gpu if compiled is None else compiled,
     )  # fmt: skip
     calls, first = list(run.further.get("calls", [])), run.steps_done
+    left = seconds - seconds_of(run) if in_all else seconds
     written = begun
     told(f"{run.steps_done} of {setting.steps} steps are there")
 
@@ -119,7 +122,7 @@ def go_on(
 
     def time_left() -> bool:
         """A call with any time at all takes a block, so that short calls end too."""
-        return time.monotonic() - begun < seconds or (seconds > 0 and run.steps_done == first)
+        return time.monotonic() - begun < left or (left > 0 and run.steps_done == first)
 
     while not run.ended and time_left():
         run.advance()
@@ -164,20 +167,44 @@ def losses_on(
     law: PromptLaw, models: Mapping[str, Decoder], prompts: int, stream_key: str, cap: float, device: str
 ) -> dict[str, Any]:
     """Sums over fresh prompts of the law for the models and for its Bayes predictor, `oracle` (see `evaluated`)."""
+    return beside(law, models, {"oracle": law}, prompts, stream_key, cap, device)
+
+
+def beside(
+    law: PromptLaw,
+    models: Mapping[str, Decoder],
+    oracles: Mapping[str, PromptLaw],
+    prompts: int,
+    stream_key: str,
+    cap: float | Sequence[float],
+    device: str,
+) -> dict[str, Any]:
+    """Sums over fresh prompts of the law for the models and for Bayes predictors (see `evaluated`)."""
     predictors = {name: predictor(model, device) for name, model in models.items()}
-    return evaluated(law, predictors, {"oracle": law}, prompts, stream_key, cap, device)
+    return evaluated(law, predictors, oracles, prompts, stream_key, cap, device)
 
 
 def trained_and_evaluated(
-    setting: Plain, folder: str, seconds: float, prompts: int, stream_key: str, cap: float, device: str
+    setting: Plain,
+    folder: str,
+    seconds: float,
+    prompts: int,
+    stream_key: str,
+    oracles: Mapping[str, Mapping[str, str]],
+    caps: Mapping[str, Sequence[float]],
+    device: str,
 ) -> dict[str, Any]:
-    """A unit of work: train, or go on, for `seconds`; then all three models on prompts of each of the three laws.
+    """A unit of work: train, or go on, for `seconds` in all; then all three models on prompts of each of the laws.
 
-    -> reached (steps, wanted, seconds, present losses, calls), parameters of one model, and by name of a law the sums.
-    The models stay in the folder, for whoever evaluates them further (`paper_models`).
+    seconds    of training, those of earlier calls counted: a unit that was killed goes on from its checkpoint with the
+               seconds that are left
+    oracles    by name of a law {name of an oracle: name of the law whose Bayes predictor it is}
+    caps       by name of a law, one for each prefix
+    -> setting, reached (steps, wanted, seconds, present losses, calls), parameters of one model, and by name of a law
+    the sums. The models stay in the folder, for whoever evaluates them further (`paper_models`).
     """
     sizes = PaperSetting(**setting)
-    run = go_on(sizes, Path(folder), seconds, device)
+    run = go_on(sizes, Path(folder), seconds, device, in_all=True)
     models = {name: run.model(place) for place, name in enumerate(NAMES)}
     laws = {name: PromptLaw.from_plain(training.law) for name, training in sizes.trainings().items()}
     return {
@@ -185,16 +212,23 @@ def trained_and_evaluated(
         "reached": reached(run),
         "parameters": parameter_count(models["dense"]),
         "laws": {
-            name: losses_on(law, models, prompts, f"{stream_key}/{name}", cap, device) for name, law in laws.items()
+            name: beside(
+                laws[name], models, {oracle: laws[one] for oracle, one in named.items()}, prompts,
+                f"{stream_key}/{name}", caps[name], device,
+            )
+            for name, named in oracles.items()
         },
-    }
+    }  # fmt: skip
+
+
+def seconds_of(run: Ensemble) -> float:
+    """Of training in all calls, on the wall."""
+    return round(float(sum(one["seconds"] for one in run.further.get("calls", []))), 1)
 
 
 def reached(run: Ensemble) -> dict[str, Any]:
     """How far the three trainings are."""
-    calls = run.further.get("calls", [])
-    seconds = round(sum(one["seconds"] for one in calls), 1)
     return {
-        "steps": run.steps_done, "wanted": run.trainings[0].steps, "seconds": seconds, "losses": present_losses(run),
-        "calls": calls,
+        "steps": run.steps_done, "wanted": run.trainings[0].steps, "seconds": seconds_of(run),
+        "losses": present_losses(run), "calls": run.further.get("calls", []),
     }  # fmt: skip

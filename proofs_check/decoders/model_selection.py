@@ -9,13 +9,14 @@ Four checks
                      over that of the oracles, averaged over prefixes, is at most 1.25
     each prefix      the same at every prefix of dense prompts, with wider intervals. Of sparse prompts nothing is
                      claimed there: from four to nine examples the quotient is above 1.25 (docs/model_selection.md)
-The two on trained models count each prompt's squared distance up to a cap (`selected_models`).
+The two on trained models count each prompt's squared distance up to a cap (`selected_models`). The averaged one also
+judges the three decoders of the papers' setting, which the full profile trains on a GPU (`paper_models`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, R
 from ..claims.exact_checks import ExactCheck, Row
 from ..records.tasks import Task
 from ..verdicts.conditional_means import compare_with_zero
-from ..verdicts.verdict import Verdict, decide
+from ..verdicts.verdict import Outcome, Verdict, decide
 from .evaluations import mean_of, prompts_of
 from .finite_laws import ROUNDING, Atoms, class_letters, described, finite_laws, finite_task
+from .paper_models import Reached, paper_selections, paper_tasks
 from .selected_models import (
     AVERAGED,
     CAPS,
@@ -36,6 +38,7 @@ from .selected_models import (
     CLASSES,
     FACTOR,
     MIXTURE,
+    Selection,
     beyond_caps,
     detectable,
     outcome_of,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 PROMPTS = 6144
 WEIGHT = 0.5
+TASKS = 2 * len(CLASSES)  # of the shipped models
 PREFIXES = tuple(range(len(CAPS)))
 UNIT = "as the quotient of risks over that of the oracles, at most 1.25"
 
@@ -117,12 +121,14 @@ class SelectedModel:
     """Quotients of the shipped mixture model: none is shown to be above FACTOR.
 
     places, classes    prefixes, or AVERAGED; the classes of the prompts
+    papers             whether the models of the papers' setting are judged too, where a profile trains them
     """
 
     name: str
     places: tuple[int, ...]
     classes: tuple[str, ...]
     resolution: float
+    papers: bool = False
     false_alarm: float = 1e-3
     cost_of_alteration: AlterationCost = "judged again"
 
@@ -131,26 +137,51 @@ class SelectedModel:
         return None
 
     def tasks(self, budget: Budget) -> list[Task]:
-        return selection_tasks((WEIGHT,), PROMPTS, budget)
+        return [*selection_tasks((WEIGHT,), PROMPTS, budget), *(paper_tasks(budget) if self.papers else [])]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        every = selections((WEIGHT,), self.places, found, self.false_alarm)
+        values = run(self.tasks(budget))
+        found, papers = values[:TASKS], values[TASKS:]
+        rate = self.false_alarm / (1 + len(papers))
+        every = selections((WEIGHT,), self.places, found, rate)
         rows = {key: row for key, row in every.items() if key[1] in self.classes}
         where, worst = max(rows.items(), key=lambda row: row[1].quotient.mean)
-        gap = detectable(rows.values())
+        large = [(Reached.of(one), paper_selections(one, rate)) for one in papers]
+        gap = detectable([*rows.values(), *(row for _, some in large for row in some.values())])
         place = "averaged over prefixes" if where[2] == AVERAGED else f"prefix {where[2]}"
         details: dict[str, Any] = {law: table(rows, WEIGHT, law) for law in self.classes}
         return Verdict(
-            self.name, outcome_of(rows.values(), gap, self.resolution), worst.quotient.mean, 1.0,
+            self.name, self.outcome(rows.values(), large, gap), worst.quotient.mean, 1.0,
             FACTOR - 1, gap, UNIT,
             self.false_alarm, self.false_alarm,
-            f"{sum(v['count'] for v in found):.1e} prompts, worst: {where[1]}, {place}",
+            f"{sum(v['count'] for v in found):.1e} prompts, worst: {where[1]}, {place}"
+            + "".join(f"; {in_words(*one)}" for one in large),
             {
                 **details, "lowest": [row.quotient.low for row in rows.values()],
                 "highest": [row.quotient.high for row in rows.values()], "share beyond caps": beyond_caps(found),
+                **{str(reached): {law: intervals_of(row) for law, row in some.items()} for reached, some in large},
             },
         )  # fmt: skip
+
+    def outcome(self, rows: Iterable[Selection], large: Sequence[Large], gap: float) -> Outcome:
+        """Of the shipped files and of what else was trained; trainings that have not ended cannot contradict."""
+        ended = [row for reached, some in large for row in some.values() if reached.ended]
+        others = [row for reached, some in large for row in some.values() if not reached.ended]
+        return outcome_of([*rows, *ended], gap, self.resolution, others)
+
+
+Large = tuple[Reached, Mapping[str, Selection]]
+
+
+def intervals_of(row: Selection) -> dict[str, list[float]]:
+    """Low, mean and high of everything, for the record."""
+    parts = {"risk": row.risk, "price": row.price, "excess": row.excess, "excess of the class's model": row.of_class}
+    return {name: list(part) for name, part in {**parts, "quotient": row.quotient}.items()}
+
+
+def in_words(reached: Reached, found: Mapping[str, Selection]) -> str:
+    """How far the large models are, and their quotients."""
+    return f"{reached}: " + ", ".join(f"{law} {row.quotient.mean:.3g}" for law, row in found.items())
 
 
 PARAMETERS = (
@@ -187,14 +218,16 @@ def selection_claim(formula: Callable[[], Formula] = theory.formula) -> Claim:
             ExactCheck("finite laws", finite_task, rows_by(formula), lambda found: described(finite_laws(0)),
                        "as a difference"),
             OraclePrice(),
-            SelectedModel("models averaged over prefixes", (AVERAGED,), CLASSES, 0.75),
+            SelectedModel("models averaged over prefixes", (AVERAGED,), CLASSES, 0.75, papers=True),
             SelectedModel("models at each prefix, dense prompts", PREFIXES, CLASSES[:1], 1.0),
         ),
         "trained: the shipped decoders mixture, dense and sparse (a statement about these files; d = 5, one nonzero "
         "coefficient, noise of variance 0.1, half of the prompts dense), prefixes 0 to 10 of fresh prompts of each "
         "class, risks on labels, squared distances counted up to 20 at first and 1 in the end. The factor 1.25 was set "
         "before these models were there; at single prefixes of sparse prompts the model misses it, and nothing is "
-        "claimed there. The prices: finite laws with 3 to 20 values of what is seen, and the same prompts",
+        "claimed there. In the full profile on a GPU also three decoders of the papers' size (d = 20), trained for 25 "
+        "minutes; they can contradict only if that ends their training. The prices: finite laws with 3 to 20 values of "
+        "what is seen, and the same prompts",
         (
             Alterable(
                 theory.formula,

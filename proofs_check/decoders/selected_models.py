@@ -36,6 +36,7 @@ AVERAGED = -1  # in the place of a prefix: the mean over all of them, as in the 
 # they were lowered from 4, once, after a look at the widths of intervals of earlier models.
 CAPS = (20.0, 16.0, 12.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 FACTOR = 1.25  # fixed before these models were there
+LEARNED = 1.5  # how many times the oracle's risk a class's model may have: untrained models are all as good as another
 
 
 class Interval(NamedTuple):
@@ -54,6 +55,11 @@ class Selection:
     price: Interval
     excess: Interval
     of_class: Interval
+
+    @property
+    def learned(self) -> bool:
+        """Whether the class's model is known to be within LEARNED of its own oracle: else there is none to match."""
+        return self.risk.low + self.of_class.high <= LEARNED * self.risk.low
 
     @property
     def quotient(self) -> Interval:
@@ -126,9 +132,19 @@ def selections(
     }
 
 
-def outcome_of(rows: Iterable[Selection], gap: float, resolution: float) -> Outcome:
-    """Whether quotients are at most FACTOR: an interval above it contradicts, too large a gap decides nothing."""
-    return decide(all(row.quotient.low <= FACTOR for row in rows), gap, resolution)
+def outcome_of(
+    rows: Iterable[Selection], gap: float, resolution: float, unfinished: Iterable[Selection] = ()
+) -> Outcome:
+    """Whether quotients are at most FACTOR: an interval above it contradicts, too large a gap decides nothing.
+
+    Nothing is decided beside a class's model that has not learned its class. A model whose training is unfinished can
+    agree; where it does not, that says nothing against the finished one.
+    """
+    settled, others = list(rows), list(unfinished)
+    if any(row.learned and row.quotient.low > FACTOR for row in settled):
+        return decide(False, gap, resolution)
+    undecided = any(not row.learned for row in (*settled, *others)) or any(row.quotient.low > FACTOR for row in others)
+    return "inconclusive" if undecided else decide(True, gap, resolution)
 
 
 def detectable(rows: Iterable[Selection]) -> float:

@@ -94,20 +94,33 @@ def test_a_killed_call_goes_on_from_the_last_minute(tmp_path: Path, monkeypatch:
 
 
 def test_a_unit_of_work_trains_and_says_what_was_reached(tmp_path: Path) -> None:
-    found = trained_and_evaluated(TINY, str(tmp_path), 100.0, 64, "test/paper", 1e4, "cpu")
+    oracles = {name: {"own": name} for name in NAMES}
+    oracles["dense"]["mixed"] = "mixture"
+    caps = dict.fromkeys(NAMES, [1e4] * 6)
+    found = trained_and_evaluated(TINY, str(tmp_path), 100.0, 64, "test/paper", oracles, caps, "cpu")
     assert found["reached"]["steps"] == found["reached"]["wanted"] == 18
     assert set(found["reached"]["losses"]) == set(NAMES)
     assert found["parameters"] == parameter_count(PaperSetting(**TINY).trainings()["dense"].model())
     for law in NAMES:
         sums = found["laws"][law]
-        assert set(sums["loss"]) == {*NAMES, "oracle"}
-        assert len(sums["loss"]["oracle"]["sum"]) == 6
+        assert set(sums["loss"]) == {*NAMES, *oracles[law]}
+        assert len(sums["loss"]["own"]["sum"]) == 6
         assert sums["count"] == 64
     models = paper_models(PaperSetting(**TINY), tmp_path)
     run = Ensemble.resume(list(PaperSetting(**TINY).trainings().values()), tmp_path)
     for place, name in enumerate(NAMES):
         weights = models[name].state_dict()
         assert all(torch.equal(weights[part], value[place].detach()) for part, value in run.weights.items())
+
+
+def test_the_seconds_of_a_unit_are_those_of_all_its_calls(tmp_path: Path) -> None:
+    setting = PaperSetting(**TINY)
+    first = go_on(setting, tmp_path, 1e-9, in_all=True)
+    assert first.steps_done == 4
+    first.further["calls"][0]["seconds"] = 5.0
+    first.save(tmp_path)
+    assert go_on(setting, tmp_path, 5.0, in_all=True).steps_done == 4
+    assert go_on(setting, tmp_path, 5.1, in_all=True).steps_done > 4
 
 
 def test_models_that_are_not_there_are_refused(tmp_path: Path) -> None:
