@@ -130,11 +130,17 @@ class NotMeasuredError(LookupError):
 def judge_stored(claim: Claim, budget: Budget, store: Records) -> tuple[ClaimVerdict, list[Record]]:
     """The verdict on a claim from stored records alone. Raises NotMeasuredError where one is missing or stale."""
     run = StoredRun(store)
+    verdict = judge_with(claim, budget, run)
+    return verdict, [run.used[key] for key in sorted(run.used)]
+
+
+def judge_with(claim: Claim, budget: Budget, run: StoredRun) -> ClaimVerdict:
+    """The verdict on a claim with its altered statements, from what a run reads. Raises NotMeasuredError."""
     verdict = judge(claim, run, budget)
     # Where altered statements are not measured, the verdict stands without a score, and says so.
     with contextlib.suppress(NotMeasuredError):
         verdict = replace(verdict, controls=controls(claim, verdict, run, budget))
-    return verdict, [run.used[key] for key in sorted(run.used)]
+    return verdict
 
 
 class StoredRun:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from ..bibliography import BY_KEY
 from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
-from .document import ClaimEntry, Document
+from .document import Document
+from .entry import ClaimEntry
 from .markdown import caught
 
 
@@ -52,25 +53,25 @@ def lines(document: Document) -> Iterator[str]:
 
 def source_of(entry: ClaimEntry) -> str:
     """Where it is printed."""
-    (source,) = (one for one in entry.derivation.statement.sources if one.key != "ours")
+    (source,) = (one for one in entry.statement.sources if one.key != "ours")
     return str(source)
 
 
 def place_of(entry: ClaimEntry) -> str:
     """The place in the paper."""
-    (source,) = (one for one in entry.derivation.statement.sources if one.key != "ours")
+    (source,) = (one for one in entry.statement.sources if one.key != "ours")
     return source.place
 
 
 def state_of(document: Document, entry: ClaimEntry) -> str:
     """The state in words; what was not measured is said to be so."""
-    return document.audit_in_words(entry) if entry.verdict else "not measured"
+    return document.audit_in_words(entry) if entry.verdicts is not None else "not measured"
 
 
 def entry_lines(document: Document, entry: ClaimEntry, audit: Audit) -> Iterator[str]:
     """One audited statement."""
     name, corrected = entry.identifier, document.entry(audit.corrected)
-    key = next(one.key for one in entry.derivation.statement.sources if one.key != "ours")
+    key = next(one.key for one in entry.statement.sources if one.key != "ours")
     yield ""
     yield f'## {name} <a id="{name}"></a>'
     yield ""
@@ -90,7 +91,7 @@ def entry_lines(document: Document, entry: ClaimEntry, audit: Audit) -> Iterator
 
 def numbers(entry: ClaimEntry) -> str:
     """What each check measured beside what is printed."""
-    return " ".join(one_check(verdict) for verdict in entry.verdict.verdicts) if entry.verdict else ""
+    return " ".join(one_check(verdict) for verdict in entry.verdicts) if entry.verdicts is not None else ""
 
 
 def one_check(verdict: Verdict) -> str:
@@ -102,14 +103,12 @@ def one_check(verdict: Verdict) -> str:
 
 def verdict_of(corrected: ClaimEntry | None) -> str:
     """The verdict on the correction, with what its checks would have caught."""
-    if corrected is None or corrected.verdict is None:
+    if corrected is None or corrected.verdicts is None:
         return "Not measured."
-    gaps = "; ".join(
-        f"{one.check}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdict.verdicts
-    )
-    score = corrected.verdict.controls
+    gaps = "; ".join(f"{one.check}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdicts)
+    score = corrected.altered
     altered = f" {score}." if score is not None else ""
-    return f"{sentence(corrected.verdict.outcome)}, {corrected.derivation_status} ({gaps}).{altered}"
+    return f"{sentence(corrected.evidence_status)}, {corrected.derivation_status} ({gaps}).{altered}"
 
 
 def sentence(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .document import ClaimEntry, Document
+from .document import Document
+from .entry import ClaimEntry
 from .markdown import audit_items, cells, controls_text, evidence_text, sentence
 
 SPECIAL = {
@@ -50,7 +51,7 @@ def lines(document: Document) -> Iterator[str]:
         yield rf"{escape(entry.identifier)} & {entry.derivation_status} & {evidence} \\"
     yield r"\end{tabular}\end{center}"
     for entry in document.entries:
-        if entry.audit and entry.verdict:  # too long for a cell
+        if entry.audit and entry.verdicts is not None:  # too long for a cell
             yield rf"{escape(entry.identifier)}: {escape(evidence_text(document, entry))}.\\"
     for entry in document.entries:
         yield from claim_lines(entry)
@@ -62,9 +63,9 @@ def lines(document: Document) -> Iterator[str]:
 
 
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
-    statement = entry.derivation.statement
+    statement = entry.statement
     yield ""
-    yield rf"\subsection*{{{escape(statement.title)}}}\label{{iclcheck:{entry.claim.identifier}}}"
+    yield rf"\subsection*{{{escape(statement.title)}}}\label{{iclcheck:{entry.identifier}}}"
     yield escape(statement.text)
     yield display(statement.latex)
     yield rf"\textit{{Assumptions.}} {escape('; '.join(statement.assumptions))}."
@@ -73,9 +74,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     for heading, text in audit_items(entry.audit) if entry.audit else []:
         yield rf"\textit{{{escape(heading)}.}} {escape(text)}"
         yield ""
-    yield rf"\textit{{Domain of the checks.}} {escape(entry.claim.domain)}."
+    yield rf"\textit{{Domain of the checks.}} {escape(entry.domain)}."
     yield r"\begin{enumerate}"
-    for step in entry.derivation.steps:
+    for step in entry.steps:
         failed = " (FAILED)" if step.name in entry.failed_steps else ""
         yield rf"  \item \textbf{{{escape(step.name)}{failed}.}} {escape(sentence(step.rule))}"
         yield "  " + display(step.latex)
@@ -90,11 +91,11 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
 
 
 def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
-    if entry.verdict is None:
+    if entry.verdicts is None:
         yield "Not measured."
         return
     yield r"\begin{itemize}"
-    for verdict in entry.verdict.verdicts:
+    for verdict in entry.verdicts:
         check, outcome, measured, predicted, allowed, caught, unit, ran, alarms, misses = map(escape, cells(verdict))
         yield (
             rf"  \item \textbf{{{check}: {outcome}.}} Measured {measured}, predicted {predicted} {unit}; "

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
-from .document import ClaimEntry, Document
+from .document import Document
+from .entry import ClaimEntry
 
 HEADINGS = (
     "check",
@@ -39,7 +40,7 @@ def lines(document: Document) -> Iterator[str]:
     yield "| claim | derivation | evidence |"
     yield "|---|---|---|"
     for entry in document.entries:
-        name = entry.claim.identifier
+        name = entry.identifier
         yield f"| [{name}](#{name}) | {entry.derivation_status} | {evidence_text(document, entry)} |"
     yield ""
     yield (
@@ -62,7 +63,7 @@ def lines(document: Document) -> Iterator[str]:
 
 def evidence_text(document: Document, entry: ClaimEntry) -> str:
     """The evidence, of an audit in words."""
-    return (entry.verdict and document.audit_in_words(entry)) or entry.evidence_status
+    return (document.audit_in_words(entry) if entry.verdicts is not None else "") or entry.evidence_status
 
 
 def audit_items(audit: Audit) -> list[tuple[str, str]]:
@@ -77,9 +78,9 @@ def audit_items(audit: Audit) -> list[tuple[str, str]]:
 
 
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
-    statement = entry.derivation.statement
+    statement = entry.statement
     yield ""
-    yield f'## {statement.title} <a id="{entry.claim.identifier}"></a>'
+    yield f'## {statement.title} <a id="{entry.identifier}"></a>'
     yield ""
     yield statement.text
     yield ""
@@ -96,12 +97,12 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     for heading, text in audit_items(entry.audit) if entry.audit else []:
         yield f"{heading}: {text}"
         yield ""
-    yield f"Domain of the checks: {entry.claim.domain}."
+    yield f"Domain of the checks: {entry.domain}."
     yield ""
     yield "### Derivation"
     yield ""
-    for number, step in enumerate(entry.derivation.steps, start=1):
-        yield f"{number}. **{step.name}.** {sentence(step.rule)}{how_checked(entry, step.name, step.check is not None)}"
+    for number, step in enumerate(entry.steps, start=1):
+        yield f"{number}. **{step.name}.** {sentence(step.rule)}{how_checked(entry, step.name, step.checked)}"
         yield ""
         yield f"   $$ {step.latex} $$"
         yield ""
@@ -113,12 +114,12 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
         yield ""
     yield "### Evidence"
     yield ""
-    if entry.verdict is None:
+    if entry.verdicts is None:
         yield "Not measured."
         return
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + "---|" * len(HEADINGS)
-    for verdict in entry.verdict.verdicts:
+    for verdict in entry.verdicts:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
     yield ""
     yield controls_text(entry)
@@ -134,12 +135,11 @@ def controls_text(entry: ClaimEntry) -> str:
     """What the checks said to altered statements, in words."""
     if entry.audit is not None:
         return f"Altered statements: those of {entry.audit.corrected}."
-    score = entry.verdict.controls if entry.verdict else None
+    score = entry.altered
     if score is None:
-        return f"Altered statements: not measured; run iclcheck check {entry.claim.identifier}."
+        return f"Altered statements: not measured; run iclcheck check {entry.identifier}."
     survived = "".join(
-        f" Survived: {result.mutant.description} (differs by {result.mutant.difference:.2g})."
-        for result in score.survivors
+        f" Survived: {survivor.statement} (differs by {survivor.difference:.2g})." for survivor in score.survivors
     )
     left_out = ", ".join(f"{number} {words}" for words, number in score.in_words() if number)
     return f"Altered statements: {score}." + (f" Not counted: {left_out}." if left_out else "") + survived

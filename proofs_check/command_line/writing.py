@@ -35,8 +35,8 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
             print_json({"files": [str(file) for file in written], "outcomes": plain_outcomes})
         else:
             for entry in document.entries:
-                name = entry.claim.identifier
-                evidence = entry.verdict.outcome if entry.verdict else f"not measured; run iclcheck check {name}"
+                name = entry.identifier
+                evidence = entry.outcome if entry.verdicts is not None else f"not measured; run iclcheck check {name}"
                 print(f"{name}: {entry.derivation_status}, {evidence}")
             print("wrote " + ", ".join(str(file) for file in written))
     return EXIT_STATUS[outcome_of_run(document.entries)]

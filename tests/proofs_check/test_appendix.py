@@ -1,10 +1,12 @@
 """The appendix: what it says with and without records, and that it says the same for the same records."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from iclcheck.proofs_check.appendix.document import ClaimEntry, Document, gather
+from iclcheck.proofs_check.appendix.document import Document, gather
+from iclcheck.proofs_check.appendix.entry import ClaimEntry
 from iclcheck.proofs_check.appendix.files import write
 from iclcheck.proofs_check.appendix.latex import display, escape, outer_terms, to_latex
 from iclcheck.proofs_check.appendix.markdown import to_markdown
@@ -31,7 +33,7 @@ def document(store: RecordStore) -> Document:
 
 
 def entry_of(document: Document, identifier: str) -> ClaimEntry:
-    return next(entry for entry in document.entries if entry.claim.identifier == identifier)
+    return next(entry for entry in document.entries if entry.identifier == identifier)
 
 
 def test_status_is_computed_from_steps_and_records(document: Document) -> None:
@@ -43,7 +45,7 @@ def test_status_is_computed_from_steps_and_records(document: Document) -> None:
 
 def test_a_failed_step_takes_the_status_and_is_named(document: Document) -> None:
     entry = entry_of(document, "fixed-point")
-    broken = ClaimEntry(entry.claim, entry.derivation, ("closed form",), entry.verdict, entry.records)
+    broken = replace(entry, failed_steps=("closed form",))
     assert broken.derivation_status == "stated"
     assert "**closed form.**" in to_markdown(Document("0", TINY, (broken,)))
     assert "(FAILED)" in to_markdown(Document("0", TINY, (broken,)))
