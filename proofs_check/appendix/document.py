@@ -16,7 +16,7 @@ from ..certificates.proving import proved_on
 from ..claims.audit import in_words, outcomes_of
 from ..claims.claim import Budget, Claim
 from ..levels import Level, level_by
-from ..records.store import Record, RecordStore
+from ..records.store import ReadRecords, Record, RecordStore
 from .entry import ClaimEntry
 from .judging import JudgedClaims, judged_claim
 
@@ -65,7 +65,7 @@ def environment_text(record: Record) -> str:
     )
 
 
-def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> Document:
+def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore | ReadRecords) -> Document:
     """Each claim as the stored records judge it; what the same code judged before on the same records is kept."""
     from iclcheck import __version__
 

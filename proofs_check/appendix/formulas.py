@@ -124,6 +124,15 @@ def read(formula: str) -> Node:
     return found
 
 
+def is_readable(formula: str) -> bool:
+    """Whether every command of a formula is known: then LaTeX may have it as it stands."""
+    try:
+        read(formula)
+    except (UnreadableFormulaError, RecursionError):
+        return False
+    return True
+
+
 class Reader:
     """Reads tokens from left to right."""
 

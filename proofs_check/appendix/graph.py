@@ -1,4 +1,4 @@
-"""The graph of claims as SVG: an arrow from a claim to one that uses or corrects it; layers from left to right."""
+"""The graph of claims as SVG: an arrow from a claim to one that uses it, or that it corrects, to the right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .document import Document
 from .entry import ClaimEntry
 from .wording import MARKS, mark_of
 
-WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 232, 30, 70, 12, 10
+WIDTH, HEIGHT, ACROSS, DOWN, MARGIN = 212, 30, 44, 12, 10
 LONGEST = 28  # letters of a name that fit
 MOST_STANDING_ALONE = 4  # in a row
 
@@ -23,7 +23,7 @@ def graph_svg(document: Document, anchor: Callable[[str], str]) -> str:
         f'<svg class="graph" xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="group" aria-label="Graph of {len(places)} claims; the table above has '
         'the same states in words">',
-        *(arrow(places[one], places[other]) for one, other in arrows(document)),
+        *(arrow(places[one], places[other]) for one, other in drawn_arrows(document)),
         *(box(document, entry, places[entry.identifier], anchor) for entry in document.entries),
         "</svg>",
     ]
@@ -36,6 +36,20 @@ def arrows(document: Document) -> Iterator[tuple[str, str]]:
     for entry in document.entries:
         before = dict.fromkeys([*entry.statement.uses, *([entry.audit.corrected] if entry.audit else [])])
         yield from ((one, entry.identifier) for one in before if one in known and one != entry.identifier)
+
+
+def drawn_arrows(document: Document) -> list[tuple[str, str]]:
+    """The arrows without those that others make needless: from a to c where there is one from a to b to c."""
+    every = list(arrows(document))
+    after: dict[str, set[str]] = {}
+    for one, other in every:
+        after.setdefault(one, set()).add(other)
+    layer = layers(document)
+    reached: dict[str, set[str]] = {}
+    for name in sorted(layer, key=layer.__getitem__, reverse=True):
+        further = [reached.get(one, set()) | {one} for one in after.get(name, set())]
+        reached[name] = set().union(*further)
+    return [(one, other) for one, other in every if not any(other in reached[b] for b in after[one] - {other})]
 
 
 def layers(document: Document) -> dict[str, int]:

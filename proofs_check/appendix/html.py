@@ -94,7 +94,9 @@ def overview_lines(document: Document) -> Iterator[str]:
     yield from (f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in LEVELS)
     yield "</dl>"
     yield '<h3 id="graph">Graph of claims</h3>'
-    yield "<p>An arrow leads from a claim to one that uses it, or that corrects it where it is audited.</p>"
+    yield "<p>An arrow leads from a claim to one that uses it, or to the printed statement that it corrects.</p>"
+    signs = (f'<span class="mark {kind}">{sign}</span>{word}' for kind, (sign, word) in MARKS.items())
+    yield f"<p>{' · '.join(signs)}.</p>"
     # A row that scrolls has to be reached by the keyboard.
     yield '<div class="wide" tabindex="0" role="region" aria-label="Graph of claims">'
     yield f"{graph_svg(document, anchor)}</div>"

@@ -29,7 +29,7 @@ from ..checking import NotMeasuredError, StoredRun, judge_with
 from ..claims.claim import Budget, Claim, ClaimVerdict
 from ..claims.registry import all_claims
 from ..records.plain_data import content_hash
-from ..records.store import Record, Records, RecordStore
+from ..records.store import ReadRecords, Record, Records, RecordStore
 from ..records.whole_files import write_whole
 from .entry import ClaimEntry, altered_statements, entry_as_plain, entry_from_plain, entry_of_derivation
 
@@ -37,7 +37,7 @@ DEFAULT_FOLDER = Path(".iclcheck") / "judged"
 LIBRARIES = ("numpy", "scipy", "sympy")
 
 
-def judged_claim(claim: Claim, budget: Budget, store: RecordStore, kept: JudgedClaims) -> ClaimEntry:
+def judged_claim(claim: Claim, budget: Budget, store: RecordStore | ReadRecords, kept: JudgedClaims) -> ClaimEntry:
     """The entry of a claim, with its records."""
     found = kept.read(claim, store)
     if found is None:
@@ -59,6 +59,18 @@ def judge_anew(claim: Claim, budget: Budget, records: Records) -> ClaimEntry:
 
 
 def derived_entry(claim: Claim) -> ClaimEntry:
+    """The entry of a claim without evidence, made once for each of the project's own claims."""
+    if all_claims().get(claim.identifier) is not claim:
+        return derived_anew(claim)
+    if claim.identifier not in _DERIVED:
+        _DERIVED[claim.identifier] = derived_anew(claim)
+    return _DERIVED[claim.identifier]
+
+
+_DERIVED: dict[str, ClaimEntry] = {}
+
+
+def derived_anew(claim: Claim) -> ClaimEntry:
     """The entry of a claim without evidence: every step with a check is checked."""
     derivation = claim.derivation()
     return entry_of_derivation(claim, derivation, tuple(derivation.failures()), seed_of(forms_of(derivation)))
@@ -81,12 +93,16 @@ class JudgedClaims:
         """The sha256 of everything but the records."""
         return content_hash([claim.identifier, asdict(self.budget), code_and_libraries()])
 
+    def keeps(self, claim: Claim) -> bool:
+        """Whether it is one of the project's own claims."""
+        return all_claims().get(claim.identifier) is claim
+
     def path(self, claim: Claim) -> Path:
         return self.folder / f"{claim.identifier}.json"
 
-    def read(self, claim: Claim, store: RecordStore) -> ClaimEntry | None:
+    def read(self, claim: Claim, store: RecordStore | ReadRecords) -> ClaimEntry | None:
         """What is kept on a claim, if its records are those of the store; else None."""
-        if all_claims().get(claim.identifier) is not claim:
+        if not self.keeps(claim):
             return None
         try:
             found = json.loads(self.path(claim).read_text(encoding="utf-8"))
@@ -101,7 +117,7 @@ class JudgedClaims:
     def write(self, claim: Claim, entry: ClaimEntry) -> None:
         """Keep an entry that is complete: what was not measured yet may be measured any time."""
         complete = entry.verdicts is not None and (entry.altered is not None or entry.audit is not None)
-        if not complete or all_claims().get(claim.identifier) is not claim:
+        if not complete or not self.keeps(claim):
             return
         plain: dict[str, Any] = {
             "key": self.key(claim),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
 from .document import Document
 from .entry import ClaimEntry
+from .formulas import is_readable
 
 HEADINGS = (
     "check",
@@ -26,6 +28,14 @@ HEADINGS = (
 def to_markdown(document: Document) -> str:
     """The whole document."""
     return "\n".join(lines(document)) + "\n"
+
+
+LITERAL = {"&": "&amp;", "<": "&lt;", "](": "]\\(", "`": "\\`", "$": "\\$"}
+
+
+def literal(text: str) -> str:
+    """Text in which nothing is HTML, a link, a formula or a line of its own; stars and underscores stay."""
+    return re.sub(r"&|<|\]\(|`|\$", lambda found: LITERAL[found[0]], " ".join(text.split()))
 
 
 def lines(document: Document) -> Iterator[str]:
@@ -61,6 +71,11 @@ def lines(document: Document) -> Iterator[str]:
         yield f"- {text}"
 
 
+def displayed(formula: str) -> str:
+    """A formula between dollar signs, or as code where it could be anything."""
+    return f"$$ {formula} $$" if is_readable(formula) else f"<code>{literal(formula)}</code>"
+
+
 def evidence_text(document: Document, entry: ClaimEntry) -> str:
     """The evidence, of an audit in words."""
     return (document.audit_in_words(entry) if entry.verdicts is not None else "") or entry.evidence_status
@@ -80,37 +95,38 @@ def audit_items(audit: Audit) -> list[tuple[str, str]]:
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     statement = entry.statement
     yield ""
-    yield f'## {statement.title} <a id="{entry.identifier}"></a>'
+    yield f'## {literal(statement.title)} <a id="{entry.identifier}"></a>'
     yield ""
-    yield statement.text
+    yield literal(statement.text)
     yield ""
-    yield f"$$ {statement.latex} $$"
+    yield displayed(statement.latex)
     yield ""
     for heading, items in (
         ("Assumptions", statement.assumptions),
         ("Sources", [str(s) for s in statement.sources]),
     ):
-        yield f"{heading}: " + "; ".join(items) + "."
+        yield f"{heading}: " + literal("; ".join(items)) + "."
         yield ""
-    yield f"Conventions: {statement.conventions}."
+    yield f"Conventions: {literal(statement.conventions)}."
     yield ""
     for heading, text in audit_items(entry.audit) if entry.audit else []:
-        yield f"{heading}: {text}"
+        yield f"{literal(heading)}: {literal(text)}"
         yield ""
-    yield f"Domain of the checks: {entry.domain}."
+    yield f"Domain of the checks: {literal(entry.domain)}."
     yield ""
     yield "### Derivation"
     yield ""
     for number, step in enumerate(entry.steps, start=1):
-        yield f"{number}. **{step.name}.** {sentence(step.rule)}{how_checked(entry, step.name, step.checked)}"
+        checked = how_checked(entry, step.name, step.checked)
+        yield f"{number}. **{literal(step.name)}.** {literal(sentence(step.rule))}{checked}"
         yield ""
-        yield f"   $$ {step.latex} $$"
+        yield f"   {displayed(step.latex)}"
         yield ""
         if step.proof:
-            yield f"   {step.proof}"
+            yield f"   {literal(step.proof)}"
             yield ""
     if entry.trusted:
-        yield f"Certified by {', '.join(entry.level.engines)}. Left to trust: {' '.join(entry.trusted)}"
+        yield f"Certified by {', '.join(entry.level.engines)}. Left to trust: {literal(' '.join(entry.trusted))}"
         yield ""
     yield "### Evidence"
     yield ""
@@ -120,9 +136,9 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + "---|" * len(HEADINGS)
     for verdict in entry.verdicts:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
+        yield "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in cells(verdict)) + " |"
     yield ""
-    yield controls_text(entry)
+    yield literal(controls_text(entry))
     yield ""
     yield (
         f"Records: {len(entry.records)}, "

@@ -38,7 +38,7 @@ def to_mathml(formula: str, *, display: bool = True) -> str:
     """The formula as a <math> element, or as LaTeX in <code> where it cannot be read."""
     try:
         tree = read(formula)
-    except UnreadableFormulaError:
+    except (UnreadableFormulaError, RecursionError):
         return f'<code class="latex">{escape(formula)}</code>'
     kind = ' display="block"' if display else ""
     return f'<math xmlns="{NAMESPACE}"{kind} alttext="{escape(formula)}">{in_rows(tree)}</math>'

@@ -120,6 +120,11 @@ class ReadRecords:
         """The record of that key, or None."""
         return self._by_key.get(key)
 
+    def holds(self, hashes: Mapping[str, str]) -> bool:
+        """Whether the record of each of these keys has that sha256."""
+        found = {key: self._by_key.get(key) for key in hashes}
+        return all(record is not None and record.sha256() == hashes[key] for key, record in found.items())
+
 
 class RecordStore:
     """Records in one SQLite file, created if it is missing; use it as a context manager.

@@ -8,7 +8,8 @@ import pytest
 from iclcheck.proofs_check.appendix.document import Document, gather
 from iclcheck.proofs_check.appendix.entry import ClaimEntry
 from iclcheck.proofs_check.appendix.files import write
-from iclcheck.proofs_check.appendix.latex import display, escape, outer_terms, to_latex
+from iclcheck.proofs_check.appendix.latex import display, outer_terms, to_latex
+from iclcheck.proofs_check.appendix.latex_text import escape
 from iclcheck.proofs_check.appendix.markdown import to_markdown
 from iclcheck.proofs_check.certificates.certificate import to_bytes
 from iclcheck.proofs_check.certificates.making import certify
