@@ -9,7 +9,7 @@ from ..bibliography import BY_KEY
 from .document import Document
 from .entry import ClaimEntry
 from .graph import graph_svg
-from .markdown import HEADINGS, audit_items, cells, controls_text, evidence_text, sentence
+from .markdown import HEADINGS, audit_items, cells, controls_text, evidence_text, sentence, slug
 from .mathml import to_mathml
 from .style import STYLE
 from .wording import LEVELS, MARKS, mark_of, origin_line, verify_line
@@ -75,8 +75,8 @@ def contents_lines(document: Document) -> Iterator[str]:
 
 
 def anchor(identifier: str) -> str:
-    """The place of a claim in the file; letters that an address may not hold are written as numbers."""
-    return "claim-" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"_{ord(c):x}_" for c in identifier)
+    """The place of a claim in the file."""
+    return f"claim-{slug(identifier)}"
 
 
 def overview_lines(document: Document) -> Iterator[str]:
@@ -131,7 +131,7 @@ def claim_lines(document: Document, entry: ClaimEntry) -> Iterator[str]:
     yield f'<p dir="auto">{escape(statement.text)}</p>'
     yield formula(statement.latex)
     yield "<dl>"
-    for heading, text in facts(entry):
+    for heading, text in facts(document, entry):
         yield f'<dt>{escape(heading)}</dt><dd dir="auto">{text}</dd>'
     yield "</dl>"
     yield from derivation_lines(entry)
@@ -139,18 +139,22 @@ def claim_lines(document: Document, entry: ClaimEntry) -> Iterator[str]:
     yield "</section>"
 
 
-def facts(entry: ClaimEntry) -> Iterator[tuple[str, str]]:
+def facts(document: Document, entry: ClaimEntry) -> Iterator[tuple[str, str]]:
     """What is assumed, where it is from and where it was checked: headings, and texts as HTML."""
     statement = entry.statement
     yield "Assumptions", items(statement.assumptions)
     yield "Sources", items(map(str, statement.sources))
     if statement.uses:
-        links = (f'<a href="#{anchor(one)}">{escape(one)}</a>' for one in statement.uses)
-        yield "Uses", ", ".join(links)
+        yield "Uses", ", ".join(link(document, one) for one in statement.uses)
     yield "Conventions", escape(statement.conventions) + "."
     if entry.audit:
         yield from ((heading, escape(text)) for heading, text in audit_items(entry.audit))
     yield "Domain of the checks", escape(entry.domain) + "."
+
+
+def link(document: Document, name: str) -> str:
+    """A claim's name, linked where the claim is in the document."""
+    return f'<a href="#{anchor(name)}">{escape(name)}</a>' if name in document.identifiers else escape(name)
 
 
 def items(texts: Iterable[str]) -> str:

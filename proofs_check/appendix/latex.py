@@ -3,7 +3,7 @@ r"""The appendix as LaTeX for \input: standard packages only (amsmath, amssymb, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .document import Document
 from .entry import ClaimEntry
@@ -38,7 +38,7 @@ def lines(document: Document, digest: str) -> Iterator[str]:
     yield ""
     yield from overview_lines(document)
     for entry in document.entries:
-        yield from claim_lines(entry)
+        yield from claim_lines(entry, document.identifiers)
     yield r"\subsection*{Environment}"
     yield from itemized(document.environments or ["no records"])
 
@@ -73,7 +73,12 @@ def titled(heading: str, text: str) -> Iterator[str]:
     yield ""
 
 
-def claim_lines(entry: ClaimEntry) -> Iterator[str]:
+def link(name: str, known: Sequence[str]) -> str:
+    """A claim's name, linked where the claim is in the document."""
+    return f"{CLAIM}{{{label(name)}}}" if name in known else rf"\texttt{{{breakable(name)}}}"
+
+
+def claim_lines(entry: ClaimEntry, known: Sequence[str]) -> Iterator[str]:
     statement = entry.statement
     yield ""
     yield rf"\subsection*{{{breakable(statement.title)}}}\iclcheckplace{{{label(entry.identifier)}}}"
@@ -85,7 +90,7 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield from titled("Conventions", f"{statement.conventions}.")
     yield from titled("Sources", f"{'; '.join(map(str, statement.sources))}.")
     if statement.uses:
-        links = ", ".join(f"{CLAIM}{{{label(one)}}}" for one in statement.uses)
+        links = ", ".join(link(one, known) for one in statement.uses)
         yield rf"\textit{{Uses.}} {links}."
         yield ""
     for heading, text in audit_items(entry.audit) if entry.audit else []:

@@ -34,8 +34,28 @@ LITERAL = {"&": "&amp;", "<": "&lt;", "](": "]\\(", "`": "\\`", "$": "\\$"}
 
 
 def literal(text: str) -> str:
-    """Text in which nothing is HTML, a link, a formula or a line of its own; stars and underscores stay."""
-    return re.sub(r"&|<|\]\(|`|\$", lambda found: LITERAL[found[0]], " ".join(text.split()))
+    """Text in which nothing is HTML, a link, a formula or a line of its own; stars, underscores and code stay.
+
+    >>> literal("a < b, [x](http://y), `code`")
+    'a &lt; b, [x]\\\\(http://y), `code`'
+    """
+    signs = r"&|<|\]\(|\$" if text.count("`") % 2 == 0 else r"&|<|\]\(|\$|`"
+    return re.sub(signs, lambda found: LITERAL[found[0]], " ".join(text.split()))
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a table."""
+    return literal(text).replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """Text between backticks."""
+    return " ".join(text.replace("`", "'").split())
+
+
+def slug(identifier: str) -> str:
+    """The place of a claim in a file; letters that an address may not hold are written as numbers."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"_{ord(c):x}_" for c in identifier)
 
 
 def lines(document: Document) -> Iterator[str]:
@@ -51,7 +71,8 @@ def lines(document: Document) -> Iterator[str]:
     yield "|---|---|---|"
     for entry in document.entries:
         name = entry.identifier
-        yield f"| [{name}](#{name}) | {entry.derivation_status} | {evidence_text(document, entry)} |"
+        state = cell(evidence_text(document, entry))
+        yield f"| [{cell(name)}](#{slug(name)}) | {entry.derivation_status} | {state} |"
     yield ""
     yield (
         "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
@@ -73,7 +94,10 @@ def lines(document: Document) -> Iterator[str]:
 
 def displayed(formula: str) -> str:
     """A formula between dollar signs, or as code where it could be anything."""
-    return f"$$ {formula} $$" if is_readable(formula) else f"<code>{literal(formula)}</code>"
+    if not is_readable(formula):
+        return f"<code>{literal(formula)}</code>"
+    signs = formula.replace("<", r"\lt ").replace(">", r"\gt ")  # or it could be HTML
+    return f"$$ {' '.join(signs.split())} $$"
 
 
 def evidence_text(document: Document, entry: ClaimEntry) -> str:
@@ -95,7 +119,7 @@ def audit_items(audit: Audit) -> list[tuple[str, str]]:
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     statement = entry.statement
     yield ""
-    yield f'## {literal(statement.title)} <a id="{entry.identifier}"></a>'
+    yield f'## {literal(statement.title)} <a id="{slug(entry.identifier)}"></a>'
     yield ""
     yield literal(statement.text)
     yield ""
@@ -136,7 +160,7 @@ def claim_lines(entry: ClaimEntry) -> Iterator[str]:
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + "---|" * len(HEADINGS)
     for verdict in entry.verdicts:
-        yield "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in cells(verdict)) + " |"
+        yield "| " + " | ".join(cell(one) for one in cells(verdict)) + " |"
     yield ""
     yield literal(controls_text(entry))
     yield ""
