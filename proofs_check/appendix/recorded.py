@@ -17,7 +17,7 @@ from typing import Any
 
 from ..certificates.certificate import sealed, to_bytes
 from ..claims.parameters import UsageError
-from ..records.plain_data import canonical_json, content_hash
+from ..records.plain_data import canonical_json, content_hash, plain_json, text_hash
 from ..records.store import APPENDIX_FORMAT as FORMAT
 from .document import Document
 from .entry import ClaimEntry, entry_as_plain
@@ -92,7 +92,8 @@ def to_records_json(document: Document) -> str:
 
 def written(heading: Mapping[str, Any], parts: Mapping[str, list[dict[str, Any]]]) -> str:
     """The text of a file with these parts, hashed: one line for each claim, certificate and record."""
-    listed = {name: [(canonical_json(one), content_hash(one)) for one in parts[name]] for name in PARTS}
+    texts = {name: [plain_json(one) for one in parts[name]] for name in PARTS}
+    listed = {name: [(text, text_hash(text)) for text in texts[name]] for name in PARTS}
     hashes = {name: [found for _, found in listed[name]] for name in PARTS}
     lines = [f'{{"format": {json.dumps(FORMAT)},', f'"heading": {canonical_json(heading)},']
     for name in PARTS:
@@ -203,7 +204,7 @@ def differences_of(found: Mapping[str, Any], name: str) -> Iterator[str]:
             yield f"the {singular} at place {place} is not laid out as one"
             continue
         called = one[singular][PARTS[name]]
-        if content_hash(one[singular]) != one["sha256"]:
+        if text_hash(plain_json(one[singular])) != one["sha256"]:
             yield f"the {singular} {called[:60]} does not fit its sha256"
         if called in seen:
             yield f"the {singular} {called[:60]} stands there twice"

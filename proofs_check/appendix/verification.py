@@ -289,6 +289,10 @@ def judged_by(claim: Claim, budget: Budget, run: VerifyingRun) -> ClaimEntry:
         verdict = judge_with(claim, budget, run)
     except (NotMeasuredError, MeasurementNotFoundError):
         return entry
+    except Exception as error:  # values that no measurement gives: any check may stumble over them in its own way
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        run.found.find("altered", claim.identifier, f"its checks cannot read the recorded values ({what[:200]})")
+        return entry
     return with_verdict(entry, verdict, [run.used[key] for key in sorted(run.asked) if key in run.used])
 
 

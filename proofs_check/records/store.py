@@ -9,7 +9,6 @@ Main statements
     no row is ever changed or removed; triggers in the file refuse it to every other program too
 """
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from .plain_data import canonical_json, content_hash, plain_copy
+from .plain_data import canonical_json, content_hash, plain_copy, plain_json, text_hash
 from .whole_files import write_whole
 
 APPLICATION_ID = 0x49434C43  # "ICLC", in the header of every store
@@ -81,7 +80,7 @@ class Record:
 
     def sha256(self) -> str:
         """Hash of the whole record, by which an altered one is recognised."""
-        return content_hash(self.as_plain())
+        return text_hash(plain_json(self.as_plain()))
 
 
 _ENTRIES = tuple(field.name for field in fields(Record))
@@ -235,7 +234,7 @@ class RecordStore:
 
     def _read(self, body: str, sha256: str) -> Record:
         # The body is canonical JSON, so its own hash is the record's: no need to write it again.
-        found = hashlib.sha256(body.encode()).hexdigest()
+        found = text_hash(body)
         record = record_from_plain(json.loads(body))
         if found != sha256:
             raise RecordStoreError(

@@ -226,6 +226,7 @@ def test_measured_values_that_a_verdict_bears_are_caught_by_measuring_again(text
         (("claims", 1, "claim", "audit", "corrected"), "fixed-point", "altered"),
         (("certificates", 0, "certificate", "text", "trusted"), [], "altered"),
         (("heading", "budget", "seed"), 1, "altered"),
+        (("records", 0, "record", "values"), {}, "altered"),
         (("claims", 1, "claim", "claim"), "no-such-claim", "undecided"),
     ],
 )
