@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ..certificates.certificate import sealed
 from ..claims.audit import Audit, level_in_words
 from ..controls import REASONS
 from ..levels import DERIVED, Level
@@ -114,6 +115,13 @@ class ClaimEntry:
     def trusted(self) -> tuple[str, ...]:
         """What the certificate leaves to trust."""
         return tuple(self.certificate["trusted"]) if self.certificate else ()
+
+    @property
+    def certificate_hash(self) -> str:
+        """The sha256 that ends the file of the certificate; nothing without one."""
+        if self.certificate is None:
+            return ""
+        return str(sealed({name: value for name, value in self.certificate.items() if name != "sha256"})["sha256"])
 
     @property
     def outcome(self) -> Outcome:

@@ -11,6 +11,7 @@ from .entry import ClaimEntry
 from .graph import graph_svg
 from .markdown import HEADINGS, audit_items, cells, controls_text, evidence_text, sentence, slug
 from .mathml import to_mathml
+from .strips import LEGEND, strip_svg
 from .style import STYLE
 from .wording import LEVELS, MARKS, mark_of, origin_line, verify_line
 
@@ -93,6 +94,7 @@ def overview_lines(document: Document) -> Iterator[str]:
     yield "<dl>"
     yield from (f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in LEVELS)
     yield "</dl>"
+    yield f"<p>{escape(LEGEND)}</p>"
     yield '<h3 id="graph">Graph of claims</h3>'
     yield "<p>An arrow leads from a claim to one that uses it, or to the printed statement that it corrects.</p>"
     signs = (f'<span class="mark {kind}">{sign}</span>{word}' for kind, (sign, word) in MARKS.items())
@@ -184,7 +186,7 @@ def derivation_lines(entry: ClaimEntry) -> Iterator[str]:
         statements = sum(len(step["checks"]) for step in entry.certificate["steps"])
         yield (
             f"<p>Certified by {escape(', '.join(entry.level.engines))}: {statements} statements on these steps, "
-            f'certificate <code class="hash">{escape(str(entry.certificate["sha256"]))}</code>. Left to trust:</p>'
+            f'certificate <code class="hash">{entry.certificate_hash}</code>. Left to trust:</p>'
         )
         yield items(entry.trusted)
 
@@ -194,7 +196,12 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
     if entry.verdicts is None:
         yield "<p>Not measured.</p>"
         return
-    yield from table(HEADINGS, map(cells, entry.verdicts), f"Checks of {entry.identifier}")
+    headings = (*HEADINGS[:6], "picture", *HEADINGS[6:])
+    rows = []
+    for verdict in entry.verdicts:
+        shown = [escape(cell) for cell in cells(verdict)]
+        rows.append([*shown[:6], strip_svg(verdict) or "", *shown[6:]])
+    yield from table(headings, rows, f"Checks of {entry.identifier}", raw=True)
     yield f"<p>{escape(controls_text(entry))}</p>"
     keys = "".join(
         f'<li><code class="hash">{record.key}</code> {escape(record.measurement)}</li>' for record in entry.records

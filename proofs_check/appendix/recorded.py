@@ -60,14 +60,9 @@ def claim_as_plain(document: Document, entry: ClaimEntry) -> dict[str, Any]:
         "evidence": entry.evidence_status,
         "outcome": entry.outcome,
         "state": document.audit_in_words(entry) if entry.audit is not None else None,
-        "certificate": certificate_hash(entry.certificate) if entry.certificate else None,
+        "certificate": entry.certificate_hash or None,
         "records": {record.key: record.sha256() for record in entry.records},
     }
-
-
-def certificate_hash(content: Mapping[str, Any]) -> str:
-    """The sha256 that ends a certificate."""
-    return str(sealed({name: value for name, value in content.items() if name != "sha256"})["sha256"])
 
 
 def parts_of(document: Document) -> dict[str, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from ..bibliography import BY_KEY
 from .document import Document
 from .entry import ClaimEntry
 from .markdown import HEADINGS, audit_items, cells, controls_text, evidence_text, sentence
+from .strips import LEGEND, ON_PAPER, in_words, strip_svg
 from .typst_math import string, to_typst
 from .wording import LEVELS, MARKS, mark_of, origin_line, verify_line
 
@@ -136,6 +137,7 @@ def overview_lines(document: Document) -> Iterator[str]:
     yield from table("(auto, auto, 1fr)", ("claim", "derivation", "evidence"), rows)
     for word, meaning in LEVELS:
         yield named(word, meaning)
+    yield paragraph(LEGEND)
     yield "== Graph of claims"
     yield paragraph("Each claim with those that it uses, or that correct it where it is printed otherwise.")
     rows = []
@@ -177,7 +179,7 @@ def derivation_lines(entry: ClaimEntry) -> Iterator[str]:
         statements = sum(len(step["checks"]) for step in entry.certificate["steps"])
         engines = ", ".join(entry.level.engines)
         yield named(f"Certified by {engines}", f"{statements} statements on these steps.")
-        yield f"#par[Certificate #raw({string(str(entry.certificate['sha256']))})]"
+        yield f"#par[Certificate #raw({string(entry.certificate_hash)})]"
         yield named("Left to trust", " ".join(entry.trusted))
 
 
@@ -192,6 +194,9 @@ def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
         found = dict(zip(HEADINGS, cells(verdict), strict=True))
         yield f"#block(breakable: false)[#strong({text(found['check'])})"
         yield from table(f"{len(numbers)}", numbers, [[text(found[one]) for one in numbers]])
+        picture = strip_svg(verdict, ON_PAPER)
+        if picture:
+            yield f'#image(bytes({string(picture)}), format: "svg", width: 6cm, alt: {string(in_words(verdict))})'
         yield f"#{text('; '.join(f'{one}: {found[one]}' for one in words) + '.')}]"
     yield paragraph(controls_text(entry))
     yield paragraph(f"{len(entry.records)} records; their keys and hashes stand in records.json.")

@@ -43,6 +43,7 @@ Rerun = Literal["all", "sample", "none"]
 STATUS: Mapping[Kind, int] = {"altered": 1, "refuted": 1, "drifted": 3, "stale": 3, "undecided": 3, "rounding": 0}
 ROUNDING = 1e-6  # of the largest number beside it: what other processors make of sums in float64
 ROUGHLY = 1e-2  # of the same: what they make of long trainings
+LARGEST = {"replicas": 100_000, "training_steps": 10_000_000, "prompts": 10**13, "gap": 1, "gap_of_variants": 1}
 SHOWN = 3  # differences of one claim that are told one by one
 
 
@@ -149,6 +150,9 @@ def budget_of(found: Verification) -> Budget | None:
     kinds = {name: type(value) for name, value in vars(known).items()}
     if not isinstance(plain, dict) or {name: type(value) for name, value in plain.items()} != kinds:
         found.find("altered", "the heading", "it names no budget, so nothing can be judged")
+        return None
+    if any(not 0 < plain[name] <= most for name, most in LARGEST.items()):
+        found.find("altered", "the heading", f"its budget is none that a check can have: {plain}"[:300])
         return None
     return Budget(**plain)
 

@@ -227,6 +227,7 @@ def test_measured_values_that_a_verdict_bears_are_caught_by_measuring_again(text
         (("certificates", 0, "certificate", "text", "trusted"), [], "altered"),
         (("heading", "budget", "seed"), 1, "altered"),
         (("records", 0, "record", "values"), {}, "altered"),
+        (("heading", "budget", "replicas"), 10**12, "altered"),
         (("claims", 1, "claim", "claim"), "no-such-claim", "undecided"),
     ],
 )
