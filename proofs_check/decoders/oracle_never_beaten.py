@@ -22,10 +22,11 @@ from ...theory.model_selection import orthogonality as theory
 from ..claims.alterable import Alterable, Mutant, described_in_words
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
+from ..claims.sampled_verdicts import relative_distance, verdict_on_means
 from ..records.tasks import Task
-from ..verdicts.conditional_means import compare_with_zero
 from ..verdicts.heavy_tails import MeanComparison
 from ..verdicts.verdict import Verdict, decide
+from .cross_terms import IN_DEVIATIONS, cross_terms, deviations
 from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of
 from .finite_laws import ROUNDING, Atoms, described, finite_laws, finite_task, sums_of
 from .shipped_models import trained_law
@@ -124,27 +125,13 @@ def task_of(name: str, budget: Budget) -> Task:
 
 
 def comparisons(values: Values, oracle: str, false_alarm: float, miss: float) -> dict[tuple[str, int], MeanComparison]:
-    """(predictor, prefix) -> the mean cross term beside 0, in units of its standard deviation, as the oracle has it.
-
-    Left out is what never deviates: a prefix at which predictor and oracle both say 0.
-    """
-    found = {}
-    for name, crosses in values["cross"].items():
-        if oracle not in crosses:
-            continue
-        sums, variances = crosses[oracle], values["cross_variance"][name][oracle]["sum"]
-        for i, unit in enumerate(deviations(values, name, oracle)):
-            if unit > 1e-12:
-                found[name, i] = compare_with_zero(
-                    values["count"], sums["sum"][i], sums["squares"][i], variances[i], scale=unit,
-                    false_alarm=false_alarm, miss=miss,
-                )  # fmt: skip
-    return found
-
-
-def deviations(values: Values, name: str, oracle: str) -> list[float]:
-    """The standard deviation of the cross term given what is seen, sqrt(E (f - f*)^2 V), per prefix."""
-    return [math.sqrt(one) for one in mean_of(values, "cross_variance", name, oracle)]
+    """(predictor, prefix) -> the mean cross term beside 0."""
+    return {
+        (name, i): one
+        for name, crosses in values["cross"].items()
+        if oracle in crosses
+        for i, one in cross_terms(values, name, oracle, false_alarm, miss).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -196,13 +183,9 @@ class CrossTerm(BesideOracle):
             for model, some in zip(self.models(budget), self.compared(found), strict=True)
             for key, one in some.items()
         }
-        where, worst = max(rows.items(), key=lambda row: abs(row[1].measured) / row[1].allowed)
-        gap = max(one.detectable for one in rows.values())
-        return Verdict(
-            self.name, decide(all(one.holds for one in rows.values()), gap, self.resolution), worst.measured, 0.0,
-            worst.allowed, gap, "in standard deviations of the cross term", self.false_alarm, self.miss,
-            self.ran(found), {"worst": f"law of {where[0]}, {where[1]}, prefix {where[2]}"},
-        )  # fmt: skip
+        where = max(rows, key=lambda key: relative_distance(rows[key]))
+        details = {"worst": f"law of {where[0]}, {where[1]}, prefix {where[2]}"}
+        return verdict_on_means(self, list(rows.values()), IN_DEVIATIONS, self.ran(found), details)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from iclcheck.numerics.mixtures import posterior as oracle
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.proofs_check.claims.claim import Budget, Check
 from iclcheck.proofs_check.claims.registry import find
-from iclcheck.proofs_check.decoders.class_selection import reading_of
+from iclcheck.proofs_check.decoders.class_selection import departure_of
 
 SLOPES, FREQUENCY = "slopes of the Bayes predictor", "frequency of the class, sampled"
 SMALL = Budget(prompts=1_600_000)  # a fifth of the prompts
@@ -87,11 +87,11 @@ def test_other_models_are_not_what_is_stated_of_the_shipped_one(first: bool, mon
 def test_a_reading_is_bounded_by_numerator_and_denominator() -> None:
     """Draws that are all 1/2 with weight 1 leave only the terms of the range; too few draws leave nothing."""
     values = {"count": 100_000, "sums": {"weight": 1e5, "model": 5e4}, "squares": {"weight": 1e5, "model": 2.5e4}}
-    found = reading_of(values, "model", 3.0, 1e-6)
-    assert found.departure == 0.5
+    found = departure_of(values, "model", 3.0, 1e-6)
+    assert found.ratio == 0.5
     assert 0 < found.error < 0.003
     few = {"count": 20, "sums": {"weight": 20.0, "model": 10.0}, "squares": {"weight": 20.0, "model": 5.0}}
-    assert reading_of(few, "model", 3.0, 1e-6).error == float("inf")
+    assert departure_of(few, "model", 3.0, 1e-6).error == float("inf")
 
 
 def test_forged_certificates_are_refused(every_forged_form_is_refused: Callable[..., None]) -> None:
