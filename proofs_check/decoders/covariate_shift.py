@@ -28,7 +28,7 @@ from ..claims.sampled_verdicts import verdict_on_means
 from ..claims.settings import generator
 from ..records.tasks import Task
 from ..verdicts.verdict import Outcome, Verdict
-from .cross_terms import IN_DEVIATIONS, cross_terms
+from .cross_terms import IN_DEVIATIONS, cross_terms, gap_of_cross_terms
 from .evaluations import evaluation_task, mean_of, prompts_of
 from .selected_models import AVERAGED, Interval, interval
 from .shipped_models import trained_law
@@ -142,8 +142,7 @@ class OrthogonalErrors:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean."""
-        return 10.5 / math.sqrt(prompts_of(budget, PROMPTS))
+        return gap_of_cross_terms(prompts_of(budget, PROMPTS))
 
     def tasks(self, budget: Budget) -> list[Task]:
         return shift_tasks(budget)

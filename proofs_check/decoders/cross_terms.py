@@ -16,6 +16,11 @@ from .evaluations import mean_of
 IN_DEVIATIONS = "in standard deviations of the cross term"
 
 
+def gap_of_cross_terms(prompts: int) -> float:
+    """About ten standard errors of a mean."""
+    return 10.5 / math.sqrt(prompts)
+
+
 def deviations(values: Values, predictor: str, oracle: str) -> list[float]:
     """The standard deviation of the cross term given what is seen, sqrt(E (f - f*)^2 V), per prefix."""
     return [math.sqrt(one) for one in mean_of(values, "cross_variance", predictor, oracle)]

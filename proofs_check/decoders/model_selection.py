@@ -14,7 +14,6 @@ The two on trained models count each prompt's squared distance up to a cap (`sel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from ..claims.exact_checks import ExactCheck, Row
 from ..claims.sampled_verdicts import verdict_on_means
 from ..records.tasks import Task
 from ..verdicts.verdict import Verdict
-from .cross_terms import IN_DEVIATIONS, cross_terms
+from .cross_terms import IN_DEVIATIONS, cross_terms, gap_of_cross_terms
 from .evaluations import mean_of, prompts_of
 from .finite_laws import ROUNDING, Atoms, class_letters, described, finite_laws, finite_task
 from .selected_models import (
@@ -84,8 +83,7 @@ class OraclePrice:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean."""
-        return 10.5 / math.sqrt(prompts_of(budget, PROMPTS))
+        return gap_of_cross_terms(prompts_of(budget, PROMPTS))
 
     def tasks(self, budget: Budget) -> list[Task]:
         """Those of the mixture's model: the last two of the selection's."""

@@ -13,7 +13,6 @@ same two checks, on the same prompts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from ..claims.sampled_verdicts import relative_distance, verdict_on_means
 from ..records.tasks import Task
 from ..verdicts.heavy_tails import MeanComparison
 from ..verdicts.verdict import Verdict, decide
-from .cross_terms import IN_DEVIATIONS, cross_terms, deviations
+from .cross_terms import IN_DEVIATIONS, cross_terms, deviations, gap_of_cross_terms
 from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of
 from .finite_laws import ROUNDING, Atoms, described, finite_laws, finite_task, sums_of
 from .shipped_models import trained_law
@@ -151,8 +150,8 @@ class BesideOracle:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean, at the smallest number of prompts."""
-        return 10.5 / math.sqrt(prompts_of(budget, min(PROMPTS.values())))
+        """At the smallest number of prompts."""
+        return gap_of_cross_terms(prompts_of(budget, min(PROMPTS.values())))
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [task_of(name, budget) for name in self.models(budget)]
