@@ -15,7 +15,6 @@ predictions, and the share of prompts with 0.05 < p < 0.95.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +33,7 @@ from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw, Prompts
 from iclcheck.numerics.training.random_streams import stream
 from iclcheck.theory.model_selection.selection_boundary import for_user
+from written_files import asked_for
 
 EXAMPLES, EDGES = (2, 4, 7, 10), (-7.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
 PARTS = ("readings", "sweep", "paper", "orthogonal")
@@ -196,9 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--parts", metavar="PART", nargs="+", default=list(PARTS), choices=PARTS, help=", ".join(PARTS))
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the numbers there as JSON; other parts stay")
     parser.add_argument("--pictures", metavar="FOLDER", type=Path, help="write the pictures there")
-    given = parser.parse_args(arguments)
-    if given.pictures and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--pictures needs matplotlib; install it, or leave the option out")
+    given = asked_for(parser, arguments)
     torch.set_num_threads(1)
 
     def measured(part: Callable[[ShippedModel, int], dict[str, Any]]) -> dict[str, Any]:

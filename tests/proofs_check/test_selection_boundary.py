@@ -7,16 +7,11 @@ import pytest
 
 from iclcheck.numerics.decoders import effective_noise as measurement
 from iclcheck.numerics.mixtures import posterior as oracle
-from iclcheck.proofs_check.claims.claim import Budget, Check
+from iclcheck.proofs_check.claims.claim import Budget, Check, Run
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.decoders.selection_boundary import SHIPPED
 
 ODDS = "odds with orthogonal inputs"
-
-
-def run(tasks: Any) -> list[Any]:
-    """Measure here, without a store."""
-    return [getattr(measurement, one.measurement.partition(":")[2])(**one.parameters, device="cpu") for one in tasks]
 
 
 def check_of(name: str) -> Check:
@@ -25,13 +20,13 @@ def check_of(name: str) -> Check:
 
 
 @pytest.mark.slow
-def test_every_check_agrees_at_another_seed() -> None:
+def test_every_check_agrees_at_another_seed(run_here: Run) -> None:
     for check in find("selection-boundary").checks:
-        assert check.judge(run, Budget(seed=1)).outcome == "agrees", check.name
+        assert check.judge(run_here, Budget(seed=1)).outcome == "agrees", check.name
 
 
-def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_of(ODDS).judge(run, Budget()).outcome == "agrees"
+def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pytest.MonkeyPatch, run_here: Run) -> None:
+    assert check_of(ODDS).judge(run_here, Budget()).outcome == "agrees"
     plain = oracle.posterior
 
     def slipped(*given: Any) -> oracle.Posterior:
@@ -39,7 +34,7 @@ def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pyt
         return found._replace(log_evidence=found.log_evidence * (1 + 1e-9))
 
     monkeypatch.setattr(measurement, "posterior", slipped)
-    assert check_of(ODDS).judge(run, Budget()).outcome == "contradicts"
+    assert check_of(ODDS).judge(run_here, Budget()).outcome == "contradicts"
 
 
 def sums(mean: float, spread: float, count: int) -> list[float]:

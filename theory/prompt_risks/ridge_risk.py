@@ -37,6 +37,8 @@ from ..algebra.trace_polynomials import TracePolynomial, scalar
 from ..one_layer.assumptions import AssumptionError, check_non_negative, check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
 from .baseline_risks import (
+    ANY_NOISE,
+    GAUSSIAN_INPUTS,
     check_lengths,
     check_size,
     evaluate_scalars,
@@ -434,10 +436,7 @@ STATEMENT = Statement(
         "with E |w|^2 = W. T_1 and T_2 follow from de Bruijn's Pfaffian by recursions without error. The best penalty "
         "is sigma^2 d/W, where the risk is sigma^2 T_1: the Bayes risk of dense tasks."
     ),
-    assumptions=(
-        "x_i, x_q ~ N(0, I_d), independent of w and of the noise; E |w|^2 = W, any law of w; lambda > 0",
-        "noise of mean 0 and variance sigma^2, independent from example to example, of any law",
-    ),
+    assumptions=(f"{GAUSSIAN_INPUTS}; lambda > 0", ANY_NOISE),
     conventions="penalty lambda |w|^2 beside sum (w.x_i - y_i)^2, no 1/N; risk = E |w_hat - w|^2, no factor 1/2",
     sources=(
         Source("debruijn1955some", "the Pfaffian"),
