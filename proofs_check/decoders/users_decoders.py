@@ -119,6 +119,13 @@ class LawVerdict:
         return self.ratio <= self.factor and self.beyond <= MOST_BEYOND
 
     @property
+    def farthest(self) -> tuple[int, float]:
+        """The prefix at which the measured risk is the largest multiple of the mixture oracle's, and that multiple."""
+        quotients = [f / m for f, m in zip(self.curve.model, self.curve.mixture_oracle, strict=True)]
+        worst = max(range(len(quotients)), key=quotients.__getitem__)
+        return worst, quotients[worst]
+
+    @property
     def interval(self) -> str:
         """Of the ratio, in words; few prompts leave no upper end."""
         if math.isinf(self.highest):
@@ -145,6 +152,8 @@ class LawVerdict:
             "factor": self.factor,
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
             "worst_prefix": self.worst,
+            "largest_ratio": self.farthest[1],
+            "largest_ratio_prefix": self.farthest[0],
             "risks": {
                 "model": list(self.curve.model),
                 "mixture_oracle": list(self.curve.mixture_oracle),
@@ -154,7 +163,7 @@ class LawVerdict:
 
     def sentences(self) -> list[str]:
         """Both verdicts in words."""
-        name, prefixes = self.curve.law, len(self.curve.model)
+        name, prefixes, (farthest, times) = self.curve.law, len(self.curve.model), self.farthest
         if self.beaten == "contradicts":
             first = (
                 f"contradicts: at prefix {self.worst} the errors go with the answer, {self.correlation:.3g} times what "
@@ -167,7 +176,9 @@ class LawVerdict:
             where = f"all {prefixes} prefixes" if prefixes > 1 else "the only prefix"
             first = f"agrees at {where}; an advantage of {unseen} of its risk would have shown"
         second = (
-            f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle, {self.interval} with caps"
+            f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle on average, {self.interval} "
+            "with caps"
+            + (f"; at prefix {farthest} {times:.3g} times" if times > self.factor else "")
             + (f"; {percent(self.cut)} of the squared distance lies beyond the cap" if self.cut > 0.01 else "")
             + (self.advice if self.within == "inconclusive" else "")
         )

@@ -269,6 +269,17 @@ def test_the_interval_holds_every_ratio_that_its_parts_leave_open(distance: floa
     assert found.highest == pytest.approx(max(ratios), rel=1e-9)
 
 
+def test_an_average_that_hides_a_prefix_says_so() -> None:
+    """Zero is as good as the oracle before any example, which carries the average, and many times worse at the end."""
+    found = judged(zero).verdicts[2]
+    quotients = [a / b for a, b in zip(found.curve.model, found.curve.mixture_oracle, strict=True)]
+    assert found.farthest == (quotients.index(max(quotients)), max(quotients))
+    assert found.as_plain()["largest_ratio"] == max(quotients) > found.ratio
+    assert f"; at prefix {found.farthest[0]} {max(quotients):.3g} times" in found.sentences()[1]
+    assert "times the risk of the mixture's oracle on average" in found.sentences()[1]
+    assert "at prefix" not in judged(oracle("mixture")).verdicts[0].sentences()[1]
+
+
 def test_numbers_of_one_and_intervals_without_an_end_are_said_in_words() -> None:
     report = judge_predictor(zero, completed_law({"dimension": 1, "length": 1, "sparsity": 1}), prompts=1)
     said = str(report)
@@ -411,7 +422,7 @@ def test_a_checkpoint_is_judged_by_the_command(folder: Path, file: str, capsys: 
     arguments = ["--heads", "2", "--set", "sparsity=1", "--set", "noise_variance=0.1"]
     assert main(command(file, *arguments)) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{file}: a decoder of 1 layers, width 8, 2 heads (as given), for 7 points in dimension 3"
+    assert said[0] == f"{file}: a decoder of 1 layer, width 8, 2 heads (as given), for 7 points in dimension 3"
     assert said[1].startswith("law: 7 points in dimension 3")
     assert main([*command(file, *arguments), "--within", "1000", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
