@@ -30,10 +30,7 @@ Plain = Mapping[str, Any]
 Predict = Callable[[Tensor, Tensor], Tensor]  # xs (B, N, d), ys (B, N) -> (B, N)
 GOLDEN = (math.sqrt(5) - 1) / 2
 NAMES = ("true", "effective", "first", "second")
-DIFFERENCES = {  # of two distances, the farther one first
-    "explained": ("true", "effective"), "nearer than the first": ("first", "true"),
-    "nearer than the second": ("second", "true"),
-}  # fmt: skip
+DIFFERENCES = {"explained": ("true", "effective"), "nearer than the second": ("second", "true")}  # of two distances
 
 
 def with_noise(law: PromptLaw, noise_variance: float) -> PromptLaw:

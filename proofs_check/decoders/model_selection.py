@@ -173,11 +173,11 @@ def in_words(reached: Reached, found: Mapping[str, Selection]) -> str:
 PARAMETERS = (
     Parameter("dimension", "d, a whole number from 1 to 20"),
     Parameter(
-        "nonzeros", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
+        "sparsity", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
     ),
     Parameter("length", "N, points of a prompt: a whole number from 1 to 64"),
     Parameter("noise_variance", "sigma^2, at least 1e-4 of the coefficients' variances"),
-    Parameter("probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
+    Parameter("dense_probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
     Parameter("dense_variance", "of a dense coefficient, above 0", required=False, default=1.0),
     Parameter("sparse_variance", "of a nonzero sparse coefficient, above 0", required=False, default=1.0),
     Parameter("prompts", "how many are sampled: a whole number from 100 to 20,000", required=False, default=500),
