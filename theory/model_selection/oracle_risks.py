@@ -152,7 +152,8 @@ def predict(
     k = whole(sparsity, "sparsity", 1, d)
     if math.comb(d, k) > MOST_SUPPORTS:
         raise AssumptionError(
-            f"need at most {MOST_SUPPORTS} supports of the nonzero coefficients, got {math.comb(d, k)}; lower sparsity or dimension"
+            f"need at most {MOST_SUPPORTS} supports of the nonzero coefficients, got {math.comb(d, k)}; lower sparsity "
+            "or dimension"
         )
     variances = {"dense_variance": dense_variance, "sparse_variance": sparse_variance}
     checked = {name: between(value, name, 1e-6, 1e6) for name, value in variances.items()}
