@@ -8,7 +8,7 @@ Four checks
     averaged         the shipped mixture model beside the shipped models of the classes: the quotient of their risks
                      over that of the oracles, averaged over prefixes, is at most 1.25
     each prefix      the same at every prefix of dense prompts, with wider intervals. Of sparse prompts nothing is
-                     claimed there: from four to nine examples the quotient is above 1.25 (docs/model_selection.md)
+                     claimed there: from three to ten examples the quotient is above 1.25 (docs/model_selection.md)
 The two on trained models count each prompt's squared distance up to a cap (`selected_models`). The averaged one also
 judges the three decoders of the papers' setting, which the full profile trains on a GPU (`paper_models`).
 """
