@@ -145,8 +145,10 @@ def picture_of_sweep(found: dict[str, Any], folder: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     nonzeros = [one["nonzeros"] for one in found["sweep"]]
     labels = {"model": "model", "true": "oracle", "effective": f"oracle, noise {found['effective_noise']:.2f}"}
-    for (name, label), shade in zip(labels.items(), SHADES, strict=False):
-        left.plot(nonzeros, [one["readings"][name] for one in found["sweep"]], "o-", color=shade, label=label)
+    shades = dict(zip(("true", "effective", "first", "second", "model"), SHADES, strict=False))
+    for name, label in labels.items():
+        readings = [one["readings"][name] for one in found["sweep"]]
+        left.plot(nonzeros, readings, "o-", color=shades[name], label=label)
     left.set(
         xlabel="nonzero coefficients of the prompt",
         ylabel="reading: 0 sparse oracle, 1 dense",
@@ -158,9 +160,9 @@ def picture_of_sweep(found: dict[str, Any], folder: Path) -> None:
         "first": "dense oracle",
         "second": "sparse oracle",
     }
-    for (name, label), shade in zip(names.items(), SHADES, strict=False):
+    for name, label in names.items():
         values = [one["distances"][name][0] / one["count"] / one["scale"] for one in found["sweep"]]
-        right.plot(nonzeros, values, "o-", color=shade, label=label)
+        right.plot(nonzeros, values, "o-", color=shades[name], label=label)
     right.set(xlabel="nonzero coefficients of the prompt", ylabel="squared distance of the model / mean square target")
     right.set_yscale("log")
     for axes in (left, right):

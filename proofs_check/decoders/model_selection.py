@@ -8,7 +8,7 @@ Four checks
     averaged         the shipped mixture model beside the shipped models of the classes: the quotient of their risks
                      over that of the oracles, averaged over prefixes, is at most 1.25
     each prefix      the same at every prefix of dense prompts, with wider intervals. Of sparse prompts nothing is
-                     claimed there: from four to nine examples the quotient is above 1.25 (docs/model_selection.md)
+                     claimed there: from three to ten examples the quotient is above 1.25 (docs/model_selection.md)
 The two on trained models count each prompt's squared distance up to a cap (`selected_models`). The averaged one also
 judges the three decoders of the papers' setting, which the full profile trains on a GPU (`paper_models`).
 """
@@ -173,11 +173,11 @@ def in_words(reached: Reached, found: Mapping[str, Selection]) -> str:
 PARAMETERS = (
     Parameter("dimension", "d, a whole number from 1 to 20"),
     Parameter(
-        "nonzeros", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
+        "sparsity", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
     ),
     Parameter("length", "N, points of a prompt: a whole number from 1 to 64"),
     Parameter("noise_variance", "sigma^2, at least 1e-4 of the coefficients' variances"),
-    Parameter("probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
+    Parameter("dense_probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
     Parameter("dense_variance", "of a dense coefficient, above 0", required=False, default=1.0),
     Parameter("sparse_variance", "of a nonzero sparse coefficient, above 0", required=False, default=1.0),
     Parameter("prompts", "how many are sampled: a whole number from 100 to 20,000", required=False, default=500),

@@ -285,7 +285,7 @@ SHAPES |= {
         {"dense_posterior": (6,), "log_odds": (6,), "boundary_lower": (), "boundary_upper": ()},
     ),
 }
-LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
+LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "sparsity": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
 BY_CLASS = tuple(f"{name}_{law}" for law in ("dense", "sparse") for name in ("oracle_risk", "price", "price_error"))
 SHAPES |= {
     "oracle-never-beaten": (

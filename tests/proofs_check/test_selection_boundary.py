@@ -41,19 +41,19 @@ def sums(mean: float, spread: float, count: int) -> list[float]:
     return [mean * count, (mean**2 + spread**2) * count]
 
 
-def sweep(explained: float, towards: float, count: int = 100_000) -> dict[str, Any]:
+def sweep(explained: float, nearer: float, count: int = 100_000) -> dict[str, Any]:
     """A sweep of one number of nonzeros with these shares."""
     distances = {
         "true": sums(0.05, 0.03, count), "second": sums(0.1, 0.03, count), "effective": sums(0.05, 0.03, count),
         "first": sums(0.05, 0.03, count), "explained": sums(0.05 * explained, 0.03, count),
-        "towards the first": sums(0.1 * towards, 0.03, count),
+        "nearer than the second": sums(0.1 * nearer, 0.03, count),
     }  # fmt: skip
     one = {"nonzeros": 1, "count": count, "scale": 1.0, "distances": distances, "readings": {}}
     return {"effective_noise": 0.2, "own": {}, "sweep": [one]}
 
 
 @pytest.mark.parametrize(
-    "explained, towards, outcomes",
+    "explained, nearer, outcomes",
     [
         (0.1, 0.5, ["agrees", "agrees"]),
         (0.9, 0.5, ["contradicts", "agrees"]),  # a Bayes predictor with more noise
@@ -61,9 +61,9 @@ def sweep(explained: float, towards: float, count: int = 100_000) -> dict[str, A
     ],
 )
 def test_other_models_are_not_what_is_stated_of_the_shipped_one(
-    explained: float, towards: float, outcomes: list[str]
+    explained: float, nearer: float, outcomes: list[str]
 ) -> None:
-    found = sweep(explained, towards)
+    found = sweep(explained, nearer)
     assert [check.judge(lambda tasks: [found], Budget()).outcome for check in SHIPPED] == outcomes
 
 
