@@ -16,7 +16,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -114,7 +114,9 @@ def without_statements(tree: ast.Module) -> ast.Module:
 def called(node: ast.Call) -> str:
     """The last name of what is called."""
     function = node.func
-    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
 
 
 def run_file(path: Path) -> ClaimFile:
@@ -151,7 +153,9 @@ def claim_of_code(code: str, identifier: str) -> OwnClaim:
             if (folder := str(path.parent)) not in sys.path:  # a worker: its parent has done so for itself
                 sys.path.insert(0, folder)
             return run_file(path).claims[identifier]
-    raise UsageError(f"the file that states {identifier} is not in use, or has changed since; give it with --claims FILE")
+    raise UsageError(
+        f"the file that states {identifier} is not in use, or has changed since; give it with --claims FILE"
+    )
 
 
 @contextmanager

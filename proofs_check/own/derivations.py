@@ -2,8 +2,8 @@ r"""Derivations of one's own: equalities between expressions, each checked alone
 
 Main statement
     A step left = right between rational functions is checked exactly, at random rational values of its letters; with
-    other functions in it, to fifty digits at the same points. What the left side stands for is on its author's word: the
-    toolkit knows no model of it.
+    other functions in it, to fifty digits at the same points. What the left side stands for is on its author's word:
+    the toolkit knows no model of it.
 A claim without steps states its formula, and is called so.
 """
 
@@ -48,10 +48,10 @@ def step(name: str, left: Any, right: Any, why: str) -> WrittenStep:
     return WrittenStep(name, left, right, why)
 
 
-def source_of(written: str | None) -> Source:
+def source_of(written: str | None, file: str) -> Source:
     """A work of the bibliography with its place ("ahn2023transformers, Theorem 1"), or any text as the author's own."""
     if written is None:
-        return Source(OURS, "")
+        return Source(OURS, file)
     key, _, place = written.partition(",")
     return Source(key.strip(), place.strip()) if key.strip() in BY_KEY else Source(OURS, written)
 
@@ -130,12 +130,22 @@ def checked_step(written: WrittenStep, left: sp.Expr, right: sp.Expr) -> Step:
             return Fraction(0), Fraction(0)
         return Fraction(1), Fraction(0)
 
-    rational = all(side.is_rational_function() for side in (left, right))
+    rational = all(sp.cancel(side).is_rational_function() and not side.has(sp.pi, sp.E) for side in (left, right))
     return Step(
         written.name, text_of(written.left, left), text_of(written.right, right),
         f"{sp.latex(left)} = {sp.latex(right)}", written.why, check,
-        forms={"left": left, "right": right} if rational else {},
+        forms=forms_of_sides(left, right) if rational else {},
     )  # fmt: skip
+
+
+def forms_of_sides(left: sp.Expr, right: sp.Expr) -> dict[str, sp.Expr]:
+    """Both sides as a certificate holds them: it knows no zero, and I is its identity matrix."""
+    import sympy as sp
+
+    added = next(c for c in range(3) if left + c != 0 and right + c != 0)
+    suffix = f" + {added}" if added else ""
+    renamed = {sp.Symbol("I"): sp.Symbol("I'")}
+    return {f"left{suffix}": (left + added).subs(renamed), f"right{suffix}": (right + added).subs(renamed)}
 
 
 def text_of(written: Any, read: sp.Expr) -> str:

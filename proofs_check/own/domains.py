@@ -103,7 +103,9 @@ def refuse_outside(identifier: str, domain: Domain, given: Mapping[str, Any]) ->
             )
 
 
-def settings_of(identifier: str, domain: Domain, seed: int, count: int, purpose: str = "settings") -> list[dict[str, Any]]:
+def settings_of(
+    identifier: str, domain: Domain, seed: int, count: int, purpose: str = "settings"
+) -> list[dict[str, Any]]:
     """Random settings that follow from the claim's name and the seed; different ones as long as there are some."""
     numbers = generator(f"own claim/{identifier}/{purpose}", seed)
     found: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ LONGEST = 5000  # characters of a formula
 
 
 def read_expression(written: Any, symbols: Iterable[str], what: str) -> sp.Expr:
-    """A SymPy expression from text, a number or SymPy, with rational numbers in the place of decimals. Raises UsageError.
+    """A SymPy expression from text, a number or SymPy, with rationals in the place of decimals. Raises UsageError.
 
     symbols    the names that it may be made of
     """

@@ -1,7 +1,7 @@
 """Measurements of claims of one's own: the user's function, called with a setting and a generator.
 
-What it measures is kept raw: sums of draws, or one number for each run. These functions run in worker processes; they find
-the user's file by the hash of its code, which is part of every task.
+What it measures is kept raw: sums of draws, or one number for each run. These functions run in worker processes; they
+find the user's file by the hash of its code, which is part of every task.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def measured(
     """What one call of the user's function gives: finite numbers in float64 by quantity. Raises UsageError."""
     del device  # the function chooses its own
     what = f"{observable.name} of {own.identifier} fails at {', '.join(f'{k} = {v}' for k, v in setting.items())}"
-    with told_with_place(own.file, what):
+    with told_with_place(own.file, what, own.place):
         found = observable.measure(dict(setting), numbers)
         named = found if isinstance(found, Mapping) else {own.only_quantity(observable.name): found}
         arrays = {str(name): flat_numbers(values) for name, values in named.items()}

@@ -15,7 +15,7 @@ from ..claims.claim import Check, Claim, Quantity
 from ..claims.parameters import UsageError, quoted
 from .domains import Domain, described, domain_in_words, parameters_of, refuse_outside, settings_of
 from .expressions import number_at, read_expression
-from .observables import KINDS, Number, Observable, Predicted
+from .observables import KINDS, DerivationSteps, Number, Observable, Predicted
 from .users_errors import told_with_place
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def claim_by(own: OwnClaim, derivation: Derivation, predictions: Sequence[Quanti
         lambda: derivation,
         parameters_of(own.domain),
         predict,
-        checks_by(own, predicted, predicted),
+        (*steps_checked(derivation), *checks_by(own, predicted, predicted)),
         domain_in_words(own.domain, [one.in_words() for one in own.observables]),
         tuple(alterable(own, one, stated, derivation) for one in predictions),
         quantities=tuple(Quantity(one.name, described_formula(one)) for one in predictions),
@@ -128,6 +128,11 @@ def claim_by(own: OwnClaim, derivation: Derivation, predictions: Sequence[Quanti
 
 def described_formula(one: QuantityPrediction) -> str:
     return "by a function of the parameters" if one.expression is None else str(one.expression)
+
+
+def steps_checked(derivation: Derivation) -> tuple[Check, ...]:
+    """The check of a derivation's own steps, where it has some that can be checked."""
+    return (DerivationSteps(derivation),) if any(step.check is not None for step in derivation.steps) else ()
 
 
 def checks_by(own: OwnClaim, predicted: Predicted, stated: Predicted) -> tuple[Check, ...]:
@@ -175,9 +180,7 @@ def alterable(
         return exact_points(numeric(own.domain), f"{own.identifier}/{name}", EXACT_POINTS)
 
     def altered_claim(formula: Formula) -> Claim:
-        checks = checks_by(
-            own, altered_values_by({**stated, one.name: formula}), values_by(stated, own.place)
-        )
+        checks = checks_by(own, altered_values_by({**stated, one.name: formula}), values_by(stated, own.place))
         return Claim(own.identifier, lambda: derivation, (), lambda _: {}, checks, "")
 
     return Alterable(

@@ -52,7 +52,9 @@ class OwnClaim:
         """The one quantity, where a function returns numbers without a name. Raises UsageError."""
         if len(self.quantities) == 1:
             return self.quantities[0]
-        raise UsageError(f"{self.place}: {observable} needs to return a dict with names among {', '.join(self.quantities)}")
+        raise UsageError(
+            f"{self.place}: {observable} needs to return a dict with names among {', '.join(self.quantities)}"
+        )
 
 
 def claim(
@@ -100,10 +102,10 @@ def claim(
             tuple(one.name for one in predictions), observables,
         )  # fmt: skip
         formulas = ", ".join(one.latex() for one in predictions)
+        origin = source_of(source, file.name if file else "")
         stated = Statement(
-            identifier, title, latex or formulas, statement, tuple(assumptions), conventions, (source_of(source),),
-            tuple(uses),
-        )  # fmt: skip
+            identifier, title, latex or formulas, statement, tuple(assumptions), conventions, (origin,), tuple(uses)
+        )
         check_steps(steps)
         expressions = {one.name: one.expression for one in predictions}
         derivation = derivation_of(stated, steps, expressions, tuple(domain))
@@ -124,11 +126,15 @@ def check_identifier(identifier: Any) -> None:
     """Raises UsageError."""
     if not isinstance(identifier, str) or not IDENTIFIER.fullmatch(identifier) or len(identifier) > LONGEST_IDENTIFIER:
         raise UsageError(
-            f"a claim needs lower-case words joined by hyphens for its name, at most {LONGEST_IDENTIFIER} characters, got "
-            f"{quoted(str(identifier))}; write claim('my-claim', ...)"
+            f"a claim needs lower-case words joined by hyphens for its name, at most {LONGEST_IDENTIFIER} characters, "
+            f"got {quoted(str(identifier))}; write claim('my-claim', ...)"
         )
     if identifier in MODULES or identifier.startswith("audit-"):
-        what = "is the name of a built-in claim" if identifier in MODULES else "begins like an audit of a printed statement"
+        what = (
+            "is the name of a built-in claim"
+            if identifier in MODULES
+            else "begins like an audit of a printed statement"
+        )
         raise UsageError(f"{identifier} {what}; choose another")
 
 
@@ -152,7 +158,8 @@ def check_domain(domain: Any) -> None:
             raise UsageError(f"a parameter needs a name of letters, digits and _, got {quoted(str(name))}")
         if not isinstance(choice, Choice):
             raise UsageError(
-                f"the parameter {name} needs whole(low, high), real(low, high) or one_of(values), got {quoted(str(choice))}"
+                f"the parameter {name} needs whole(low, high), real(low, high) or one_of(values), "
+                f"got {quoted(str(choice))}"
             )
 
 

@@ -30,21 +30,24 @@ def place_of(error: BaseException, file: Path | None) -> str:
     return f"{Path(chosen[-1].filename).name}, line {chosen[-1].lineno}" if chosen else ""
 
 
-def sentence_of(error: BaseException, file: Path | None, what: str) -> str:
+def sentence_of(error: BaseException, file: Path | None, what: str, fallback: str) -> str:
     """What failed, where, and how, on one line."""
-    where = place_of(error, file)
+    where = place_of(error, file) or fallback
     said = " ".join(f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}".split())
     short = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
     return f"{where + ': ' if where else ''}{what} ({short.rstrip('.')})"
 
 
 @contextmanager
-def told_with_place(file: Path | None, what: str) -> Iterator[None]:
-    """Turns what the user's code raises into a UsageError; exit() in it counts as an error."""
+def told_with_place(file: Path | None, what: str, fallback: str = "") -> Iterator[None]:
+    """Turns what the user's code raises into a UsageError; exit() in it counts as an error.
+
+    fallback    the place to name where no line of the user's was running
+    """
     try:
         yield
     except UsageError as error:
         where = place_of(error, file)
         raise UsageError(str(error) if not where or ", line " in str(error) else f"{where}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{sentence_of(error, file, what)}; mend it and run again") from error
+        raise UsageError(f"{sentence_of(error, file, what, fallback)}; mend it and run again") from error

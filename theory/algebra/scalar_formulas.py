@@ -2,10 +2,10 @@ r"""Formulas in numbers: a quotient of polynomials from a SymPy expression, or a
 
 Main statement
     An expression is brought to numerator/denominator, polynomials in letters. Each symbol is a letter; so is each other
-    generator, such as exp(-a t) or sqrt(d). At exact points every such letter has a random rational value of its own: two
-    formulas that agree there are equal for all values of all letters. Relations between generators (exp(2 a) = exp(a)^2)
-    are not used, so equal formulas may count as different, never different ones as equal, but for the chance of
-    [schwartz1980fast].
+    generator, such as exp(-a t) or sqrt(d). At exact points every such letter has a random rational value of its own:
+    two formulas that agree there are equal for all values of all letters. Relations between generators, such as
+    exp(2 a) = exp(a)^2, are not used: so equal formulas may count as different, but different ones never as equal, but
+    for the chance of [schwartz1980fast].
     A function is altered from outside: in the arguments that it is given, and by a factor.
 """
 
@@ -157,7 +157,7 @@ def mistaken_for(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, sp.Expr]]:
     """What may stand in the place of a letter, by name, and the letters that this needs besides.
 
-    A parameter: another one, and one more than it. Another generator: the same at one parameter larger by 1, or doubled.
+    A parameter: another one, and one more than it. Another generator: itself at one parameter larger by 1, or doubled.
     """
     found: dict[str, tuple[str, ...]] = {}
     further: dict[str, sp.Expr] = {}
