@@ -17,7 +17,8 @@ from .obligation import ClaimObligations, Forms, Obligation, Rational
 
 TRUSTED = (
     "The claim is a user's own: that the sides of its steps say what its statement says of a model is on its author's "
-    "word, since no engine knows the model; what is confirmed is that both sides of every step are the same function.",
+    "word, since no engine knows the model. Confirmed is that both sides of every step, as SymPy reads them, are the "
+    "same function.",
 )
 SIDES = 2
 
