@@ -6,8 +6,8 @@ from pathlib import Path
 
 TEXT = '''"""Claims of my own. This file is Python and runs as my own code.
 
-    iclcheck check --claims @FILE@             measures it, with altered statements put to the same check
-    iclcheck derive @NAME@ --claims @FILE@     shows the steps; list, show, predict, certify, plan, controls, ... too
+iclcheck check --claims @FILE@            measures, and puts altered statements to the same check
+iclcheck derive @NAME@ --claims @FILE@    shows the steps; so do list, show, predict, certify, plan, controls, ...
 """
 
 import numpy as np

@@ -172,9 +172,7 @@ def test_the_plugin_imports_nothing_but_pytest() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_of_xdist_write_one_report(
-    repository: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_of_xdist_write_one_report(repository: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(iclcheck.__file__).parents[1]))
     arguments = [*LOADED, "-n", "2", "--claims-report", "claims.json"]
     found = repository.runpytest_subprocess(*arguments)
