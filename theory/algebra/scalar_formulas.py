@@ -51,8 +51,10 @@ class ScalarQuotient:
         """The value of one letter: exact at exact points, else in float64."""
         if POINT not in values:
             return float_of(letter, values)
-        if letter.is_Symbol or letter.is_polynomial():
-            return fraction_of(letter, values)
+        if letter.is_Symbol:
+            return Fraction(values[letter.name])
+        if (letter - 1).is_Symbol:  # what a parameter may be mistaken for
+            return Fraction(values[(letter - 1).name]) + 1
         return random_rational(f"{values[POINT]}/{letter}")
 
 
@@ -76,16 +78,6 @@ def float_of(expression: sp.Expr, values: Values) -> float:
     if not found.is_number or not found.is_real or not found.is_finite:
         raise SingularSystemError(f"{expression} is no real number at {shown(values)}")
     return float(found)
-
-
-def fraction_of(expression: sp.Expr, values: Values) -> Fraction:
-    """A polynomial with rational coefficients at fractions."""
-    exact = {
-        symbol: sp.Rational(values[symbol.name].numerator, values[symbol.name].denominator)
-        for symbol in expression.free_symbols
-    }
-    found = sp.Rational(expression.subs(exact))
-    return Fraction(int(found.p), int(found.q))
 
 
 def shown(values: Values) -> str:
@@ -120,14 +112,15 @@ def formula_of_expression(expression: sp.Expr, parameters: Sequence[str], name: 
     >>> float(made.value({"N": 4, "d": 1}))
     0.5
     """
-    pair = sp.fraction(sp.cancel(sp.together(sp.nsimplify(expression, rational=True))))
+    reduced = sp.cancel(sp.together(sp.nsimplify(expression, rational=True)))
+    if reduced.has(sp.zoo, sp.nan, sp.oo):
+        raise ValueError(f"{expression} divides by 0")
+    pair = sp.fraction(reduced)
     polynomials, letters = [], {name: sp.Symbol(name) for name in parameters}
     for part in pair:
         made, found = polynomial_of(part)
         polynomials.append(made)
         letters |= found
-    if not polynomials[1]:
-        raise ValueError(f"{expression} divides by 0")
     whole = polynomials[1] == number(1)
     names = (name,) if whole else (f"numerator of {name}", f"denominator of {name}")
     alternatives, further = mistaken_for(letters, parameters)
@@ -139,7 +132,10 @@ def polynomial_of(part: sp.Expr) -> tuple[TracePolynomial, dict[str, sp.Expr]]:
     """A polynomial, and its letters by name."""
     if part.is_Rational:
         return number(Fraction(int(part.p), int(part.q))), {}
-    made = sp.Poly(part)
+    try:
+        made = sp.Poly(part)
+    except sp.PolynomialError as error:
+        raise ValueError(f"{part} is no polynomial in its letters ({error})") from None
     if not made.domain.is_ZZ and not made.domain.is_QQ:
         raise ValueError(f"{part} is no polynomial with rational coefficients in its letters")
     letters = {str(generator): generator for generator in made.gens}
