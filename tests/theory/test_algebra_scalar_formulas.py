@@ -63,8 +63,6 @@ def test_a_formula_without_a_value_is_told() -> None:
         formula.value({"N": 2, "d": 1, "a": 1})
     with pytest.raises(ValueError, match="divides by 0"):
         formula_of_expression(1 / ((N + 1) ** 2 - N**2 - 2 * N - 1), NAMES)
-    with pytest.raises(ValueError, match="no polynomial"):
-        formula_of_expression(sp.Piecewise((N, N > 2), (d, True)), NAMES)
 
 
 def test_a_function_is_altered_in_its_arguments_and_by_a_factor() -> None:

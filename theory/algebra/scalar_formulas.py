@@ -132,10 +132,7 @@ def polynomial_of(part: sp.Expr) -> tuple[TracePolynomial, dict[str, sp.Expr]]:
     """A polynomial, and its letters by name."""
     if part.is_Rational:
         return number(Fraction(int(part.p), int(part.q))), {}
-    try:
-        made = sp.Poly(part)
-    except sp.PolynomialError as error:
-        raise ValueError(f"{part} is no polynomial in its letters ({error})") from None
+    made = sp.Poly(part)
     if not made.domain.is_ZZ and not made.domain.is_QQ:
         raise ValueError(f"{part} is no polynomial with rational coefficients in its letters")
     letters = {str(generator): generator for generator in made.gens}
