@@ -10,6 +10,7 @@ import pytest
 from iclcheck.proofs_check.certificates.certificate import read, sealed, to_bytes
 from iclcheck.proofs_check.certificates.examining import MODULES
 from iclcheck.proofs_check.claims import registry
+from iclcheck.proofs_check.claims.parameters import UsageError
 from iclcheck.proofs_check.command_line import main
 from iclcheck.proofs_check.own.claim_files import claims_from, hash_of_code
 from iclcheck.proofs_check.own.observables import bounded_draws
@@ -323,8 +324,34 @@ def test_claims_are_known_within_their_context_only(tmp_path: Path) -> None:
         assert list(registry.all_claims()) == ["my-claim"]
         assert registry.find("fixed-point").identifier == "fixed-point"
     assert "my-claim" not in registry.all_claims()
-    with pytest.raises(registry.UsageError, match="no claim 'my-claim'"):
+    with pytest.raises(UsageError, match="no claim 'my-claim'"):
         registry.find("my-claim")
+
+
+def test_several_files_are_taken_and_may_not_state_the_same_claim(run: Check) -> None:
+    Path("other.py").write_text(KINDS)
+    status, out, _ = run(TEXT, "list", "--claims", "other.py")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["three-kinds", "my-claim"]
+    Path("other.py").write_text(TEXT)
+    status, _, err = run(TEXT, "list", "--claims", "other.py")
+    assert status == 2
+    assert "mine.py, line 24: the claim my-claim is stated in two files" in err
+
+
+def test_a_built_in_claim_can_be_named_beside_those_of_a_file(run: Check) -> None:
+    assert run(TEXT, "show", "fixed-point")[0] == 0
+    assert "my-claim" in run(TEXT, "show", "my-clam")[2]
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01", b"x = '\xff\xfe'\n", b"x = (" * 500, b'"""'])
+def test_what_is_no_python_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (tmp_path / "no.py").write_bytes(content)
+    assert main(["list", "--claims", str(tmp_path / "no.py")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no.py cannot be read as Python" in said
+    assert main(["list", "--claims", str(tmp_path)]) == 2
 
 
 def test_a_model_and_a_file_of_claims_do_not_go_together(run: Check) -> None:
