@@ -111,7 +111,8 @@ def planned(check: Check, budget: Budget, rates: Rates) -> PlannedCheck:
     prompts = sum(drawn_by(task) * len(task.parameters.get("cases", (1,))) for task in tasks)
     prompts += sum(one["steps"] * one["batch_size"] for one in configurations)
     seconds = sum(rates.seconds(task) for task in tasks)
-    return PlannedCheck(check.name, prompts, len(configurations), stated_gap(check, budget), seconds)
+    replicas = len(configurations) or sum(task.measurement.endswith(":own_run") for task in tasks)
+    return PlannedCheck(check.name, prompts, replicas, stated_gap(check, budget), seconds)
 
 
 def drawn_by(task: Task) -> int:

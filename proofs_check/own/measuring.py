@@ -76,7 +76,13 @@ def refuse_beyond(own: OwnClaim, check: str, name: str, values: FloatArray, low:
 
 
 def measured_numbers(
-    *, claim: str, check: str, code: str, settings: Sequence[Mapping[str, Any]], stream_keys: Sequence[str], device: str
+    *,
+    claim: str,
+    check: str,
+    code: str,
+    settings: Sequence[Mapping[str, Any]],
+    stream_keys: Sequence[str],
+    device: str,
 ) -> dict[str, Any]:
     """One number of each quantity at each setting, each with a stream of its own."""
     own = claim_of_code(code, claim)
@@ -88,6 +94,15 @@ def measured_numbers(
                 raise UsageError(f"{own.place}: {check} gives {len(values)} numbers of {name}; it needs one")
             found.setdefault(name, []).append(float(values[0]))
     return {"measured": found}
+
+
+def own_run(
+    *, claim: str, check: str, code: str, setting: Mapping[str, Any], stream_key: str, device: str
+) -> dict[str, Any]:
+    """One run, such as a training: one number of each quantity."""
+    common = {"claim": claim, "check": check, "code": code, "device": device}
+    found = measured_numbers(**common, settings=[setting], stream_keys=[stream_key])["measured"]
+    return {"measured": {name: numbers[0] for name, numbers in found.items()}}
 
 
 def measured(

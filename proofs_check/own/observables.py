@@ -301,19 +301,16 @@ class CountedRuns(OwnCheck):
 
     def tasks(self, budget: Budget) -> list[Task]:
         return [
-            self.task(
-                "measured_numbers", budget, settings=[setting],
-                stream_keys=[self.stream_key(budget, setting, f"/run {k}")],
-            )
+            self.task("own_run", budget, setting=setting, stream_key=self.stream_key(budget, setting, f"/run {k}"))
             for k, setting in enumerate(self.runs(budget))
-        ]  # fmt: skip
+        ]
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found, errors = run(self.tasks(budget)), []
         for setting, values in zip(self.runs(budget), found, strict=True):
             predicted, scales = self.predicted(setting), self.scales(setting)
             errors.append(
-                max(abs(numbers[0] - predicted[name]) / scales[name] for name, numbers in values["measured"].items())
+                max(abs(number - predicted[name]) / scales[name] for name, number in values["measured"].items())
             )
         return replica_verdict(
             self.name, np.array(errors), self.observable.margin, self.observable.share, FALSE_ALARM,
