@@ -128,7 +128,12 @@ def _first_spec(module: str, locations: list[str] | None) -> ModuleSpec | None:
 
 def code_of(file: Path) -> str:
     """The code of one file as text, with comments, docstrings and layout dropped."""
-    return _shape(ast.parse(file.read_bytes()))
+    return code_of_tree(ast.parse(file.read_bytes()))
+
+
+def code_of_tree(tree: ast.Module) -> str:
+    """A module's code as text, with docstrings and layout dropped."""
+    return _shape(tree)
 
 
 def _shape(value: object) -> str:
