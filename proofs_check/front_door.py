@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..numerics.users_models.conventions import Convention
     from ..theory.algebra.derivations import Derivation
     from .checking import CheckRun
     from .claims.users_weights import WeightsReport
@@ -72,12 +73,15 @@ def check(
         return check_claims(chosen, budget_for(profile, device, seed), opened, workers=workers)
 
 
-def check_weights(W_PV: Any, W_KQ: Any, *, within: float = 0.05, **parameters: Any) -> WeightsReport:
+def check_weights(
+    W_PV: Any, W_KQ: Any, *, within: float = 0.05, convention: Convention | str = "iclcheck", **parameters: Any
+) -> WeightsReport:
     """Compare one layer's weights (d+1, d+1 each) with the fixed point for the law given by `parameters`.
 
-    The weights may be nested lists, NumPy arrays or torch tensors. `parameters` are those of
-    `predict("fixed-point", ...)`. Raises ValueErrors of one sentence.
+    The weights may be nested lists, NumPy arrays or torch tensors, written in `convention` (`iclcheck.Convention`, or a
+    name as "ACDS" or "no-1/N"). `parameters` are those of `predict("fixed-point", ...)`. Raises ValueErrors of one
+    sentence.
     """
     from .claims.users_weights import judge_weights
 
-    return judge_weights({"W_PV": W_PV, "W_KQ": W_KQ}, parameters, within=within)
+    return judge_weights({"W_PV": W_PV, "W_KQ": W_KQ}, parameters, within=within, convention=convention)

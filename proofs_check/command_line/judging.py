@@ -20,6 +20,7 @@ from .printing import print_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...numerics.users_models.conventions import Convention
     from ...numerics.users_models.decoder_checkpoints import DecoderCheckpoint
 
 LAYER, DECODER = "fixed-point", "model-selection"
@@ -38,6 +39,7 @@ class ModelOptions:
     heads: int | None
     prompts: int | None
     seed: int | None
+    convention: str | None = None
 
 
 def refuse_model_options(given: dict[str, Any]) -> None:
@@ -73,8 +75,8 @@ def check_model(claims: Sequence[str], options: ModelOptions, as_json: bool) -> 
 
 def check_layer(options: ModelOptions, as_json: bool) -> int:
     """One layer's weights against the fixed point."""
-    from ...numerics.users_models.weights_files import read_weights
-    from ..claims.users_weights import judge_weights
+    from ...numerics.users_models.published_layouts import ARRAYS
+    from ..claims.users_weights import convention_of, judge_weights
 
     for option, value in (("--heads", options.heads), ("--prompts", options.prompts)):
         if value is not None:
@@ -83,15 +85,28 @@ def check_layer(options: ModelOptions, as_json: bool) -> int:
             )
     if is_reference(options.model):
         raise UsageError(f"{LAYER} judges weights in a file; a function is judged by {DECODER}")
+    convention = convention_of(options.convention or "iclcheck")
+    names = name_map(options.names, ARRAYS[convention.layout])
     law = read_settings(options.settings, options.parameters)
     allowed = 0.05 if options.within is None else options.within
-    report = judge_weights(read_weights(options.model, name_map(options.names)), law, within=allowed)
+    report = judge_weights(stored_weights(options.model, convention, names), law, within=allowed, convention=convention)
     with reader_may_leave():
         if as_json:
             print_json({"model": options.model, **report.as_plain()})
         else:
             print(report)
     return report.exit_status
+
+
+def stored_weights(path: str, convention: Convention, names: dict[str, str]) -> dict[str, Any]:
+    """W_PV and W_KQ from a file in the convention's layout."""
+    if convention.layout == "merged":
+        from ...numerics.users_models.weights_files import read_weights
+
+        return dict(read_weights(path, {"W_PV": "W_PV", "W_KQ": "W_KQ", **names}))
+    from ...numerics.users_models.published_layouts import read_layer
+
+    return dict(zip(("W_PV", "W_KQ"), read_layer(path, convention.layout, names), strict=True))
 
 
 def check_decoder(options: ModelOptions, as_json: bool) -> int:
@@ -166,12 +181,13 @@ def progress_every(seconds: float) -> Callable[[int, int], None]:
     return tell
 
 
-def name_map(names: Sequence[str]) -> dict[str, str]:
-    """W_PV and W_KQ to their names in the file. Raises UsageError."""
-    mapped = {"W_PV": "W_PV", "W_KQ": "W_KQ"}
+def name_map(names: Sequence[str], arrays: Sequence[str]) -> dict[str, str]:
+    """The arrays of a layout to their names in the file, where they are given. Raises UsageError."""
+    mapped = {}
     for entry in names:
         own, equals, other = entry.partition("=")
-        if own not in mapped or not equals or not other:
-            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {quoted(entry)}; write --name W_PV=layer.value")
+        if own not in arrays or not equals or not other:
+            needed = " or ".join(f"{name}=NAME" for name in arrays)
+            raise UsageError(f"--name needs {needed}, got {quoted(entry)}; write --name {arrays[0]}=layer.value")
         mapped[own] = other
     return mapped
