@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from ..theory.algebra.derivations import plain_markdown
+
 _COLOURS = {"agrees": "#1a7f37", "contradicts": "#cf222e", "inconclusive": "#9a6700"}
 
 
@@ -35,15 +37,6 @@ def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def plain_markdown(text: str) -> str:
-    """Text whose signs mean nothing in Markdown or HTML.
-
-    >>> plain_markdown("a_b <i>")
-    'a\\\\_b &lt;i&gt;'
-    """
-    return "".join("\\" + letter if letter in "\\`*_[]#|$~" else html.escape(letter) for letter in text)
 
 
 def longest_run(text: str, letter: str) -> int:

@@ -140,7 +140,8 @@ def check(
             "--model",
             metavar="FILE|CODE",
             help="Judge a safetensors, npz or torch file: W_PV, W_KQ (fixed-point), or a decoder's state dict "
-            "(model-selection); or package.module:function, file.py:function (model-selection), which runs that code.",
+            "(model-selection); or package.module:function, file.py:function (both, and preconditioned-gradient-step), "
+            "which runs that code.",
         ),
     ] = None,
     names: Annotated[
@@ -179,7 +180,7 @@ def check(
     if model is not None:
         from .judging import ModelOptions, check_model, refuse_measuring_options
 
-        refuse_measuring_options((name for name in MEASURING_OPTIONS if is_given(context, name)), claims or [])
+        refuse_measuring_options((name for name in MEASURING_OPTIONS if is_given(context, name)), claims or [], model)
         options = ModelOptions(model, names or [], within, settings or [], parameters, heads, prompts, seed, convention)
         return check_model(claims or [], options, as_json)
     from .checking import RunOptions, check_all

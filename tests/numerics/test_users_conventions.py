@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -25,10 +25,11 @@ DRAW = np.random.default_rng(1)
 E = np.vstack([DRAW.normal(size=(d + 1, N + 1))])
 E[d, N] = 0
 W_PV, W_KQ = DRAW.normal(size=(2, d + 1, d + 1))
+SIGNS: tuple[Literal[1, -1], ...] = (1, -1)
 CHANGES_THE_MAP = [
     Convention(normalisation, "inside", sign, score, tokens)
     for normalisation, sign, score, tokens in product(
-        get_args(conventions.Normalisation), (1, -1), get_args(conventions.Score), get_args(conventions.Tokens)
+        get_args(conventions.Normalisation), SIGNS, get_args(conventions.Score), get_args(conventions.Tokens)
     )
 ]
 
