@@ -77,8 +77,8 @@ def sensitivities(predict: Callable[[Array, Array, Array], Array], prompts: Draw
     c = (3 * unit) ** (1 / 3)
     moved = c * np.concatenate([np.eye(d), -np.eye(d)])  # (2 d, d)
     queries = (prompts.queries[:, None] + moved).reshape(-1, d)
-    repeated = [np.repeat(array, 2 * d, 0) for array in (prompts.xs, prompts.ys)]
-    values = predict(*repeated, queries).reshape(count, 2, d)
+    xs, ys = np.repeat(prompts.xs, 2 * d, 0), np.repeat(prompts.ys, 2 * d, 0)
+    values = predict(xs, ys, queries).reshape(count, 2, d)
     return np.asarray((values[:, 0] - values[:, 1]) / (2 * c))
 
 

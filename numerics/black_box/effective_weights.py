@@ -181,7 +181,7 @@ class _Probes:
 
     def diagonal(self) -> Array:
         """[i, k]: G_k[i, i]."""
-        return self.plain - self.nothing
+        return np.asarray(self.plain - self.nothing)
 
     def label(self) -> Array:
         """[k]: G_k[y, y]."""

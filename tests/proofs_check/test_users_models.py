@@ -263,7 +263,13 @@ def test_one_door_takes_functions_modules_files_and_names(tmp_path: Path, monkey
     assert iclcheck.check_model("mine.py:half", claim="preconditioned-gradient-step", **law).exit_status == 0
     assert iclcheck.check_model("weights.npz", **LAW).exit_status == 0
     assert iclcheck.check_model(Path("weights.npz"), convention="no-1/N", **LAW).exit_status == 1
-    small = {"claim": "model-selection", "dimension": 2, "sparsity": 1, "noise_variance": 0.1, "prompts": 20}
+    small: dict[str, Any] = {
+        "claim": "model-selection",
+        "dimension": 2,
+        "sparsity": 1,
+        "noise_variance": 0.1,
+        "prompts": 20,
+    }
     assert iclcheck.check_model(lambda xs, ys, q: 0.0, **small).exit_status in (1, 3)
     with pytest.raises(UsageError, match="weights in a file are judged against fixed-point"):
         iclcheck.check_model("weights.npz", claim="preconditioned-gradient-step", **LAW)
