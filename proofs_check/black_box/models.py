@@ -63,6 +63,7 @@ def judge_model(
 
     parameters: the law, as for `predict("fixed-point", ...)`. Raises ValueErrors of one sentence.
     """
+    from ...numerics.black_box.alignment import mean_square
     from ...numerics.black_box.asked import asked
     from ...numerics.black_box.effective_weights import probe
     from ...theory.one_layer.fixed_point import fixed_point
@@ -76,13 +77,14 @@ def judge_model(
     asked_model = asked(model, name or str(getattr(model, "__name__", type(model).__name__)), stated)
     drawn = drawn_from(law, prompts, seed)
     form = probe(asked_model, d, N, (drawn.xs, drawn.ys, drawn.queries))
-    read = step_weights(form.preconditioner, law, within) if is_exact(form) else None
+    read = step_weights(form.preconditioner, law, within) if form.is_linear_attention else None
     needed = found.preconditioner if claim == FIXED_POINT else form.preconditioner
-    layers, sampled = measured(asked_model, drawn, law, found, needed, within)
+    answers = {name: one(drawn.xs, drawn.ys, drawn.queries) for name, one in references_of(law, found).items()}
+    layers, sampled = measured(asked_model, drawn, answers, law, found, needed, within)
     return ModelReport(
         claim=claim,
         model=asked_model.name,
-        outcome=outcome_of(claim, read, sampled),
+        outcome=outcome_of(claim, read if form.odd_only else None, sampled),
         within=within,
         parameters={key: np.asarray(v).tolist() if v is not None else None for key, v in law.items()},
         prompts=prompts,
@@ -91,6 +93,7 @@ def judge_model(
         read=read,
         sampled=sampled,
         layers=layers,
+        errors={name: mean_square(values - drawn.targets) for name, values in answers.items()},
         wrong=wrong_predictors(found, drawn),
         target=math.sqrt(signal(law)),
     )
@@ -104,11 +107,6 @@ def judge_options(claim: str, within: float, prompts: int) -> None:
         raise UsageError(f"--within needs a number between 0 and 1, got {within:g}; 0.05 allows 5 %")
     if not 2 <= prompts <= 10**7:
         raise UsageError(f"--prompts needs a whole number from 2 to 10 million, got {prompts}; {PROMPTS} if not given")
-
-
-def is_exact(form: EffectiveWeights) -> bool:
-    """One step of preconditioned gradient descent, up to rounding."""
-    return form.is_linear_attention and form.odd_only
 
 
 def step_weights(A: FloatArray, law: Mapping[str, Any], within: float) -> WeightsReport:
@@ -158,6 +156,7 @@ def references_of(law: Mapping[str, Any], found: FixedPoint) -> dict[str, Refere
 def measured(
     model: AskedModel,
     drawn: DrawnPrompts,
+    answers: Mapping[str, FloatArray],
     law: Mapping[str, Any],
     found: FixedPoint,
     needed: FloatArray,
@@ -167,7 +166,6 @@ def measured(
     from ...numerics.black_box import alignment
     from ...numerics.black_box.references import step
 
-    answers = {name: one(drawn.xs, drawn.ys, drawn.queries) for name, one in references_of(law, found).items()}
     predicted = alignment.sides_of_reference(step(found.preconditioner), drawn)
     sides = alignment.sides_of_model(model, drawn)
     layers = tuple(

@@ -59,8 +59,10 @@ class ModelReport:
 
     form      the weights that probing reads, and whether the model is the layer that they make
     lengths   what it divides by, from prompts of another length; None where it cannot be asked or has no form
-    read      the verdict on those weights, where the model is one step exactly
+    read      the verdict on those weights, where the model is linear attention; it decides where the model is
+              one step exactly
     sampled   the statement on fresh prompts, which decides where it is not
+    errors    E (g - t)^2 of each known predictor g, with standard error
     target    root mean square of w.x_q, the unit of the table
     """
 
@@ -75,8 +77,14 @@ class ModelReport:
     read: WeightsReport | None
     sampled: Sampled
     layers: tuple[LayerDistances, ...]
+    errors: Mapping[str, tuple[float, float]]
     wrong: Mapping[str, Mapping[str, float | None]]
     target: float
+
+    @property
+    def exact(self) -> WeightsReport | None:
+        """The verdict on the weights of a model that is one step up to rounding."""
+        return self.read if self.form.odd_only else None
 
     @property
     def exit_status(self) -> int:
@@ -107,21 +115,22 @@ class ModelReport:
                 }
                 for one in self.layers
             ],
+            "risks_of_known": {name: {"mean": mean, "error": error} for name, (mean, error) in self.errors.items()},
             "wrong_on_purpose": {name: dict(metrics) for name, metrics in self.wrong.items()},
             "exit_status": self.exit_status,
         }
 
     def __str__(self) -> str:
         lines = [f"{self.claim}: {self.outcome}: {self.reason()}", self.form_in_words()]
-        if self.read is not None and self.claim == "fixed-point":
-            lines += [*self.read.verdict_lines(), *self.mismatch_lines(self.read)]
+        if self.exact is not None and self.claim == "fixed-point":
+            lines += [*self.exact.verdict_lines(), *self.mismatch_lines(self.exact)]
         elif self.read is not None:
             lines += self.preconditioner_lines(self.read)
         return "\n".join([*lines, "", *self.distance_table(), "", *self.metric_table()])
 
     def reason(self) -> str:
         """Why, in one sentence."""
-        if self.read is not None:
+        if self.exact is not None:
             step = f"{self.model} is one step of preconditioned gradient descent up to rounding"
             return step + (", with the preconditioner below" if self.claim != "fixed-point" else "")
         which = "the predicted step" if self.claim == "fixed-point" else "the step that its single tokens give"
@@ -162,7 +171,8 @@ class ModelReport:
         A = read.preconditioner
         rows = ["  ".join(f"{entry:.6g}" for entry in row) for row in A] if len(A) <= 8 else ["(--json has it)"]
         far = f"it is {read.distance:.3g} |A*|_F away from the fixed point's"
-        return ["preconditioner A, for yhat = s^T A x_q:", *("  " + row for row in rows), far]
+        what = "preconditioner A, for yhat = s^T A x_q" + (":" if self.form.odd_only else ", and the even part:")
+        return [what, *("  " + row for row in rows), far, *self.mismatch_lines(read)]
 
     def mismatch_lines(self, read: WeightsReport) -> list[str]:
         """Conventions that would explain weights that contradict, and a wrong factor."""
@@ -174,12 +184,16 @@ class ModelReport:
 
     def distance_table(self) -> list[str]:
         """Root mean square distances by layer."""
-        header = [f"distance (rms / {self.target:.4g}, the target's)", *self.columns()]
+        header = [f"distance (rms / {self.target:.4g}, the target's) to", *self.columns(), "whose own error is"]
         rows = [
-            [name, *(f"{one.squares[name][0] ** 0.5 / self.target:.3g}" for one in self.layers)]
+            [name, *(self.shown(one.squares[name]) for one in self.layers), self.shown(self.errors.get(name))]
             for name in self.layers[0].squares
         ]
-        return table([header, *rows])
+        return [line.rstrip() for line in table([header, *rows])]
+
+    def shown(self, square: tuple[float, float] | None) -> str:
+        """A root mean square in units of the target's."""
+        return "" if square is None else f"{square[0] ** 0.5 / self.target:.3g}"
 
     def metric_table(self) -> list[str]:
         """The three metrics of the model, by layer, and of predictors that are wrong on purpose."""

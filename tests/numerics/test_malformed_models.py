@@ -28,7 +28,7 @@ from iclcheck.numerics.decoders.decoder import Decoder, DecoderShape
 
 LAW = {"covariance": [[1.0, 0.3], [0.3, 0.6]], "context_length": 4}
 LAYER = {"W_PV": np.diag([0.0, 0.0, 2.0]), "W_KQ": np.diag([0.2, 0.3, 0.0])}
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "ACDS": {"allparam": np.ones((1, 1, 2, 2, 2))},
     "ZSLS": {"query.weight": np.ones((4, 3)), "key.weight": np.ones((4, 3)), "value.weight": np.ones((3, 3))},
     "VO22": {

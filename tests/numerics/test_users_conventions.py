@@ -1,8 +1,10 @@
 """Conventions: what they are, what they change, and the published layouts beside forward passes of their own."""
 
 import dataclasses
+import doctest
 import json
 import pickle
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -108,6 +110,18 @@ def test_names_are_presets_changed_by_words() -> None:
         named_convention("inputs=x")
     with pytest.raises(ConventionError, match="no convention is called 'ZFB'"):
         named_convention("minus,ZFB")  # a preset would undo the words before it
+
+
+def test_the_examples_of_the_page_hold() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.S))
+    test = doctest.DocTestParser().get_doctest(blocks, {}, "conventions.md", "docs/conventions.md", 0)
+    assert len(test.examples) == 3
+    assert doctest.DocTestRunner().run(test).failed == 0
+    for name in PRESETS:
+        assert f"`{name}`" in page
+    for field in dataclasses.fields(Convention):
+        assert f"| `{field.name}` |" in page
 
 
 # The published codes: their forward passes, in our own words, on tokens as rows Z = E^T.

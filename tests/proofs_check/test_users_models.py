@@ -1,6 +1,8 @@
 """The verdict on a model that is only asked: one step or not, which one, and how far from what else."""
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +138,20 @@ def test_any_preconditioner_is_one_step_and_it_is_given() -> None:
     assert judged(step_with(other)).outcome == "contradicts"
 
 
+def test_a_layer_with_an_even_part_is_judged_on_prompts_and_its_weights_are_shown() -> None:
+    small, large = (judged(Layer(Convention(), *weights(A, u12, 0.0))) for u12 in (0.01, 1.0))
+    assert (small.outcome, large.outcome) == ("agrees", "contradicts")
+    for report in (small, large):
+        assert report.exact is None
+        assert report.read is not None
+        assert report.read.distance < 1e-12
+        assert "of its answers is even in the labels: no step has it" in str(report)
+        assert "preconditioner A, for yhat = s^T A x_q, and the even part:" in str(report)
+    undivided = judged(Layer(Convention(), *weights(A / N, 0.01, 0.0)))
+    assert undivided.outcome == "contradicts"
+    assert "your weights match under 'no 1/N'" in str(undivided)
+
+
 def test_least_squares_is_no_step_and_is_recognised_as_least_squares() -> None:
     for claim in ("fixed-point", "preconditioned-gradient-step"):
         report = judged(least_squares, claim=claim)
@@ -160,7 +176,7 @@ def bent(share: float) -> Callable[..., Any]:
 def test_a_model_that_is_nearly_the_step_is_judged_on_fresh_prompts(share: float, outcome: str) -> None:
     for claim in ("fixed-point", "preconditioned-gradient-step"):
         report = judged(bent(share), claim=claim)
-        assert report.read is None
+        assert report.exact is None
         assert report.outcome == report.sampled.outcome == outcome
         assert ("give more with --prompts" in str(report)) == (outcome == "inconclusive")
 
@@ -321,3 +337,21 @@ def test_the_command_judges_a_function_by_its_name(
         assert said.count("\n") == 1
     assert main(["check", "preconditioned-gradient-step", "--model", "weights.npz", *isotropic]) == 2
     assert "judges functions; weights in a file are judged by" in capsys.readouterr().err
+
+
+def test_the_example_of_the_page_is_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that does not depend on the last digit: verdict, preconditioner, the names of the tables."""
+    page = (Path(__file__).parents[2] / "docs" / "users_models.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# mine\.py\n(.*?)```", page, flags=re.S)
+    ((command, output),) = re.findall(r"```console\n\$ iclcheck (.*?)\n(.*?)```", page, flags=re.S)
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert main(shlex.split(command)) == 0
+    said, shown = capsys.readouterr().out.splitlines(), output.splitlines()
+    assert said[0] == shown[0]
+    assert said[2:6] == shown[2:6]
+    assert [line[:36] for line in said[6:]] == [line[:36] for line in shown[6:]]
