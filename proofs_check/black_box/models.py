@@ -93,6 +93,7 @@ def judge_model(
         read=read,
         sampled=sampled,
         layers=layers,
+        exact_risks=exact_risks(law, found),
         errors={name: mean_square(values - drawn.targets) for name, values in answers.items()},
         wrong=wrong_predictors(found, drawn),
         target=math.sqrt(signal(law)),
@@ -142,6 +143,20 @@ def signal(law: Mapping[str, Any]) -> float:
     """E (w.x_q)^2."""
     values = law_values(law)
     return float(np.trace(values["Lambda"] @ values["Psi"]))
+
+
+def exact_risks(law: Mapping[str, Any], found: FixedPoint) -> dict[str, float]:
+    """E (g - t)^2 of known predictors by theory, math.inf where it is infinite: of zero and of the predicted step for
+    every law, of least squares and Bayes where Lambda and Psi are multiples of I."""
+    from ...theory.one_layer.assumptions import AssumptionError
+    from ...theory.one_layer.baselines import beside_the_layer
+
+    known = {"the predicted step": 2 * found.loss, "zero": signal(law)}
+    try:
+        least_squares, bayes = beside_the_layer(**law)
+    except AssumptionError:  # no formula for this law
+        return known
+    return {**known, "least squares": least_squares, "Bayes": bayes}
 
 
 def references_of(law: Mapping[str, Any], found: FixedPoint) -> dict[str, Reference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,8 @@ class ModelReport:
     read      the verdict on those weights, where the model is linear attention; it decides where the model is
               one step exactly
     sampled   the statement on fresh prompts, which decides where it is not
-    errors    E (g - t)^2 of each known predictor g, with standard error
+    exact_risks  E (g - t)^2 of known predictors g by theory, where there is a formula; it may be infinite
+    errors    the same E (g - t)^2 on the prompts drawn, with standard error
     target    root mean square of w.x_q, the unit of the table
     """
 
@@ -77,6 +79,7 @@ class ModelReport:
     read: WeightsReport | None
     sampled: Sampled
     layers: tuple[LayerDistances, ...]
+    exact_risks: Mapping[str, float]
     errors: Mapping[str, tuple[float, float]]
     wrong: Mapping[str, Mapping[str, float | None]]
     target: float
@@ -93,7 +96,7 @@ class ModelReport:
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
         form = {name: value for name, value in vars(self.form).items() if name not in ("preconditioner", "tensor")}
-        finite = {name: None if value == float("inf") else value for name, value in form.items()}
+        finite = {name: finite_or_none(value) for name, value in form.items()}
         return {
             "claim": self.claim,
             "model": self.model,
@@ -116,6 +119,7 @@ class ModelReport:
                 for one in self.layers
             ],
             "risks_of_known": {name: {"mean": mean, "error": error} for name, (mean, error) in self.errors.items()},
+            "exact_risks": {name: finite_or_none(risk) for name, risk in self.exact_risks.items()},
             "wrong_on_purpose": {name: dict(metrics) for name, metrics in self.wrong.items()},
             "exit_status": self.exit_status,
         }
@@ -184,16 +188,26 @@ class ModelReport:
 
     def distance_table(self) -> list[str]:
         """Root mean square distances by layer."""
-        header = [f"distance (rms / {self.target:.4g}, the target's) to", *self.columns(), "whose own error is"]
+        header = [
+            f"distance (rms / {self.target:.4g}, the target's) to",
+            *self.columns(),
+            "whose own error is",
+            "exactly",
+        ]
         rows = [
-            [name, *(self.shown(one.squares[name]) for one in self.layers), self.shown(self.errors.get(name))]
+            [
+                name,
+                *(self.shown(one.squares[name][0]) for one in self.layers),
+                self.shown(self.errors[name][0]) if name in self.errors else "",
+                self.shown(self.exact_risks[name]) if name in self.exact_risks else "",
+            ]
             for name in self.layers[0].squares
         ]
         return [line.rstrip() for line in table([header, *rows])]
 
-    def shown(self, square: tuple[float, float] | None) -> str:
+    def shown(self, square: float) -> str:
         """A root mean square in units of the target's."""
-        return "" if square is None else f"{square[0] ** 0.5 / self.target:.3g}"
+        return "infinite" if square == math.inf else f"{square**0.5 / self.target:.3g}"
 
     def metric_table(self) -> list[str]:
         """The three metrics of the model, by layer, and of predictors that are wrong on purpose."""
@@ -214,6 +228,11 @@ class ModelReport:
         from ..notebooks import verdict_markdown
 
         return verdict_markdown(f"{self.claim}: {self.model}", self.outcome, str(self))
+
+
+def finite_or_none(value: Any) -> Any:
+    """The value; None for an infinite number, which strict JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def in_words(query: str) -> str:

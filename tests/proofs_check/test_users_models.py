@@ -161,9 +161,9 @@ def test_least_squares_is_no_step_and_is_recognised_as_least_squares() -> None:
         assert "with caps; allowed 0.05" in str(report)
 
 
-def bent(share: float) -> Callable[..., Any]:
-    """The predicted step times 1 + share tanh(q_1): E tanh^2 of a standard normal is 0.394."""
-    step = step_with(A)
+def bent(share: float, preconditioner: Array = A) -> Callable[..., Any]:
+    """A step times 1 + share tanh(q_1): E tanh^2 of a standard normal is 0.394."""
+    step = step_with(preconditioner)
 
     def model(xs: Array, ys: Array, q: Array) -> Any:
         return step(xs, ys, q) * (1 + share * np.tanh(q[:, 0]))
@@ -179,6 +179,26 @@ def test_a_model_that_is_nearly_the_step_is_judged_on_fresh_prompts(share: float
         assert report.exact is None
         assert report.outcome == report.sampled.outcome == outcome
         assert ("give more with --prompts" in str(report)) == (outcome == "inconclusive")
+
+
+def test_a_model_that_is_nearly_another_step_is_a_step_and_not_the_predicted_one() -> None:
+    other = bent(0.01, np.array([[0.2, 0.1], [-0.3, 0.7]]))
+    assert judged(other, claim="preconditioned-gradient-step").outcome == "agrees"
+    assert judged(other).outcome == "contradicts"
+
+
+@pytest.mark.parametrize("scale, task", [(1.0, 1.0), (2.0, 0.5), (0.3, 4.0)])
+def test_the_exact_risks_are_those_of_the_predictors_on_the_prompts(scale: float, task: float) -> None:
+    """N = 8, d = 2: means of 20,000 squares with finite fourth moments, within five standard errors."""
+    eye = np.eye(2)
+    law = {"covariance": scale * eye, "task_covariance": task * eye, "context_length": 8, "noise_variance": 0.2}
+    report = judge_model(step_with(eye), law, prompts=20000)
+    assert set(report.exact_risks) == {"the predicted step", "zero", "least squares", "Bayes"}
+    for name, exact in report.exact_risks.items():
+        mean, error = report.errors[name]
+        assert abs(mean - exact) < 5 * error, name
+    assert "infinite" in str(judge_model(step_with(eye), {**law, "context_length": 3}, prompts=50))
+    assert set(judged(step_with(eye), prompts=50).exact_risks) == {"the predicted step", "zero"}
 
 
 def test_the_sampled_statement_is_about_squares_in_units_of_the_step() -> None:
