@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..users_models.conventions import OURS, Convention
-from ..users_models.functions import UsersCodeError, in_one_line
+from ..users_models.functions import LARGEST, UsersCodeError, in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +94,12 @@ def _numbers(function: Callable[..., Any], name: str, *arrays: Any) -> tuple[Arr
     try:
         found = function(*arrays)
         unit = unit_of(found)
-        if hasattr(found, "detach"):
-            found = found.detach().cpu().double()
-        return np.asarray(found, dtype=np.float64), unit
+        if hasattr(found, "detach") and not found.is_complex():
+            found = found.detach().cpu().double()  # NumPy has no bfloat16
+        found = np.asarray(found)
+        if np.iscomplexobj(found):
+            raise TypeError(f"need real numbers, got {found.dtype}")
+        return found.astype(np.float64), unit
     except (Exception, SystemExit) as error:
         shapes = ", ".join(str(tuple(array.shape)) for array in arrays)
         raise UsersCodeError(f"{name} fails on arguments of the shapes {shapes}: {in_one_line(error)}") from error
@@ -120,9 +123,14 @@ def _checked(found: tuple[Array, float], count: int, name: str) -> tuple[Array, 
         raise UsersCodeError(
             f"need ({count},) predictions from {name}, or ({count}, layers), got the shape {found[0].shape}"
         )
-    if not np.isfinite(values).all():
-        bad = int(np.count_nonzero(~np.isfinite(values).all(1)))
-        raise UsersCodeError(f"need finite predictions from {name}, got NaN or infinity in {bad} of {count} prompts")
+    usable = (np.isfinite(values) & (np.abs(values) <= LARGEST)).all(1)
+    if not usable.all():
+        came = "NaN or infinity" if not np.isfinite(values).all() else f"{np.abs(values).max():.3g}"
+        bad = int(np.count_nonzero(~usable))
+        raise UsersCodeError(
+            f"need finite predictions from {name}, of at most {LARGEST:.0e} in size, got {came} in {bad} of {count} "
+            "prompts"
+        )
     return values, unit
 
 
@@ -200,8 +208,9 @@ def _predictions(
     found: Any, inputs: Sequence[torch.Tensor], count: int, convention: Convention, name: str
 ) -> torch.Tensor:
     """(B, layers) from what one layer of a module gives."""
-    if not hasattr(found, "detach"):
-        raise UsersCodeError(f"need a tensor of predictions from {name}, got the type {type(found).__name__}")
+    if not hasattr(found, "detach") or found.is_complex():
+        kind = f"a {found.dtype} one" if hasattr(found, "dtype") else f"the type {type(found).__name__}"
+        raise UsersCodeError(f"need a tensor of real predictions from {name}, got {kind}")
     B = len(inputs[0])
     if count == 1 and found.shape == inputs[0].shape:
         entry: torch.Tensor = convention.sign * found[:, -1, -1]

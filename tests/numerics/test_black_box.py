@@ -222,7 +222,9 @@ def test_rows_a_sign_and_layers_are_read_as_the_convention_says() -> None:
     [
         (lambda xs, ys, q: np.ones((2, 2)), "need one number, or one for each layer, from model, got the shapes"),
         (lambda xs, ys, q: [1.0] if xs[0, 0] > 0 else [1.0, 2.0], "got the shapes"),
-        (lambda xs, ys, q: float("nan"), "need finite predictions from model, got NaN or infinity in 96 of 96"),
+        (lambda xs, ys, q: float("nan"), "need finite predictions from model, .* got NaN or infinity in 96 of 96"),
+        (lambda xs, ys, q: 1e70 * q[0], r"of at most 1e\+60 in size, got .*e\+70 in 96 of 96"),
+        (lambda xs, ys, q: 1j * q[0], "need real numbers, got complex128"),
         (
             lambda xs, ys, q: 1 / 0,
             r"model fails on arguments of the shapes \(3, 2\), \(3,\), \(2,\): ZeroDivisionError",

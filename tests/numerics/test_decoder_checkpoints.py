@@ -657,3 +657,10 @@ def test_a_checkpoint_is_what_it_says(tmp_path: Path) -> None:
     found = read_decoder(saved(tmp_path), heads=2)
     assert isinstance(found, DecoderCheckpoint)
     assert str(found) == "a decoder of 2 layers, width 8, 2 heads (as given), for 4 points in dimension 3"
+
+
+def test_one_head_is_one_and_heads_that_do_not_divide_are_told_which_do(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    assert ", 1 head (as given)," in str(read_decoder(path, heads=1))
+    with pytest.raises(WeightsFileError, match=r"got 3 \(as given\); give --heads with one of 1, 2, 4, 8"):
+        read_decoder(path, heads=3)
