@@ -65,7 +65,7 @@ def _module(place: str, reference: str) -> ModuleType:
     try:
         return _run(path) if place.endswith(".py") else importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise UsersCodeError(f"{place} cannot be imported: {_what(error)}") from error
+        raise UsersCodeError(f"{place} cannot be imported: {in_one_line(error)}") from error
 
 
 def _run(path: Path) -> ModuleType:
@@ -131,7 +131,7 @@ def _called(function: Callable[..., Any], name: str, where: str, *arrays: Array)
             raise TypeError(f"need real numbers, got {found.dtype}")
         return found.astype(np.float64)
     except (Exception, SystemExit) as error:
-        raise UsersCodeError(f"{name} fails after {where}: {_what(error)}") from error
+        raise UsersCodeError(f"{name} fails after {where}: {in_one_line(error)}") from error
 
 
 def _finite(answers: Array, name: str, where: str) -> Array:
@@ -148,7 +148,7 @@ def _bounded(answer: float) -> str:
     return f"predictions of at most {LARGEST:.0e} in size" if np.isfinite(answer) else "finite predictions"
 
 
-def _what(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """An error in one line, with the place in the user's code where it came from."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
@@ -167,7 +167,7 @@ def of_module(module: torch.nn.Module, name: str) -> Callable[[Tensor, Tensor], 
         try:
             found = module(xs.to(like), ys.to(like))
         except (Exception, SystemExit) as error:
-            raise UsersCodeError(f"{name} fails on xs {tuple(xs.shape)}: {_what(error)}") from error
+            raise UsersCodeError(f"{name} fails on xs {tuple(xs.shape)}: {in_one_line(error)}") from error
         if not isinstance(found, torch.Tensor) or found.shape != ys.shape:
             came = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise UsersCodeError(f"need predictions of the shape {tuple(ys.shape)} from {name}, got {came}")

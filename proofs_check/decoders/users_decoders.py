@@ -222,6 +222,16 @@ class DecoderReport:
             lines += ["  " + sentence for sentence in one.sentences()]
         return "\n".join([*lines, "", *self.table()])
 
+    def _repr_html_(self) -> str:
+        from ..notebooks import verdict_html
+
+        return verdict_html(f"{CLAIM}: your model", self.outcome, str(self))
+
+    def _repr_markdown_(self) -> str:
+        from ..notebooks import verdict_markdown
+
+        return verdict_markdown(f"{CLAIM}: your model", self.outcome, str(self))
+
     def table(self) -> list[str]:
         """Risks by prefix, as text: columns of the model, the mixture's oracle and the class's own, for each law."""
         rows = [["prefix"], [""]]

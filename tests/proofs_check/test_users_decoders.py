@@ -465,7 +465,7 @@ def test_a_function_and_a_module_are_judged_in_python(folder: Path) -> None:
             (command("state.pt", *option), [option[0], "--prompts"])
             for option in (("--profile", "quick"), ("--device", "cpu"), ("--record", "x"), ("--workers", "2"))
         ),
-        (["check", "fixed-point", "--model", "mine.py:ridge"], ["judges weights in a file", "model-selection"]),
+        (["check", "fixed-point", "--model", "mine.py:ridge"], ["needs covariance, context_length"]),
         (["check", "fixed-point", "--model", "layer.npz", "--heads", "2"], ["--heads belongs to a decoder"]),
         (["check", "fixed-point", "--model", "layer.npz", "--prompts", "2"], ["--prompts belongs to a decoder"]),
         (["check", "--model", "state.pt"], ["fixed-point", "model-selection"]),
