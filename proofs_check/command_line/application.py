@@ -293,6 +293,26 @@ def appendix(
         return write_appendix(records, output, profile, device, seed, as_json)
 
 
+@app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="RECORDS.JSON", help="The records.json of an appendix, or its folder.")
+    ],
+    rerun: Annotated[
+        str, typer.Option("--rerun", metavar="sample|all|none", help="Measurements to make again; stale ones too.")
+    ] = "sample",
+    sample: Annotated[int, typer.Option("--sample", metavar="N", help="How many are drawn for --rerun sample.")] = 3,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="DIGEST", help="Refuse a file with another digest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Judge a records.json again: hashes, certificates, verdicts, measurements."""
+    from .verifying import verify_records
+
+    return verify_records(file, rerun, sample, sha256, as_json)
+
+
 Records = Annotated[
     Path | None,
     typer.Option("--records", metavar="STORE|DIR", help="Records to read; .iclcheck/records.sqlite if not given."),
