@@ -520,6 +520,15 @@ WORKS = (
         2009,
         {"volume": "410", "number": "19", "pages": "1876-1902"},
     ),
+    Work(
+        "bahadur1956nonexistence",
+        "article",
+        ("Raghu Raj Bahadur", "Leonard J. Savage"),
+        "The nonexistence of certain statistical procedures in nonparametric problems",
+        "The Annals of Mathematical Statistics",
+        1956,
+        {"volume": "27", "number": "4", "pages": "1115-1122"},
+    ),
 )
 
 BY_KEY = {work.key: work for work in WORKS}

@@ -53,6 +53,12 @@ class CheckRun:
         distinct = {canonical_json(record.environment): dict(record.environment) for record in self.records}
         return [distinct[key] for key in sorted(distinct)]
 
+    def _repr_html_(self) -> str:
+        from .notebooks import table_html
+
+        rows = [[v.identifier, one.check, one.outcome, str(one)] for v in self.verdicts for one in v.verdicts]
+        return table_html(["claim", "check", "outcome", "verdict"], rows)
+
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
         audits = self.audits()

@@ -1,7 +1,7 @@
 """How far a derivation is confirmed: the level that every table shows, computed each time.
 
 Main statements
-    stated       a step that has a check fails at a random rational instance
+    stated       a step that has a check fails at a random rational instance, or no step has one
     derived      every such step holds
     certified    a certificate of exactly these forms, made by the present engines, lies in the store: an
                  engine outside SymPy confirmed every statement on every step; Coq is named among the engines where it
@@ -36,7 +36,7 @@ DERIVED = Level("derived")
 
 def level_of(derivation: Derivation, failed_steps: Sequence[str] | None = None) -> Level:
     """The level; `failed_steps` where they are known already. A certificate makes the random instances needless."""
-    if failed_steps:
+    if failed_steps or not any(step.check is not None for step in derivation.steps):
         return Level("stated")
     engines = engines_of(derivation)
     if engines:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..claims.audit import outcome_of_run
 from ..claims.parameters import UsageError
-from ..claims.registry import all_claims
+from ..claims.registry import all_claims, claims_option
 from .checking import DEFAULT_STORE, RunOptions
 from .exit_status import reader_may_leave, say
 from .printing import print_json
@@ -40,7 +40,8 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
         else:
             for entry in document.entries:
                 name = entry.identifier
-                evidence = entry.outcome if entry.verdicts is not None else f"not measured; run iclcheck check {name}"
+                not_measured = f"not measured; run iclcheck check {name}{claims_option()}"
+                evidence = entry.outcome if entry.verdicts is not None else not_measured
                 print(f"{name}: {entry.derivation_status}, {evidence}")
             print("wrote " + ", ".join(str(file) for file in written))
     return EXIT_STATUS[outcome_of_run(document.entries)]

@@ -137,7 +137,12 @@ def code_of(file: Path) -> str:
 
 @lru_cache(maxsize=2000)
 def _code(source: bytes) -> str:
-    return _shape(ast.parse(source))
+    return code_of_tree(ast.parse(source))
+
+
+def code_of_tree(tree: ast.Module) -> str:
+    """A module's code as text, with docstrings and layout dropped."""
+    return _shape(tree)
 
 
 def _shape(value: object) -> str:
