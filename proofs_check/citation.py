@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .appendix.latex import escape
+from .appendix.latex_text import escape
 from .appendix.markdown import caught
 from .bibliography import BY_KEY, Work, toolkit_bibtex
 from .claims.claim import Budget, Claim
@@ -128,6 +128,8 @@ def derivation_words(status: ClaimStatus, steps: int) -> str:
         return f"whose derivation fails in {len(status.failed_steps)} of {steps} checked steps"
     engines = status.level.engines
     certified = f" and certified by {' and '.join(engines)}" if engines else ""
+    if status.derivation == "stated":
+        return "stated by its author without a derivation"
     verb = "refuted" if status.audit else "derived"
     return f"{verb} in steps of which {steps} hold exactly at random rational instances{certified}"
 

@@ -108,10 +108,16 @@ def planned(check: Check, budget: Budget, rates: Rates) -> PlannedCheck:
     """The row of one check."""
     tasks = check.tasks(budget)
     configurations = [one for task in tasks for one in task.parameters.get("configurations", ())]
-    prompts = sum(int(task.parameters.get("prompts", 0)) * len(task.parameters.get("cases", (1,))) for task in tasks)
+    prompts = sum(drawn_by(task) * len(task.parameters.get("cases", (1,))) for task in tasks)
     prompts += sum(one["steps"] * one["batch_size"] for one in configurations)
     seconds = sum(rates.seconds(task) for task in tasks)
-    return PlannedCheck(check.name, prompts, len(configurations), stated_gap(check, budget), seconds)
+    replicas = len(configurations) or sum(task.measurement.endswith(":own_run") for task in tasks)
+    return PlannedCheck(check.name, prompts, replicas, stated_gap(check, budget), seconds)
+
+
+def drawn_by(task: Task) -> int:
+    """The prompts of a task, or the draws of a claim of one's own."""
+    return int(task.parameters.get("prompts", task.parameters.get("draws", 0)))
 
 
 def stated_gap(check: Check, budget: Budget) -> float | None:
@@ -182,7 +188,7 @@ def pilots(task: Task) -> tuple[tuple[Task, int], tuple[Task, int], int]:
     return (with_units(task, sizes[0]), sizes[0]), (with_units(task, sizes[1]), sizes[1]), units
 
 
-UNITS = ("prompts", "sequences", "count")  # what a sampled sum is over, by the name of its parameter
+UNITS = ("prompts", "sequences", "count", "draws")  # what a sampled sum is over, by the name of its parameter
 
 
 def unit_of(task: Task) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from ..engines.refusals import RefutedError, UndecidedError, UnreadableError
 from ..obligations.obligation import ClaimObligations, Examination, Forms, Obligation
-from .certificate import FORMAT, VERSION, AlteredError, plain_bytes, read, sealed
+from .certificate import FORMAT, VERSION, AlteredError, parsed, plain_bytes, read, sealed
 
 OBLIGATIONS = "iclcheck.proofs_check.obligations"
 MODULES = {
@@ -86,6 +87,13 @@ MODULES = {
 }
 """Claim -> the module with its obligations, and the function that lists them where it is not `obligations`."""
 
+OWN = re.compile("own/[a-z0-9-]{1,60}")  # how a certificate names a claim of a user's file, unlike any built-in one
+
+
+def is_known(claim: str) -> bool:
+    """Whether there are obligations for the claim of a certificate."""
+    return claim in MODULES or OWN.fullmatch(claim) is not None
+
 
 @dataclass(frozen=True)
 class StepRefusedError(Exception):
@@ -109,12 +117,19 @@ def silent(step: str, statement: str, engine: str) -> None:
     """Progress that nobody sees."""
 
 
-def obligations_of(claim: str) -> ClaimObligations:
-    """What has to be confirmed for a claim. Raises UndecidedError without python-flint."""
+def obligations_of(claim: str, forms: Mapping[str, Any] | None = None) -> ClaimObligations:
+    """What has to be confirmed for a claim. Raises UndecidedError without python-flint.
+
+    forms    of a claim of a user's file: each of its steps is an equality, and nothing else is known of it
+    """
     try:
         importlib.import_module("flint")
     except ImportError:
         raise UndecidedError("python-flint is not installed; install it with `pip install python-flint`") from None
+    if claim not in MODULES:
+        from ..obligations.own_equalities import obligations
+
+        return obligations(claim, forms or {})
     name, _, function = MODULES[claim].partition(":")
     module = importlib.import_module(f"{OBLIGATIONS}.{name}")
     found: ClaimObligations = getattr(module, function or "obligations")()
@@ -123,7 +138,7 @@ def obligations_of(claim: str) -> ClaimObligations:
 
 def examine(claim: str, forms: Mapping[str, Any], seed: str, progress: Progress = silent) -> list[dict[str, Any]]:
     """The steps of a certificate on these forms, every statement confirmed. Raises StepRefusedError, UndecidedError."""
-    wanted = obligations_of(claim)
+    wanted = obligations_of(claim, forms)
     refuse_other_steps(wanted, forms)
     read = Forms(forms, wanted.steps)
     steps = []
@@ -182,7 +197,7 @@ def certificate_of(
 
 def assembled(claim: str, steps: list[dict[str, Any]], made_with: Mapping[str, str], code: str) -> dict[str, Any]:
     """The content of a certificate, in its order."""
-    wanted = obligations_of(claim)
+    wanted = obligations_of(claim, {step["step"]: step["forms"] for step in steps})
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -201,7 +216,16 @@ def recheck(path: Path, progress: Progress = silent) -> dict[str, Any]:
     Everything but the forms, the versions and the hash of the code is made anew, and compared byte by byte. Raises
     NotACertificateError, AlteredError, StepRefusedError, UndecidedError.
     """
-    content = read(path)
+    return examined_again(read(path), path, progress)
+
+
+def recheck_content(data: bytes, called: str, progress: Progress = silent) -> dict[str, Any]:
+    """`recheck` of the bytes of a certificate that stands in another file under some name."""
+    return examined_again(parsed(data, Path(called)), Path(called), progress)
+
+
+def examined_again(content: dict[str, Any], path: Path, progress: Progress) -> dict[str, Any]:
+    """Examine the content of a certificate at points drawn afresh."""
     check_layout(content, path)
     claim, forms = str(content["claim"]), forms_in(content)
     steps = examine(claim, forms, secrets.token_hex(32), progress)
@@ -219,7 +243,7 @@ def check_layout(content: Mapping[str, Any], path: Path) -> None:
     claim, steps, made_with = (content.get(name) for name in ("claim", "steps", "made_with"))
     laid_out = (
         isinstance(claim, str)
-        and claim in MODULES
+        and is_known(claim)
         and isinstance(steps, list)
         and all(is_step(step) for step in steps)
         and len({step["step"] for step in steps}) == len(steps)

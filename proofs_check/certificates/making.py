@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.refusals import UndecidedError
 from ..records.measuring_path import code_of
 from .certificate import AlteredError, NotACertificateError, read
-from .examining import MODULES, Progress, certificate_of, check_layout, forms_in, silent
+from .examining import MODULES, Progress, certificate_of, check_layout, forms_in, seed_of, silent
 from .forms import forms_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ EXAMINING = ("certificates", "engines", "obligations")  # the packages that a ce
 def certify(derivation: Derivation, progress: Progress = silent) -> dict[str, Any]:
     """The certificate of a derivation. Raises StepRefusedError, UndecidedError."""
     claim = derivation.statement.identifier
-    if claim not in MODULES:
-        raise UndecidedError(f"no engine knows the claim {claim}, so it cannot be certified")
-    return certificate_of(claim, forms_of(derivation), versions(), engine_code(), progress)
+    if claim in MODULES:
+        return certificate_of(claim, forms_of(derivation), versions(), engine_code(), progress)
+    if not any(step.check is not None for step in derivation.steps):
+        raise UndecidedError(f"{claim} states its formula without a derivation; give it steps= to certify")
+    return certificate_of(f"own/{claim}", forms_of(derivation), versions(), engine_code(), progress)
 
 
 def versions() -> dict[str, str]:
@@ -65,13 +67,18 @@ def certificate_behind(derivation: Derivation, folder: Path | None = None) -> di
 
     The file's hash is verified, its statements are not examined again: that is what `certify --recheck` does.
     """
-    path = (folder or DEFAULT_FOLDER) / f"{derivation.statement.identifier}.json"
+    return certificate_on(derivation.statement.identifier, seed_of(forms_of(derivation)), folder)
+
+
+def certificate_on(claim: str, forms: str, folder: Path | None = None) -> dict[str, Any] | None:
+    """The stored certificate about the forms of that sha256 (`examining.seed_of`); else None."""
+    path = (folder or DEFAULT_FOLDER) / f"{claim}.json"
     try:
         content = read(path)
         check_layout(content, path)
     except (NotACertificateError, AlteredError):
         return None
-    current = content["code"] == engine_code() and forms_in(content) == forms_of(derivation)
+    current = content["code"] == engine_code() and seed_of(forms_in(content)) == forms
     return content if current else None
 
 

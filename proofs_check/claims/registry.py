@@ -1,7 +1,12 @@
-"""All claims by identifier. A claim's modules are loaded when it is asked for."""
+"""All claims by identifier: the built-in ones, or those of the files in use, which stand in their place.
+
+A claim of a user's file does not load the built-in ones. Where files are in use (`own.claim_files`), "all claims" are
+theirs, and a built-in one can still be named.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
@@ -9,10 +14,23 @@ from types import ModuleType
 from .claim import Claim
 from .parameters import UsageError, guess
 
+OWN: dict[str, Claim] = {}  # claims of the files in use
+FILES: list[str] = []  # those files, as they were named
+
+
+def all_claims() -> dict[str, Claim]:
+    """Every built-in claim, or every one of the files in use."""
+    return dict(OWN) if OWN else built_in_claims()
+
+
+def claims_option() -> str:
+    """The option that brings the files in use, for a command that is to be copied; with a space before it."""
+    return "".join(f" --claims {shlex.quote(file)}" for file in FILES)
+
 
 @cache
-def all_claims() -> dict[str, Claim]:
-    """Every claim, in the order in which they build on each other."""
+def built_in_claims() -> dict[str, Claim]:
+    """Every built-in claim, in the order in which they build on each other."""
     from ..decoders import (
         class_selection,
         covariate_shift,
@@ -112,7 +130,9 @@ def all_claims() -> dict[str, Claim]:
 
 def find(identifier: str) -> Claim:
     """The claim of that identifier. Raises UsageError."""
-    known = all_claims()
+    if identifier in OWN:
+        return OWN[identifier]
+    known = {**OWN, **built_in_claims()}
     if identifier not in known:
         raise UsageError(f"there is no claim {identifier!r}; {guess(identifier, known)}iclcheck list names all")
     return known[identifier]

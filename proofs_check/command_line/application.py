@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +43,21 @@ Record = Annotated[
     Path | None, typer.Option("--record", metavar="DIR", help="Write records.sqlite and records.json there.")
 ]
 
+OwnClaims = Annotated[
+    list[Path] | None,
+    typer.Option("--claims", metavar="FILE", help="Claims of your own in a Python file, which runs as your own code."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the records in --record DIR.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one per core on the CPU if not given.")]
+
+
+def using(files: list[Path] | None) -> AbstractContextManager[object]:
+    """The claims of these files beside the built-in ones."""
+    if not files:
+        return nullcontext()
+    from .own_claims import in_use
+
+    return in_use(files)
 
 
 @app.callback(invoke_without_command=True)
@@ -63,41 +77,50 @@ def start(
 
 
 @app.command("list")
-def list_claims(as_json: AsJson = False) -> int:
+def list_claims(own: OwnClaims = None, as_json: AsJson = False) -> int:
     """List the claims."""
     from .reading import list_claims
 
-    return list_claims(as_json)
+    with using(own):
+        return list_claims(as_json)
 
 
 @app.command()
-def show(claim: ClaimName, as_json: AsJson = False) -> int:
+def show(claim: ClaimName, own: OwnClaims = None, as_json: AsJson = False) -> int:
     """Show a claim: statement, assumptions, sources."""
     from .reading import show
 
-    return show(claim, as_json)
+    with using(own):
+        return show(claim, as_json)
 
 
 @app.command()
 def derive(
     claim: ClaimName,
     latex: Annotated[bool, typer.Option("--latex", help="Print the steps as LaTeX.")] = False,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Derive a claim, each step checked exactly."""
     from .reading import derive
 
-    return derive(claim, latex, as_json)
+    with using(own):
+        return derive(claim, latex, as_json)
 
 
 @app.command()
 def predict(
-    claim: ClaimName, settings: Settings = None, parameters: ParametersFile = None, as_json: AsJson = False
+    claim: ClaimName,
+    settings: Settings = None,
+    parameters: ParametersFile = None,
+    own: OwnClaims = None,
+    as_json: AsJson = False,
 ) -> int:
     """Print the numbers of a claim for your setting."""
     from .reading import predict
 
-    return predict(claim, settings or [], parameters, as_json)
+    with using(own):
+        return predict(claim, settings or [], parameters, as_json)
 
 
 @app.command("certify")
@@ -113,12 +136,14 @@ def certify_claims(
         typer.Option("--recheck", metavar="FILE", help="Examine this certificate again, from the file alone."),
     ] = None,
     coq: Annotated[bool, typer.Option("--coq", help="Have coqc check theorems on fixed-point instead.")] = False,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Re-check derivations outside SymPy, or certificates from their files."""
     from .certifying import certify
 
-    return certify(claims or [], every, output, recheck or [], coq, as_json)
+    with using(own):
+        return certify(claims or [], every, output, recheck or [], coq, as_json)
 
 
 @app.command()
@@ -174,13 +199,15 @@ def check(
     ] = None,
     settings: Settings = None,
     parameters: ParametersFile = None,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Check claims, or a model of your own (--model)."""
     if model is not None:
         from .judging import ModelOptions, check_model, refuse_measuring_options
 
-        refuse_measuring_options((name for name in MEASURING_OPTIONS if is_given(context, name)), claims or [], model)
+        given = ("claims" if name == "own" else name for name in MEASURING_OPTIONS if is_given(context, name))
+        refuse_measuring_options(given, claims or [], model)
         options = ModelOptions(model, names or [], within, settings or [], parameters, heads, prompts, seed, convention)
         return check_model(claims or [], options, as_json)
     from .checking import RunOptions, check_all
@@ -190,10 +217,11 @@ def check(
         "--name": names, "--convention": convention, "--within": within, "--heads": heads, "--prompts": prompts,
     }  # fmt: skip
     refuse_model_options({**about_a_model, "--set": settings, "--parameters": parameters})
-    return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers, detect), as_json)
+    with using(own):
+        return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers, detect), as_json)
 
 
-MEASURING_OPTIONS = ("profile", "device", "seed", "record", "resume", "workers", "detect")
+MEASURING_OPTIONS = ("profile", "device", "seed", "record", "resume", "workers", "detect", "own")
 
 
 def is_given(context: typer.Context, option: str) -> bool:
@@ -209,13 +237,15 @@ def plan_check(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Prompts, replicas and time that a check would take."""
     from .checking import RunOptions
     from .planning import show_plan
 
-    return show_plan(claim, RunOptions("quick", device, seed, None, False, workers, detect), as_json)
+    with using(own):
+        return show_plan(claim, RunOptions("quick", device, seed, None, False, workers, detect), as_json)
 
 
 @app.command()
@@ -231,13 +261,16 @@ def controls(
     record: Record = None,
     resume: Resume = False,
     workers: Workers = None,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Put altered statements to the checks; each has to be refused."""
     from .checking import RunOptions
     from .controlling import run_controls
 
-    return run_controls(claims or [], RunOptions(profile, device, seed, record, resume, workers), every_check, as_json)
+    with using(own):
+        options = RunOptions(profile, device, seed, record, resume, workers)
+        return run_controls(claims or [], options, every_check, as_json)
 
 
 @app.command()
@@ -250,12 +283,34 @@ def appendix(
     profile: Profile = "quick",
     device: Device = "auto",
     seed: Seed = 0,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Write the verification appendix from records."""
     from .writing import write_appendix
 
-    return write_appendix(records, output, profile, device, seed, as_json)
+    with using(own):
+        return write_appendix(records, output, profile, device, seed, as_json)
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="RECORDS.JSON", help="The records.json of an appendix, or its folder.")
+    ],
+    rerun: Annotated[
+        str, typer.Option("--rerun", metavar="sample|all|none", help="Measurements to make again; stale ones too.")
+    ] = "sample",
+    sample: Annotated[int, typer.Option("--sample", metavar="N", help="How many are drawn for --rerun sample.")] = 3,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="DIGEST", help="Refuse a file with another digest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Judge a records.json again: hashes, certificates, verdicts, measurements."""
+    from .verifying import verify_records
+
+    return verify_records(file, rerun, sample, sha256, as_json)
 
 
 Records = Annotated[
@@ -271,13 +326,15 @@ def status(
     profile: Profile = "quick",
     device: Device = "auto",
     seed: Seed = 0,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Say of each claim how far it is derived and what the records show."""
     from .checking import RunOptions
     from .reviewing import show_status
 
-    return show_status(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
+    with using(own):
+        return show_status(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
 
 
 @app.command()
@@ -287,13 +344,29 @@ def cite(
     profile: Profile = "quick",
     device: Device = "auto",
     seed: Seed = 0,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Print BibTeX, and for each claim a sentence that a paper can use."""
     from .checking import RunOptions
     from .citing import show_citation
 
-    return show_citation(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
+    with using(own):
+        return show_citation(claims or [], records, RunOptions(profile, device, seed, None, False, None), as_json)
+
+
+@app.command("new-claim")
+def new_claim(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the claim: lower-case words joined by hyphens.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Where to write; NAME.py with _ for - if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write a file with a claim of your own to begin with."""
+    from .own_claims import write_new_claim
+
+    return write_new_claim(name, output, as_json)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..claims.registry import find
+from ..claims.registry import claims_option, find
 from ..planning import Plan, plan
 from .checking import RunOptions
 from .exit_status import reader_may_leave
@@ -33,13 +33,14 @@ def lines(found: Plan, options: RunOptions) -> list[str]:
         rows.append((one.check, prompts, replicas, gap, f"{one.seconds:.3g}"))
     processes = "1 process" if found.workers == 1 else f"{found.workers} processes"
     seed = f" --seed {found.budget.seed}" if found.budget.seed else ""
+    named, budget = f"{found.claim}{claims_option()}", found.budget
     return [
         f"{found.claim}, to catch a gap of {found.budget.gap:g}",
         "",
         *aligned(rows),
         "",
         f"about {duration(found.seconds)} with {processes} on idle cores, if nothing is recorded yet; run it with",
-        f"  iclcheck check {found.claim} --detect {found.budget.gap:g} --device {found.budget.device}{seed}",
+        f"  iclcheck check {named} --detect {budget.gap:g} --device {budget.device}{seed}",
     ]
 
 

@@ -101,7 +101,8 @@ def empty_table() -> Table:
 def print_drawn(table: Table) -> None:
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else NARROWEST, highlight=False)
+    # Text is printed as it is: names of a user's claims may hold brackets and colons.
+    console = Console(width=None if sys.stdout.isatty() else NARROWEST, highlight=False, markup=False, emoji=False)
     if console.width < NARROWEST:
         console.width = NARROWEST  # a wrapped line can be read, a cut one cannot
     with console.capture() as drawn:  # printed by Python: rich exits with 1 where the reader went away

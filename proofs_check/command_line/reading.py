@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..claims.audit import level_in_words, written_out
 from ..claims.parameters import complete, finite_quantities, read_settings
-from ..claims.registry import all_claims, find
+from ..claims.registry import OWN, all_claims, find
 from ..levels import Level, level_of
 from .exit_status import reader_may_leave
 from .printing import paragraph, print_json, quantity_text
@@ -160,12 +160,16 @@ def derived(identifier: str, derivation: Derivation, failures: Sequence[str]) ->
 def checked_in_words(derivation: Derivation, failures: Sequence[str]) -> list[str]:
     """How many steps were checked by numbers, and which of them failed."""
     checked = sum(step.check is not None for step in derivation.steps)
+    if not checked:
+        return ["No equality is checked: the formula is stated by its author, not derived."]
     others = len(derivation.steps) - checked
     steps = {0: "", 1: "; 1 step is read off or proved in words"}
     rest = steps.get(others, f"; {others} steps are read off or proved in words")
+    # Of a claim of one's own no layer is known.
+    own = derivation.statement.identifier in OWN
+    against = "" if own else ", expectations against the layer multiplied out in components"
     return [
-        f"{checked - len(failures)} of {checked} equalities hold exactly at random rational instances, "
-        f"expectations against the layer multiplied out in components{rest}.",
+        f"{checked - len(failures)} of {checked} equalities hold exactly at random rational instances{against}{rest}.",
         *(f"FAILED: {name}" for name in failures),
     ]
 

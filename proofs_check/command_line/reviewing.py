@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from ..claims.claim import Budget, Claim
 from ..claims.parameters import UsageError
-from ..claims.registry import all_claims, find
+from ..claims.registry import all_claims, claims_option, find
 from .checking import DEFAULT_STORE, RunOptions, counted, opened_store, other_versions
 from .exit_status import reader_may_leave, say
 from .printing import paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..records.store import Record, Records
+    from ..records.store import ReadRecords, Record, Records, RecordStore
     from ..status import ClaimStatus, Evidence, StatusReport
 
 
@@ -47,7 +47,7 @@ def chosen(names: Sequence[str]) -> list[Claim]:
 
 
 @contextmanager
-def readable_records(named: Path | None) -> Iterator[tuple[Records, Path | None]]:
+def readable_records(named: Path | None) -> Iterator[tuple[RecordStore | ReadRecords, Path | None]]:
     """The records to read and where they lie; without a name and a default store, none. Raises UsageError.
 
     A file that ends in .json is read as an export; nothing is made where nothing is.
@@ -156,7 +156,7 @@ def remarks(report: StatusReport) -> Iterator[str]:
     for claim in report.claims:
         found, name = claim.evidence, claim.identifier
         for step in claim.failed_steps:
-            yield f"{name}: the step {step!r} of the derivation fails; see iclcheck derive {name}"
+            yield f"{name}: the step {step!r} of the derivation fails; see iclcheck derive {name}{claims_option()}"
         yield from survivor_lines(name, found)
         if found.missing and found.records:
             yield f"{name}: {found.missing} of {found.needed} measurements have no record"
@@ -206,4 +206,4 @@ def measuring_command(names: Sequence[str], budget: Budget, path: Path | None) -
         # check writes folders; an export, or a store by another name, is only read.
         own = path.name == "records.sqlite"
         options += [f"--record {shlex.quote(str(path.parent))} --resume" if own else "--record DIR"]
-    return " ".join(["iclcheck check", *names, *options])
+    return " ".join([f"iclcheck check{claims_option()}", *names, *options])

@@ -32,7 +32,14 @@ _LONGEST_SHOWN = 200
 
 
 class TaskFailedError(RuntimeError):
-    """A measurement failed; all tasks that did not fail are in the store."""
+    """A measurement failed; all tasks that did not fail are in the store.
+
+    measurement, cause    which, and why in one line
+    """
+
+    def __init__(self, sentence: str, measurement: str = "", cause: str = "") -> None:
+        super().__init__(sentence)
+        self.measurement, self.cause = measurement, cause
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,10 @@ def measured_unrecorded(tasks: Sequence[Task]) -> list[Mapping[str, Any]]:
 
 def _values_or_failure(task: Task, outcome: Outcome | Failure) -> Mapping[str, Any]:
     if isinstance(outcome, Failure):
-        error = TaskFailedError(f"the task {task.measurement} failed: {outcome.cause}; mend the cause and run again")
+        error = TaskFailedError(
+            f"the task {task.measurement} failed: {outcome.cause}; mend the cause and run again",
+            task.measurement, outcome.cause,
+        )  # fmt: skip
         error.add_note(outcome.trace)
         raise error
     return outcome.values
@@ -243,7 +253,9 @@ class _Ledger:
         others = f" ({len(self._failures) - 1} more tasks failed)" if len(self._failures) > 1 else ""
         error = TaskFailedError(
             f"the task {task.measurement} with {_shortened(canonical_json(task.parameters))} failed{others}: "
-            f"{failure.cause}; the tasks that ended are stored, mend the cause and run again"
+            f"{failure.cause}; the tasks that ended are stored, mend the cause and run again",
+            task.measurement,
+            failure.cause,
         )
         error.add_note(failure.trace)
         raise error

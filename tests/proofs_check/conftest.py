@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from iclcheck.proofs_check.appendix import judging
 from iclcheck.proofs_check.certificates import making
 from iclcheck.proofs_check.certificates.examining import obligations_of
 from iclcheck.proofs_check.certificates.forms import forms_of
@@ -70,9 +71,10 @@ def run_here() -> Run:
 
 @pytest.fixture(autouse=True)
 def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where certificates lie: nowhere yet, whatever the checkout holds."""
+    """Where certificates lie, and judged claims beside: nowhere yet, whatever the checkout holds."""
     folder = tmp_path / "certificates"
     monkeypatch.setattr(making, "DEFAULT_FOLDER", folder)
+    monkeypatch.setattr(judging, "DEFAULT_FOLDER", tmp_path / "judged")
     return folder
 
 

@@ -13,7 +13,8 @@ import pytest
 import iclcheck
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(iclcheck.__file__).parents[1])}
-VERBS = ("list", "show", "derive", "predict", "certify", "plan", "check", "controls", "appendix", "status", "cite")
+VERBS = ("list", "show", "derive", "predict", "certify", "plan", "check", "controls", "appendix", "status", "cite",
+         "new-claim")  # fmt: skip
 HEAVY = {"torch", "sympy", "rich", "numpy", "scipy", "hypothesis", "safetensors", "matplotlib"}
 
 # Seconds for `python -c pass` on the machine that the limits were set on. Start-up is reading and running
