@@ -27,7 +27,7 @@ from ..certificates.examining import seed_of
 from ..certificates.forms import forms_of
 from ..checking import NotMeasuredError, StoredRun, judge_with
 from ..claims.claim import Budget, Claim, ClaimVerdict
-from ..claims.registry import all_claims
+from ..claims.registry import built_in_claims
 from ..records.plain_data import content_hash
 from ..records.store import ReadRecords, Record, Records, RecordStore
 from ..records.whole_files import write_whole
@@ -60,7 +60,7 @@ def judge_anew(claim: Claim, budget: Budget, records: Records) -> ClaimEntry:
 
 def derived_entry(claim: Claim) -> ClaimEntry:
     """The entry of a claim without evidence, made once for each of the project's own claims."""
-    if all_claims().get(claim.identifier) is not claim:
+    if built_in_claims().get(claim.identifier) is not claim:
         return derived_anew(claim)
     if claim.identifier not in _DERIVED:
         _DERIVED[claim.identifier] = derived_anew(claim)
@@ -95,7 +95,7 @@ class JudgedClaims:
 
     def keeps(self, claim: Claim) -> bool:
         """Whether it is one of the project's own claims."""
-        return all_claims().get(claim.identifier) is claim
+        return built_in_claims().get(claim.identifier) is claim
 
     def path(self, claim: Claim) -> Path:
         return self.folder / f"{claim.identifier}.json"

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 60  # seconds
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -52,6 +54,8 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._waiting:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, f"Chromium says nothing for {PATIENCE} s"
             piece = os.read(self._in, 1 << 20)
             assert piece, "Chromium has ended"
             self._waiting += piece

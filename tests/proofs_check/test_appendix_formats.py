@@ -27,6 +27,7 @@ from iclcheck.proofs_check.appendix.files import contents, write
 from iclcheck.proofs_check.appendix.formulas import UnreadableFormulaError, in_lines, is_readable, read, width
 from iclcheck.proofs_check.appendix.latex_text import escape
 from iclcheck.proofs_check.appendix.mathml import to_mathml
+from iclcheck.proofs_check.appendix.strips import strip_svg
 from iclcheck.proofs_check.appendix.typst_math import to_typst
 from iclcheck.proofs_check.appendix.typst_source import to_typst_source
 from iclcheck.proofs_check.claims.audit import Audit
@@ -210,6 +211,26 @@ def test_every_formula_of_every_claim_is_read() -> None:
         except (UnreadableFormulaError, ElementTree.ParseError) as error:
             unread.append(str(error))
     assert not unread
+
+
+def test_a_picture_shows_the_dot_inside_of_the_band_where_the_check_agrees() -> None:
+    verdict = Verdict("c", "agrees", 1.05, 1.0, 0.1, 0.3, "u", 0.0, 0.0, "r", {})
+    for one, inside in ((verdict, True), (replace(verdict, measured=1.3, outcome="contradicts"), False)):
+        picture = ElementTree.fromstring(str(strip_svg(one)))
+        band, dot = (picture.find(f"{{{SVG}}}{name}") for name in ("rect", "circle"))
+        assert band is not None
+        assert dot is not None
+        left = float(band.attrib["x"])
+        assert (left <= float(dot.attrib["cx"]) <= left + float(band.attrib["width"])) == inside
+        assert dot.attrib["fill"] == f"var(--{one.outcome})"
+        assert len([line for line in picture.iter() if "3 3" in line.attrib.get("stroke-dasharray", "")]) == 2
+    endless = ElementTree.fromstring(str(strip_svg(replace(verdict, detectable=float("inf")))))
+    assert not [line for line in endless.iter() if "stroke-dasharray" in line.attrib]
+    for unseen in (replace(verdict, allowed=0.0), replace(verdict, measured=float("nan"))):
+        assert strip_svg(unseen) is None
+
+
+SVG = "http://www.w3.org/2000/svg"
 
 
 # The other files
