@@ -11,6 +11,7 @@ Public names (each is loaded when it is first used):
     predict(claim, **p)      the numbers of a claim for given parameters
     check(*claims, ...)      verdicts: predictions beside trained weights
     check_weights(...)       the verdict on weights of your own
+Claims of your own are written with `iclcheck.own`.
 """
 
 from __future__ import annotations

@@ -234,7 +234,8 @@ def halved(p, generator):
 def signs(p, generator):
     return {"half": p["x"] / 2 + 0.1 * generator.choice([-1.0, 1.0], size=500)}
 
-def trained(p, generator):
+def trained(p, generator, device):
+    assert device == "cpu"
     return p["x"] / 2 * (1 + 0.02 * generator.uniform(-1, 1))
 
 def half(x, kind):
@@ -249,7 +250,7 @@ claim(
     checks=[
         exact(halved, rounding=1e-15),
         mean(signs, bounds=("x/2 - 0.1", "x/2 + 0.1"), detect=0.02),
-        replicas(lambda p, g: {"half": trained(p, g)}, margin=0.03, share=0.5, runs=24, name="trained halves"),
+        replicas(lambda p, g, device: {"half": trained(p, g, device)}, margin=0.03, share=0.5, runs=24, name="trained halves"),
     ],
 )
 """
