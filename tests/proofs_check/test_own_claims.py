@@ -250,7 +250,8 @@ claim(
     checks=[
         exact(halved, rounding=1e-15),
         mean(signs, bounds=("x/2 - 0.1", "x/2 + 0.1"), detect=0.02),
-        replicas(lambda p, g, device: {"half": trained(p, g, device)}, margin=0.03, share=0.5, runs=24, name="trained halves"),
+        replicas(lambda p, g, device: {"half": trained(p, g, device)},
+                 margin=0.03, share=0.5, runs=24, name="trained halves"),
     ],
 )
 """
@@ -306,7 +307,7 @@ def test_predict_refuses_what_the_claim_says_nothing_about(run: Check) -> None:
 def test_a_prediction_that_fails_is_told_with_its_line(run: Check) -> None:
     status, _, err = run(KINDS.replace("real(1, 3)", "real(10, 30)"), *CHECK)
     assert status == 2
-    assert "mine.py, line 16: the prediction half fails at x = " in err
+    assert "mine.py, line 17: the prediction half fails at x = " in err
     assert "too large for this formula" in err
 
 
