@@ -14,7 +14,6 @@ on either law of inputs, exact. Without --output the numbers are printed; a pict
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import platform
 import sys
@@ -30,6 +29,7 @@ from iclcheck.proofs_check.verdicts.empirical_bernstein import deviation
 from iclcheck.theory.one_layer import random_covariance
 from iclcheck.theory.one_layer.fixed_point import exact_value, fixed_point
 from iclcheck.theory.prompt_risks.covariate_shift import oracle_risk
+from written_files import asked_for
 
 Plain = dict[str, Any]
 MODELS = {"dense": "decoder trained on N(0, I)", "random-covariance": "decoder trained on random covariances"}
@@ -136,9 +136,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers there as JSON")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the picture there; needs matplotlib")
     parser.add_argument("--numbers", type=Path, metavar="FILE", help="draw from these, and measure nothing")
-    wanted = parser.parse_args(given)
-    if wanted.picture and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--picture needs matplotlib; install it, or leave --picture out")
+    wanted = asked_for(parser, given, "picture")
     found = json.loads(wanted.numbers.read_text()) if wanted.numbers else measure(wanted.prompts)
     if wanted.picture:
         draw(found, wanted.picture)

@@ -13,15 +13,16 @@ squared error).
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from iclcheck.numerics.decoders.evaluations import evaluated, shipped_predictor
-from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_model, shipped_names
+from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_names
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
+from iclcheck.proofs_check.decoders.shipped_models import trained_law
+from written_files import add_numbers_and_pictures, asked_for
 
 CLASSES = ("dense", "sparse")
 MIXTURES = {0.1: "mixture-10", 0.5: "mixture", 0.9: "mixture-90"}
@@ -33,7 +34,7 @@ LARGE, NOISES = 41, (0.1, 1e-6)
 
 def law_of(name: str) -> PromptLaw:
     """The law that a shipped model was trained on."""
-    return PromptLaw.from_plain(shipped_model(name).training.law)
+    return PromptLaw.from_plain(trained_law(name))
 
 
 def mixture_law(weight: float) -> PromptLaw:
@@ -196,17 +197,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=16384, help="prompts of each class at d = 5")
     parser.add_argument("--large-prompts", type=int, default=2000, help="prompts of each class at d = 20")
-    parser.add_argument("--from", dest="source", metavar="FILE", help="draw what this file holds, measure nothing")
-    parser.add_argument("--output", metavar="FILE", help="write all numbers to this JSON file")
-    parser.add_argument("--pictures", metavar="FOLDER", help="draw into this folder; needs matplotlib")
-    asked = parser.parse_args(arguments)
-    if asked.pictures and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--pictures needs matplotlib; install it, or leave the option out")
-    found = json.loads(Path(asked.source).read_text()) if asked.source else measured(asked.prompts, asked.large_prompts)
+    only = "draw what this file holds, measure nothing"
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help=only)
+    add_numbers_and_pictures(parser)
+    asked = asked_for(parser, arguments)
+    found = json.loads(asked.source.read_text()) if asked.source else measured(asked.prompts, asked.large_prompts)
     if asked.output:
-        Path(asked.output).write_text(json.dumps(found, indent=1) + "\n")
+        asked.output.write_text(json.dumps(found, indent=1) + "\n")
     if asked.pictures:
-        draw(found, Path(asked.pictures))
+        draw(found, asked.pictures)
     print(json.dumps(found["weights"], indent=1))
 
 

@@ -11,7 +11,6 @@ of the inputs, and frequencies. A part whose decoder is not shipped is left out,
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import platform
 import time
@@ -23,11 +22,13 @@ import numpy as np
 import torch
 
 from iclcheck.numerics.decoders.out_of_distribution import groups_of_settings
-from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_model, shipped_names
+from iclcheck.numerics.decoders.shipped import shipped_digest, shipped_names
 from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw
 from iclcheck.numerics.training.random_streams import stream
+from iclcheck.proofs_check.decoders.shipped_models import trained_law
 from iclcheck.theory.prompt_risks import cross_class
+from written_files import add_numbers_and_pictures, asked_for
 
 PAPER = {"dimension": 20, "length": 41, "noise_variance": 0.01}
 PAPER_CLASSES = {
@@ -77,11 +78,6 @@ def derived_curve(law: PromptLaw, xs: torch.Tensor) -> list[float]:
 # Decoders
 
 
-def law_of(name: str) -> dict[str, Any]:
-    """The law of training that the shipped record states."""
-    return dict(shipped_model(name).training.law)
-
-
 def measured(name: str, settings: Mapping[str, Mapping[str, Any]], prompts: int) -> dict[str, Any]:
     """Mean squared distances by position, (N, P, P) under the names of what answers, for each setting."""
     model = {"shipped": name, "sha256": shipped_digest(name)}
@@ -110,11 +106,11 @@ def class_curves() -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not {"dense", "sparse"} <= set(shipped_names()):
         return found
-    kinds = {label: law_of(label)["classes"][0] for label in ("dense", "sparse")}
+    kinds = {label: trained_law(label)["classes"][0] for label in ("dense", "sparse")}
     for name in ("dense", "sparse", "mixture"):
         if name not in shipped_names():
             continue
-        own = law_of(name)
+        own = trained_law(name)
         settings = {
             label: {"prompts": one_class(own, kind), "oracles": {"own": own, "right": one_class(own, kind)}}
             for label, kind in kinds.items()
@@ -130,7 +126,7 @@ def scale_rows() -> list[dict[str, Any]]:
     for name in ("dense", "sparse", "mixture"):
         if name not in shipped_names():
             continue
-        own = law_of(name)
+        own = trained_law(name)
         settings = {str(c): {"prompts": {**own, "input_scale": c}, "oracles": {"own": own}} for c in SCALES}
         for c, one in measured(name, settings, PROMPTS // 2).items():
             rows.append({"decoder": name, "scale": float(c), **late(one, 5)})
@@ -139,7 +135,7 @@ def scale_rows() -> list[dict[str, Any]]:
 
 def combination_rows() -> list[dict[str, Any]]:
     """c line + (1 - c) sinusoid: decoder, its own Bayes predictor, and the one that expects the combination."""
-    own = law_of("linear-sinusoid")
+    own = trained_law("linear-sinusoid")
     line, wave = own["classes"]
     settings = {}
     for share in SHARES:
@@ -151,7 +147,7 @@ def combination_rows() -> list[dict[str, Any]]:
 
 def frequency_rows() -> list[dict[str, Any]]:
     """Sinusoids of one frequency: decoder, its own Bayes predictor, and the one that knows the frequency."""
-    own = law_of("linear-sinusoid")
+    own = trained_law("linear-sinusoid")
     wave = own["classes"][1]
     settings = {}
     for omega in FREQUENCIES:
@@ -261,19 +257,10 @@ def draw(result: Mapping[str, Any], folder: Path) -> None:
         draw_combinations(plt, result["combinations"], folder / "out_of_distribution_combinations.png")
 
 
-def options_of(arguments: list[str] | None) -> argparse.Namespace:
-    """What is asked for. Pictures without matplotlib are refused before anything runs."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw into this folder; needs matplotlib")
-    asked = parser.parse_args(arguments)
-    if asked.pictures and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--pictures needs matplotlib, which is not installed; install it, or leave --pictures out")
-    return asked
-
-
 def main(arguments: list[str] | None = None) -> None:
-    asked = options_of(arguments)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_numbers_and_pictures(parser)
+    asked = asked_for(parser, arguments)
     torch.set_num_threads(1)
     started, waves = time.process_time(), "linear-sinusoid" in shipped_names()
     result = {

@@ -13,7 +13,6 @@ Entropies are relative to the largest, ln(T - 1), at the last position of window
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import time
@@ -28,6 +27,7 @@ from iclcheck.numerics.scan_on_text.text_attention import corpus, kinds_of_words
 from iclcheck.numerics.scan_on_text.text_embeddings import TextTraining, trained_on
 from iclcheck.theory.scan_on_text.text_attention import formula, logits_of, score, scores_of
 from iclcheck.theory.scan_on_text.text_windows import windows_of
+from written_files import add_numbers_and_pictures, asked_for
 
 LENGTH, RECORDS = 24, 40
 RATES = {"Y, Z": (1.0, 4.0, 16.0), "1 layer": (0.5, 1.0, 2.0), "3 layers": (0.5, 1.0, 2.0)}
@@ -178,12 +178,8 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=207, metavar="WORDS", help=words)
     parser.add_argument("--seeds", type=int, default=3, help="trainings at each rate (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=2000, help="of each training (default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw into this folder; needs matplotlib")
-    asked = parser.parse_args(arguments)
-    if asked.pictures and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--pictures needs matplotlib, which is not installed; install it, or leave --pictures out")
-    return asked
+    add_numbers_and_pictures(parser)
+    return asked_for(parser, arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:

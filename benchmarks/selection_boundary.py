@@ -15,7 +15,6 @@ predictions, and the share of prompts with 0.05 < p < 0.95.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +33,7 @@ from iclcheck.numerics.mixtures.posterior import posterior
 from iclcheck.numerics.mixtures.prompt_laws import PromptLaw, Prompts
 from iclcheck.numerics.training.random_streams import stream
 from iclcheck.theory.model_selection.selection_boundary import for_user
+from written_files import asked_for
 
 EXAMPLES, EDGES = (2, 4, 7, 10), (-7.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
 PARTS = ("readings", "sweep", "paper", "orthogonal")
@@ -145,8 +145,10 @@ def picture_of_sweep(found: dict[str, Any], folder: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     nonzeros = [one["nonzeros"] for one in found["sweep"]]
     labels = {"model": "model", "true": "oracle", "effective": f"oracle, noise {found['effective_noise']:.2f}"}
-    for (name, label), shade in zip(labels.items(), SHADES, strict=False):
-        left.plot(nonzeros, [one["readings"][name] for one in found["sweep"]], "o-", color=shade, label=label)
+    shades = dict(zip(("true", "effective", "first", "second", "model"), SHADES, strict=False))
+    for name, label in labels.items():
+        readings = [one["readings"][name] for one in found["sweep"]]
+        left.plot(nonzeros, readings, "o-", color=shades[name], label=label)
     left.set(
         xlabel="nonzero coefficients of the prompt",
         ylabel="reading: 0 sparse oracle, 1 dense",
@@ -158,9 +160,9 @@ def picture_of_sweep(found: dict[str, Any], folder: Path) -> None:
         "first": "dense oracle",
         "second": "sparse oracle",
     }
-    for (name, label), shade in zip(names.items(), SHADES, strict=False):
+    for name, label in names.items():
         values = [one["distances"][name][0] / one["count"] / one["scale"] for one in found["sweep"]]
-        right.plot(nonzeros, values, "o-", color=shade, label=label)
+        right.plot(nonzeros, values, "o-", color=shades[name], label=label)
     right.set(xlabel="nonzero coefficients of the prompt", ylabel="squared distance of the model / mean square target")
     right.set_yscale("log")
     for axes in (left, right):
@@ -196,9 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--parts", metavar="PART", nargs="+", default=list(PARTS), choices=PARTS, help=", ".join(PARTS))
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the numbers there as JSON; other parts stay")
     parser.add_argument("--pictures", metavar="FOLDER", type=Path, help="write the pictures there")
-    given = parser.parse_args(arguments)
-    if given.pictures and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--pictures needs matplotlib; install it, or leave the option out")
+    given = asked_for(parser, arguments)
     torch.set_num_threads(1)
 
     def measured(part: Callable[[ShippedModel, int], dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ real layer's reparametrised flow (circles) and the flow of the loss itself (cros
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import platform
@@ -31,6 +30,7 @@ from iclcheck.theory.scan_and_snap.symmetric_task import (
     entropy,
     symmetric_task,
 )
+from written_files import asked_for
 
 K, M, COMMON, PROFILE = 4, 60, 0.35, (1, 2, 3)
 TASK = symmetric_task(K, M, COMMON, list(PROFILE))
@@ -174,23 +174,11 @@ def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def options_of(arguments: list[str] | None) -> argparse.Namespace:
-    """What is asked for. A picture without matplotlib is refused before anything runs."""
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw into this file; needs matplotlib")
-    asked = parser.parse_args(arguments)
-    if asked.picture and not has_matplotlib():
-        parser.error("--picture needs matplotlib, which is not installed; install it, or leave --picture out")
-    return asked
-
-
-def has_matplotlib() -> bool:
-    return importlib.util.find_spec("matplotlib") is not None
-
-
-def main(arguments: list[str] | None = None) -> None:
-    asked = options_of(arguments)
+    asked = asked_for(parser, arguments, "picture")
     started = time.process_time()
     found = flows()
     result = {

@@ -5,16 +5,13 @@ This is the one place where their bibliographic data stand; `docs/references.md`
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .appendix.latex import escape
+from .appendix.latex_text import escape
 
 VENUE_FIELD = {"article": "journal", "inproceedings": "booktitle", "book": "publisher"}
-ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
-LETTERS = {"\u00f8": r"{\o}", "\u00d8": r"{\O}", "\u0142": r"{\l}", "\u00df": r"{\ss}"}  # these do not decompose
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,7 @@ def latex_text(text: str) -> str:
     >>> print(latex_text("João & Söhne"))
     Jo{\~{a}}o \& S{\"{o}}hne
     """
-    return "".join(map(latex_character, text))
-
-
-def latex_character(character: str) -> str:
-    decomposed = unicodedata.normalize("NFD", character)
-    if len(decomposed) == 2 and decomposed[1] in ACCENTS:
-        return rf"{{\{ACCENTS[decomposed[1]]}{{{decomposed[0]}}}}}"
-    return LETTERS.get(character) or escape(character)
+    return escape(text)
 
 
 def toolkit_bibtex(version: str, commit: str | None) -> str:

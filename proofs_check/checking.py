@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .claims.audit import counted, in_words, outcome_of_run, outcomes_of
@@ -27,11 +27,12 @@ EXIT_STATUS: Mapping[Outcome, int] = {"agrees": 0, "contradicts": 1, "inconclusi
 
 @dataclass(frozen=True)
 class CheckRun:
-    """The verdicts on some claims, and the records that they were judged by."""
+    """The verdicts on some claims, and the records that they were judged by; `keys` are those of each claim."""
 
     budget: Budget
     verdicts: tuple[ClaimVerdict, ...]
     records: tuple[Record, ...]
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -51,6 +52,12 @@ class CheckRun:
         """The distinct versions, devices and commits that the records come from."""
         distinct = {canonical_json(record.environment): dict(record.environment) for record in self.records}
         return [distinct[key] for key in sorted(distinct)]
+
+    def _repr_html_(self) -> str:
+        from .notebooks import table_html
+
+        rows = [[v.identifier, one.check, one.outcome, str(one)] for v in self.verdicts for one in v.verdicts]
+        return table_html(["claim", "check", "outcome", "verdict"], rows)
 
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data."""
@@ -87,8 +94,12 @@ def check_claims(
     run = RecordedRun(store)
     tasks = [task for claim in claims for check in claim.checks for task in check.tasks(budget)]
     run.measure(tasks, workers or default_workers(budget), progress)
-    verdicts = tuple(judged_with_controls(claim, run, budget) for claim in claims)
-    return CheckRun(budget, verdicts, run.records())
+    verdicts, keys = [], {}
+    for claim in claims:
+        run.asked = set()
+        verdicts.append(judged_with_controls(claim, run, budget))
+        keys[claim.identifier] = tuple(sorted(run.asked))
+    return CheckRun(budget, tuple(verdicts), run.records(), keys)
 
 
 def judged_with_controls(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict:
@@ -98,13 +109,18 @@ def judged_with_controls(claim: Claim, run: Run, budget: Budget) -> ClaimVerdict
 
 
 class RecordedRun:
-    """A `Run` that measures what the store lacks, and keeps the records that it gave."""
+    """A `Run` that measures what the store lacks, and keeps the records that it gave.
+
+    asked    the keys of the tasks that were asked for since it was emptied
+    """
 
     def __init__(self, store: RecordStore) -> None:
         self.store = store
         self.used: dict[str, Record] = {}
+        self.asked: set[str] = set()
 
     def __call__(self, tasks: Sequence[Task]) -> list[Values]:
+        self.asked.update(task.key for task in tasks)
         self.measure(tasks)
         return [self.used[task.key].values for task in tasks]
 
@@ -130,11 +146,17 @@ class NotMeasuredError(LookupError):
 def judge_stored(claim: Claim, budget: Budget, store: Records) -> tuple[ClaimVerdict, list[Record]]:
     """The verdict on a claim from stored records alone. Raises NotMeasuredError where one is missing or stale."""
     run = StoredRun(store)
+    verdict = judge_with(claim, budget, run)
+    return verdict, [run.used[key] for key in sorted(run.used)]
+
+
+def judge_with(claim: Claim, budget: Budget, run: StoredRun) -> ClaimVerdict:
+    """The verdict on a claim with its altered statements, from what a run reads. Raises NotMeasuredError."""
     verdict = judge(claim, run, budget)
     # Where altered statements are not measured, the verdict stands without a score, and says so.
     with contextlib.suppress(NotMeasuredError):
         verdict = replace(verdict, controls=controls(claim, verdict, run, budget))
-    return verdict, [run.used[key] for key in sorted(run.used)]
+    return verdict
 
 
 class StoredRun:

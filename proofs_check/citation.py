@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .appendix.latex import escape
+from .appendix.latex_text import escape
 from .appendix.markdown import caught
 from .bibliography import BY_KEY, Work, toolkit_bibtex
 from .claims.claim import Budget, Claim

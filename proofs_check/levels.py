@@ -10,9 +10,9 @@ Main statements
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from ..theory.algebra.derivations import Derivation
@@ -43,6 +43,17 @@ def level_of(derivation: Derivation, failed_steps: Sequence[str] | None = None) 
         return Level("certified", engines)
     # One instance here, where a table waits for it; `derive` and `status` take two.
     return Level("stated") if failed_steps is None and derivation.failures(seeds=(0,)) else DERIVED
+
+
+def level_by(failed_steps: Sequence[str], certificate: Mapping[str, Any] | None, coq: bool) -> Level:
+    """The level of a derivation whose steps were checked, by its certificate and by whether Coq accepted statements."""
+    if failed_steps:
+        return Level("stated")
+    if certificate is None:
+        return DERIVED
+    from .certificates.making import engines_in
+
+    return Level("certified", (*engines_in(certificate), *(["Coq"] if coq else [])))
 
 
 def engines_of(derivation: Derivation) -> tuple[str, ...]:

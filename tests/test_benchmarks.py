@@ -19,6 +19,7 @@ def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     found_by = importlib.util.find_spec
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *more: None if n == "matplotlib" else found_by(n, *more))
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as when it is run
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -30,7 +30,7 @@ Plain = Mapping[str, Any]
 Predict = Callable[[Tensor, Tensor], Tensor]  # xs (B, N, d), ys (B, N) -> (B, N)
 GOLDEN = (math.sqrt(5) - 1) / 2
 NAMES = ("true", "effective", "first", "second")
-DIFFERENCES = {"explained": ("true", "effective"), "towards the first": ("second", "first")}  # of two distances
+DIFFERENCES = {"explained": ("true", "effective"), "nearer than the second": ("second", "true")}  # of two distances
 
 
 def with_noise(law: PromptLaw, noise_variance: float) -> PromptLaw:

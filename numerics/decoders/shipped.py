@@ -55,8 +55,8 @@ def _mixture(probability: float, steps: int) -> DecoderTraining:
 
 TRAININGS: dict[str, DecoderTraining] = {
     "dense": _training([DENSE], [1.0]),
-    "sparse": _training([SPARSE], [1.0], HEADS, RATE, 16_000),
-    "mixture": _mixture(0.5, 24_000),
+    "sparse": _training([SPARSE], [1.0], HEADS, RATE, 48_000),
+    "mixture": _mixture(0.5, 72_000),
     "mixture-10": _mixture(0.1, 16_000),
     "mixture-90": _mixture(0.9, 16_000),
     "random-covariance": _training([DENSE], [1.0], covariance="exponential"),

@@ -57,8 +57,8 @@ class DecoderCheckpoint(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"a decoder of {self.layers} layers, width {self.width}, {self.heads} heads ({self.heads_from}), for "
-            f"{self.positions} points in dimension {self.dimension}"
+            f"a decoder of {_counted(self.layers, 'layer')}, width {self.width}, {_counted(self.heads, 'head')} "
+            f"({self.heads_from}), for {_counted(self.positions, 'point')} in dimension {self.dimension}"
         )
 
     def decoder(self) -> "Decoder":
@@ -70,6 +70,10 @@ class DecoderCheckpoint(NamedTuple):
         model = Decoder(DecoderShape(self.dimension, self.positions, self.width, self.layers, self.heads))
         model.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.items()})
         return model.eval()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def read_decoder(path: str | Path, heads: int | None = None) -> DecoderCheckpoint:
@@ -199,8 +203,10 @@ def _heads(given: int | None, layers: int, width: int, path: Path) -> tuple[int,
             f"published size; put the config.yaml of the training beside {path}, or give --heads"
         )
     if count < 1 or width % count:
+        divisors = [str(one) for one in range(1, width + 1) if width % one == 0]
         raise WeightsFileError(
-            f"need heads that divide the width {width} of {path}, got {count} ({source}); give --heads"
+            f"need heads that divide the width {width} of {path}, got {count} ({source}); give --heads with one of "
+            + ", ".join(divisors[:12])
         )
     return count, source
 

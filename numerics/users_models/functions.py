@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[np.float64]
+LARGEST = 1e60  # of a prediction in size: fourth powers of errors are added up, and have to be finite
 
 
 class UsersCodeError(ValueError):
@@ -64,7 +65,7 @@ def _module(place: str, reference: str) -> ModuleType:
     try:
         return _run(path) if place.endswith(".py") else importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise UsersCodeError(f"{place} cannot be imported: {_what(error)}") from error
+        raise UsersCodeError(f"{place} cannot be imported: {in_one_line(error)}") from error
 
 
 def _run(path: Path) -> ModuleType:
@@ -125,21 +126,29 @@ def _called(function: Callable[..., Any], name: str, where: str, *arrays: Array)
         found = function(*(array.copy() for array in arrays))
         if hasattr(found, "detach"):  # a tensor, perhaps with a gradient
             found = found.detach().cpu()
-        return np.asarray(found, dtype=np.float64)
+        found = np.asarray(found)
+        if np.iscomplexobj(found):
+            raise TypeError(f"need real numbers, got {found.dtype}")
+        return found.astype(np.float64)
     except (Exception, SystemExit) as error:
-        raise UsersCodeError(f"{name} fails after {where}: {_what(error)}") from error
+        raise UsersCodeError(f"{name} fails after {where}: {in_one_line(error)}") from error
 
 
 def _finite(answers: Array, name: str, where: str) -> Array:
-    if not np.isfinite(answers).all():
-        bad = answers[~np.isfinite(answers)]
+    bad = answers[~(np.isfinite(answers) & (abs(answers) <= LARGEST))]
+    if len(bad):
         raise UsersCodeError(
-            f"need finite predictions from {name}, got {bad[0]} in {len(bad)} of {len(answers)} prompts after {where}"
+            f"need {_bounded(bad[0])} from {name}, got {bad[0]} in {len(bad)} of {len(answers)} prompts after {where}"
         )
     return answers
 
 
-def _what(error: BaseException) -> str:
+def _bounded(answer: float) -> str:
+    """What an answer that is not finite, or too large, should be."""
+    return f"predictions of at most {LARGEST:.0e} in size" if np.isfinite(answer) else "finite predictions"
+
+
+def in_one_line(error: BaseException) -> str:
     """An error in one line, with the place in the user's code where it came from."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
@@ -152,18 +161,22 @@ def of_module(module: torch.nn.Module, name: str) -> Callable[[Tensor, Tensor], 
     import torch
 
     module.eval()
-    like = next(iter(module.parameters()), torch.zeros(()))
+    like = next((one for one in module.parameters() if one.is_floating_point()), torch.zeros(()))
 
     def predict(xs: Tensor, ys: Tensor) -> Tensor:
         try:
             found = module(xs.to(like), ys.to(like))
         except (Exception, SystemExit) as error:
-            raise UsersCodeError(f"{name} fails on xs {tuple(xs.shape)}: {_what(error)}") from error
+            raise UsersCodeError(f"{name} fails on xs {tuple(xs.shape)}: {in_one_line(error)}") from error
         if not isinstance(found, torch.Tensor) or found.shape != ys.shape:
             came = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise UsersCodeError(f"need predictions of the shape {tuple(ys.shape)} from {name}, got {came}")
-        if not bool(found.isfinite().all()):
-            raise UsersCodeError(f"need finite predictions from {name}, got NaN or infinity")
-        return found.to(xs)
+        if found.is_complex():
+            raise UsersCodeError(f"need real predictions from {name}, got {str(found.dtype).removeprefix('torch.')}")
+        found = found.to(xs)
+        bad = found[~(found.abs() <= LARGEST)]  # NaN is not either
+        if len(bad):
+            raise UsersCodeError(f"need {_bounded(float(bad[0]))} from {name}, got {bad[0]:g}")
+        return found
 
     return predict

@@ -37,9 +37,9 @@ def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) ->
             "are expected of a matrix; save only the two weight matrices"
         )
     with damage_reported(f"{member.filename} in {path}"):
-        content = archive.read(member)
-        _judge_header(content, member, path)
-        array = npy.read_array(io.BytesIO(content), allow_pickle=False)
+        with archive.open(member) as stream:
+            _judge_header(stream, member, path)
+        array = npy.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
     return np.asarray(array, dtype=np.float64)
 
 
@@ -50,17 +50,19 @@ def array_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -
     return shape
 
 
-def _judge_header(content: bytes, member: zipfile.ZipInfo, path: Path) -> None:
-    stream = io.BytesIO(content)
+def _judge_header(stream: IO[bytes], member: zipfile.ZipInfo, path: Path) -> None:
+    """Nothing but the header is unpacked for this."""
     shape, dtype = _shape_and_dtype(stream)
     if dtype.kind != "f" or dtype.itemsize > 8:
         raise WeightsFileError(
             f"{member.filename} in {path} must be float64, float32 or float16, got {dtype}; "
             "convert it with .astype(float) before saving"
         )
-    announced, present = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    announced, present = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
     if announced != present:
         raise ValueError(f"shape {shape} and {dtype} need {announced} bytes, there are {present}")
+    if 8 * math.prod(shape) > LARGEST_MEMBER:
+        raise ValueError(f"{math.prod(shape)} numbers need {8 * math.prod(shape)} bytes in float64")
 
 
 def _shape_and_dtype(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

@@ -1,69 +1,20 @@
-r"""Reading the tensors of a torch.save archive: a zip with one pickle and the tensors' bytes.
+r"""Judging a torch.save archive: a zip with one pickle and the tensors' bytes.
 
-Main statements
-    the archive and its pickle are judged before torch is imported, let alone asked to load them
-    what torch then loads, it loads with weights_only=True, from the same open file
+Main statement
+    judge_archive   passes only archives that are intact, as large as they seem, and import tensors alone; what is read
+                    from them afterwards (`torch_state_dicts`) needs no torch
 """
 
 import zipfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from .damage import damage_reported
 from .pickle_opcodes import refuse_foreign_globals
 from .weights_errors import WeightsFileError
 
-if TYPE_CHECKING:
-    import torch
-
-LARGEST_ARCHIVE = 2**32  # bytes; torch loads all tensors of it, not only the two that are asked for
-LARGEST_PICKLE = 2**24  # bytes; a state_dict of 100,000 tensors needs less
-LARGEST_TENSOR = 2**25  # entries: a 5,800 x 5,800 matrix
-_MOST_NESTED = 8
-
-
-def read_tensors(file: BinaryIO, path: Path) -> dict[str, "torch.Tensor"]:
-    """All tensors of an archive, those of nested dictionaries under "outer.inner".
-
-    Raises WeightsFileError for an archive that is damaged, oversized, or more than tensors.
-    """
-    judge_archive(file, path)
-    import warnings
-
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice to its own callers
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has no common class for what a damaged archive raises
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsFileError(
-            f"torch refuses to load {path} as weights ({first_line}); save model.state_dict() again"
-        ) from error
-    return dict(_named_tensors(content, "", _MOST_NESTED))
-
-
-def as_float64(tensor: "torch.Tensor", name: str, path: Path) -> NDArray[np.float64]:
-    """A dense real tensor in float64; WeightsFileError for any other, and for one that is too large."""
-    import torch
-
-    if tensor.layout != torch.strided or tensor.is_quantized or not tensor.is_floating_point():
-        raise WeightsFileError(
-            f"{name} in {path} must be a dense floating-point tensor, got {tensor.dtype}, {tensor.layout}; "
-            "convert it with .to_dense().double() before saving"
-        )
-    # A tensor may repeat few stored numbers without end (stride 0), so the size of the file bounds nothing.
-    if tensor.numel() > LARGEST_TENSOR:
-        raise WeightsFileError(
-            f"{name} in {path} has {tensor.numel()} entries where at most {LARGEST_TENSOR} are expected of a "
-            "matrix; map another name to it"
-        )
-    return tensor.detach().to(torch.float64).contiguous().numpy()
+LARGEST_ARCHIVE = 2**32  # bytes
+LARGEST_PICKLE = 2**20  # bytes: some 8,000 tensors; its opcodes are gone through twice, a million of them a second
 
 
 def judge_archive(file: BinaryIO, path: Path) -> None:
@@ -113,13 +64,3 @@ def _not_as_torch_writes(path: Path, what: str) -> WeightsFileError:
     return WeightsFileError(
         f"need an archive as torch.save writes it for a state_dict, {path} has {what}; save model.state_dict() again"
     )
-
-
-def _named_tensors(content: Any, prefix: str, levels: int) -> Iterator[tuple[str, "torch.Tensor"]]:
-    import torch
-
-    if isinstance(content, torch.Tensor):
-        yield prefix or "tensor", content
-    elif isinstance(content, Mapping) and levels > 0:
-        for name, value in content.items():
-            yield from _named_tensors(value, f"{prefix}.{name}" if prefix else str(name), levels - 1)

@@ -2,12 +2,13 @@ r"""Weights that users bring, read without trusting the file.
 
 Main statements
     nothing in a file is ever executed, and nothing is unpacked or allocated on its word alone
-    torch is imported only for a torch archive, and only after the archive was judged harmless
+    torch is not imported: a torch archive is judged harmless, then its pickle is read as data (`torch_state_dicts`)
     what comes back is finite, real and in float64
 Formats
-    safetensors; NumPy's npz, without pickle; torch.save of a state_dict, through weights_only=True
+    safetensors; NumPy's npz, without pickle; torch.save of a state_dict
 """
 
+import math
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import npz_files, safetensors_files, torch_archives
+from . import npz_files, safetensors_files, torch_archives, torch_state_dicts
 from .file_formats import format_of
 from .weights_errors import WeightsFileError
 
@@ -28,6 +29,7 @@ Array = NDArray[np.float64]
 Floats = TypeVar("Floats", NDArray[np.float64], NDArray[np.float32])
 _OWN_NAMES = MappingProxyType({"W_PV": "W_PV", "W_KQ": "W_KQ"})
 _MOST_NAMES_SHOWN = 20
+LARGEST_MATRIX = 2**25  # numbers: 5,800 x 5,800
 
 
 def read_weights(path: str | Path, names: Mapping[str, str] = _OWN_NAMES) -> dict[str, Array]:
@@ -64,6 +66,8 @@ def opened(path: Path) -> BinaryIO:
 def _from_safetensors(file: BinaryIO, path: Path, names: Mapping[str, str]) -> dict[str, Array]:
     entries = safetensors_files.read_header(file, path)
     _refuse_missing(names, entries, path)
+    for name in names.values():
+        _refuse_large(math.prod(entries[name].shape), name, path)
     return {own: safetensors_files.read_tensor(file, name, entries[name], path) for own, name in names.items()}
 
 
@@ -75,9 +79,13 @@ def _from_npz(file: BinaryIO, path: Path, names: Mapping[str, str]) -> dict[str,
 
 
 def _from_torch(file: BinaryIO, path: Path, names: Mapping[str, str]) -> dict[str, Array]:
-    tensors = torch_archives.read_tensors(file, path)
-    _refuse_missing(names, tensors, path)
-    return {own: torch_archives.as_float64(tensors[name], name, path) for own, name in names.items()}
+    torch_archives.judge_archive(file, path)
+    with zipfile.ZipFile(file) as archive:
+        tensors = torch_state_dicts.stored_tensors(archive, path)
+        _refuse_missing(names, tensors, path)
+        for name in names.values():
+            _refuse_large(max(tensors[name].storage.size, math.prod(tensors[name].shape)), name, path)
+        return {own: torch_state_dicts.read_stored(archive, tensors[name], name, path) for own, name in names.items()}
 
 
 _READERS: Mapping[str, Callable[[BinaryIO, Path, Mapping[str, str]], dict[str, Array]]] = {
@@ -85,6 +93,14 @@ _READERS: Mapping[str, Callable[[BinaryIO, Path, Mapping[str, str]], dict[str, A
     "npz": _from_npz,
     "torch": _from_torch,
 }
+
+
+def _refuse_large(numbers: int, name: str, path: Path) -> None:
+    if numbers > LARGEST_MATRIX:
+        raise WeightsFileError(
+            f"{name} in {path} has {numbers} entries where at most {LARGEST_MATRIX} are expected of a matrix; map "
+            "another name to it"
+        )
 
 
 def _refuse_missing(names: Mapping[str, str], available: Iterable[str], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the appendix says, gathered from derivations and records, and written in two formats.
+"""What the appendix says, gathered from derivations and records, and written in several formats.
 
 Main statement
     The text depends on the derivations, their certificates, the stored records and the decision rules only: the same
@@ -9,56 +9,16 @@ Status is computed: derivation = stated, derived or certified (`levels`); eviden
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from ..certificates.making import certificate_behind
-from ..checking import NotMeasuredError, judge_stored
-from ..claims.audit import Audit, in_words, level_in_words, outcomes_of
-from ..claims.claim import Budget, Claim, ClaimVerdict
-from ..levels import DERIVED, Level, level_of
-from ..records.store import Record, RecordStore
-from ..verdicts.verdict import Outcome
-
-if TYPE_CHECKING:
-    from ...theory.algebra.derivations import Derivation
-
-
-@dataclass(frozen=True)
-class ClaimEntry:
-    """One claim with its derivation and, where it was measured, its verdict and records.
-
-    trusted     what its certificate leaves to trust; () without one
-    """
-
-    claim: Claim
-    derivation: Derivation
-    failed_steps: tuple[str, ...]
-    verdict: ClaimVerdict | None
-    records: tuple[Record, ...]
-    level: Level = DERIVED
-    trusted: tuple[str, ...] = ()
-
-    @property
-    def derivation_status(self) -> str:
-        return level_in_words(Level("stated") if self.failed_steps else self.level, self.audit)
-
-    @property
-    def identifier(self) -> str:
-        return self.claim.identifier
-
-    @property
-    def audit(self) -> Audit | None:
-        return self.claim.audit
-
-    @property
-    def outcome(self) -> Outcome:
-        """What is not measured decides nothing."""
-        return self.verdict.outcome if self.verdict else "inconclusive"
-
-    @property
-    def evidence_status(self) -> str:
-        return self.verdict.outcome if self.verdict else "none"
+from ..certificates.making import certificate_on
+from ..certificates.proving import proved_on
+from ..claims.audit import in_words, outcomes_of
+from ..claims.claim import Budget, Claim
+from ..levels import Level, level_by
+from ..records.store import ReadRecords, Record, RecordStore
+from .entry import ClaimEntry
+from .judging import JudgedClaims, judged_claim
 
 
 @dataclass(frozen=True)
@@ -71,7 +31,7 @@ class Document:
 
     @property
     def identifiers(self) -> list[str]:
-        return [entry.claim.identifier for entry in self.entries]
+        return [entry.identifier for entry in self.entries]
 
     def entry(self, identifier: str) -> ClaimEntry | None:
         """The entry of a claim, if it is in the document."""
@@ -80,6 +40,12 @@ class Document:
     def audit_in_words(self, entry: ClaimEntry) -> str:
         """The state of an audited statement beside the claim that corrects it; nothing for any other claim."""
         return in_words(entry, outcomes_of(self.entries))
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record that a verdict rests on, once, by key."""
+        found = {record.key: record for entry in self.entries for record in entry.records}
+        return [found[key] for key in sorted(found)]
 
     @property
     def environments(self) -> list[str]:
@@ -99,21 +65,19 @@ def environment_text(record: Record) -> str:
     )
 
 
-def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore) -> Document:
-    """Derive every claim anew and judge it from the stored records."""
+def gather(claims: Sequence[Claim], budget: Budget, store: RecordStore | ReadRecords) -> Document:
+    """Each claim as the stored records judge it; what the same code judged before on the same records is kept."""
     from iclcheck import __version__
 
-    return Document(__version__, budget, tuple(entry_of(claim, budget, store) for claim in claims))
+    kept = JudgedClaims(budget)
+    return Document(
+        __version__, budget, tuple(with_level(judged_claim(claim, budget, store, kept)) for claim in claims)
+    )
 
 
-def entry_of(claim: Claim, budget: Budget, store: RecordStore) -> ClaimEntry:
-    derivation = claim.derivation()
-    failed = tuple(derivation.failures())
-    level = level_of(derivation, failed)
-    certificate = certificate_behind(derivation)
-    trusted = tuple(certificate["trusted"]) if certificate else ()
-    try:
-        verdict, records = judge_stored(claim, budget, store)
-    except NotMeasuredError:
-        return ClaimEntry(claim, derivation, failed, None, (), level, trusted)
-    return ClaimEntry(claim, derivation, failed, verdict, tuple(records), level, trusted)
+def with_level(entry: ClaimEntry) -> ClaimEntry:
+    """The entry with the stored certificate of exactly its derivation, and the level that it has by it."""
+    certificate = certificate_on(entry.identifier, entry.forms)
+    coq = bool(certificate and proved_on(entry.identifier, entry.forms))
+    level: Level = level_by(entry.failed_steps, certificate, coq)
+    return replace(entry, level=level, certificate=certificate)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from ..bibliography import BY_KEY
 from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
-from .document import ClaimEntry, Document
-from .markdown import caught
+from .document import Document
+from .entry import ClaimEntry
+from .markdown import caught, cell, code, literal, slug
 
 
 def to_errata(document: Document) -> str:
@@ -45,71 +46,71 @@ def lines(document: Document) -> Iterator[str]:
     yield "|---|---|---|"
     for entry, _ in audited(document):
         name = entry.identifier
-        yield f"| [{name}](#{name}) | {source_of(entry)} | {state_of(document, entry)} |"
+        yield f"| [{literal(name)}](#{slug(name)}) | {cell(source_of(entry))} | {cell(state_of(document, entry))} |"
     for entry, audit in audited(document):
         yield from entry_lines(document, entry, audit)
 
 
 def source_of(entry: ClaimEntry) -> str:
     """Where it is printed."""
-    (source,) = (one for one in entry.derivation.statement.sources if one.key != "ours")
+    (source,) = (one for one in entry.statement.sources if one.key != "ours")
     return str(source)
 
 
 def place_of(entry: ClaimEntry) -> str:
     """The place in the paper."""
-    (source,) = (one for one in entry.derivation.statement.sources if one.key != "ours")
+    (source,) = (one for one in entry.statement.sources if one.key != "ours")
     return source.place
 
 
 def state_of(document: Document, entry: ClaimEntry) -> str:
     """The state in words; what was not measured is said to be so."""
-    return document.audit_in_words(entry) if entry.verdict else "not measured"
+    return document.audit_in_words(entry) if entry.verdicts is not None else "not measured"
 
 
 def entry_lines(document: Document, entry: ClaimEntry, audit: Audit) -> Iterator[str]:
     """One audited statement."""
     name, corrected = entry.identifier, document.entry(audit.corrected)
-    key = next(one.key for one in entry.derivation.statement.sources if one.key != "ours")
+    key = next(one.key for one in entry.statement.sources if one.key != "ours")
     yield ""
-    yield f'## {name} <a id="{name}"></a>'
+    yield f'## {literal(name)} <a id="{slug(name)}"></a>'
     yield ""
     yield f"- **Paper.** {BY_KEY[key].to_text()}."
     yield f"- **Place.** {place_of(entry)}."
-    yield f"- **Printed.** {audit.printed}"
-    yield f"- **Reading.** {audit.reading}"
-    yield f"- **Counterexample.** {written_out(audit.counterexample())}."
+    yield f"- **Printed.** {literal(audit.printed)}"
+    yield f"- **Reading.** {literal(audit.reading)}"
+    yield f"- **Counterexample.** {literal(written_out(audit.counterexample()))}."
     state = sentence(state_of(document, entry).removeprefix("audit: "))
     yield f"- **Verdict, on this reading.** {state}. {numbers(entry)}"
     yield f"- **Level of the counterexample.** {sentence(str(entry.level))}."
-    yield f"- **Corrected statement** ({audit.corrected}). {audit.correction}"
+    yield f"- **Corrected statement** ({literal(audit.corrected)}). {literal(audit.correction)}"
     yield f"- **Its verdict.** {verdict_of(corrected)}"
-    yield f"- **What holds all the same.** {audit.survives}"
-    yield f"- **Command.** `iclcheck check {name} {audit.corrected}`"
+    yield f"- **What holds all the same.** {literal(audit.survives)}"
+    yield f"- **Command.** `iclcheck check {code(name)} {code(audit.corrected)}`"
 
 
 def numbers(entry: ClaimEntry) -> str:
     """What each check measured beside what is printed."""
-    return " ".join(one_check(verdict) for verdict in entry.verdict.verdicts) if entry.verdict else ""
+    return " ".join(one_check(verdict) for verdict in entry.verdicts) if entry.verdicts is not None else ""
 
 
 def one_check(verdict: Verdict) -> str:
     return (
-        f"*{verdict.check}*: measured {verdict.measured:.4g}, printed {verdict.predicted:.4g} ({verdict.unit}), "
-        f"allowed {verdict.allowed:.2g}; {verdict.ran}."
+        f"*{literal(verdict.check)}*: measured {verdict.measured:.4g}, printed {verdict.predicted:.4g} "
+        f"({literal(verdict.unit)}), allowed {verdict.allowed:.2g}; {literal(verdict.ran)}."
     )
 
 
 def verdict_of(corrected: ClaimEntry | None) -> str:
     """The verdict on the correction, with what its checks would have caught."""
-    if corrected is None or corrected.verdict is None:
+    if corrected is None or corrected.verdicts is None:
         return "Not measured."
     gaps = "; ".join(
-        f"{one.check}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdict.verdicts
+        f"{literal(one.check)}: {one.outcome}, would have caught {caught(one)}" for one in corrected.verdicts
     )
-    score = corrected.verdict.controls
+    score = corrected.altered
     altered = f" {score}." if score is not None else ""
-    return f"{sentence(corrected.verdict.outcome)}, {corrected.derivation_status} ({gaps}).{altered}"
+    return f"{sentence(corrected.evidence_status)}, {corrected.derivation_status} ({gaps}).{altered}"
 
 
 def sentence(text: str) -> str:

@@ -3,105 +3,176 @@ r"""The appendix as LaTeX for \input: standard packages only (amsmath, amssymb, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from .document import ClaimEntry, Document
-from .markdown import audit_items, cells, controls_text, evidence_text, sentence
-
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
+from .document import Document
+from .entry import ClaimEntry
+from .formulas import is_readable
+from .latex_text import breakable, escape
+from .markdown import HEADINGS, audit_items, cells, controls_text, evidence_text, sentence
+from .wording import LEVELS, origin_line, verify_line
 
 
-def escape(text: str) -> str:
-    """Text with every character that LaTeX reads as a command made literal."""
-    return "".join(SPECIAL.get(character, character) for character in text)
+def to_latex(document: Document, digest: str = "") -> str:
+    """The whole document, for \\input after \\usepackage{amsmath,amssymb}; `digest` is that of records.json."""
+    return "\n".join(lines(document, digest)) + "\n"
 
 
-def to_latex(document: Document) -> str:
-    """The whole document, to be \\input after \\usepackage{amsmath,amssymb}."""
-    return "\n".join(lines(document)) + "\n"
+CLAIM = r"\claim"
+# Links where hyperref is loaded, pages where it is not.
+CLAIM_COMMAND = r"""\makeatletter
+\providecommand{\claim}[1]{\@ifundefined{hyperref}%
+  {\texttt{#1} (page~\pageref{iclcheck:#1})}{\hyperref[iclcheck:#1]{\texttt{#1}}}}
+\providecommand{\iclcheckplace}[1]{\@ifundefined{phantomsection}{}{\phantomsection}\label{iclcheck:#1}}
+\makeatother"""
 
 
-def lines(document: Document) -> Iterator[str]:
-    yield "% Needs \\usepackage{amsmath,amssymb}; include with \\input{appendix}."
+def lines(document: Document, digest: str) -> Iterator[str]:
+    yield "% Needs \\usepackage{amsmath,amssymb}; include with \\input{appendix}. With hyperref \\claim makes links."
+    yield CLAIM_COMMAND
     yield r"\section*{Verification appendix}"
-    yield escape(
-        f"Written by iclcheck {document.version} from the records of the {document.budget.profile} profile, seed "
-        f"{document.budget.seed}, device {document.budget.device}."
-    )
+    yield escape(origin_line(document))
     yield ""
-    yield r"\begin{center}\begin{tabular}{lll}"
-    yield r"claim & derivation & evidence \\ \hline"
+    yield rf"{escape(verify_line())} \texttt{{iclcheck verify records.json}}, digest"
+    yield rf"\texttt{{\small {breakable(digest)}}}."
+    yield ""
+    yield from overview_lines(document)
     for entry in document.entries:
-        evidence = entry.evidence_status + (" (audit)" if entry.audit else "")
-        yield rf"{escape(entry.identifier)} & {entry.derivation_status} & {evidence} \\"
-    yield r"\end{tabular}\end{center}"
-    for entry in document.entries:
-        if entry.audit and entry.verdict:  # too long for a cell
-            yield rf"{escape(entry.identifier)}: {escape(evidence_text(document, entry))}.\\"
-    for entry in document.entries:
-        yield from claim_lines(entry)
+        yield from claim_lines(entry, document.identifiers)
     yield r"\subsection*{Environment}"
+    yield from itemized(document.environments or ["no records"])
+
+
+def overview_lines(document: Document) -> Iterator[str]:
+    """A list, since a table that goes over pages needs a package more."""
+    yield r"\subsection*{Overview}"
     yield r"\begin{itemize}"
-    for text in document.environments or ["no records"]:
-        yield rf"  \item {escape(text)}"
+    for entry in document.entries:
+        name, status = rf"\claim{{{label(entry.identifier)}}}", escape(entry.derivation_status)
+        yield rf"  \item {name}: {status}; {breakable(evidence_text(document, entry))}."
+    yield r"\end{itemize}"
+    yield r"\begin{description}"
+    for word, meaning in LEVELS:
+        yield rf"  \item[{escape(word)}] {escape(meaning)}"
+    yield r"\end{description}"
+
+
+def label(identifier: str) -> str:
+    """The name of a claim inside of \\claim; letters that LaTeX would not read there are written as numbers."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else f"+{ord(c):x}+" for c in identifier)
+
+
+def itemized(texts: Iterable[str]) -> Iterator[str]:
+    yield r"\begin{itemize}"
+    yield from (rf"  \item {breakable(text)}" for text in texts)
     yield r"\end{itemize}"
 
 
-def claim_lines(entry: ClaimEntry) -> Iterator[str]:
-    statement = entry.derivation.statement
+def titled(heading: str, text: str) -> Iterator[str]:
+    yield rf"\textit{{{escape(heading)}.}} {breakable(text)}"
     yield ""
-    yield rf"\subsection*{{{escape(statement.title)}}}\label{{iclcheck:{entry.claim.identifier}}}"
-    yield escape(statement.text)
+
+
+def link(name: str, known: Sequence[str]) -> str:
+    """A claim's name, linked where the claim is in the document."""
+    return f"{CLAIM}{{{label(name)}}}" if name in known else rf"\texttt{{{breakable(name)}}}"
+
+
+def claim_lines(entry: ClaimEntry, known: Sequence[str]) -> Iterator[str]:
+    statement = entry.statement
+    yield ""
+    yield rf"\subsection*{{{breakable(statement.title)}}}\iclcheckplace{{{label(entry.identifier)}}}"
+    yield rf"\texttt{{{breakable(entry.identifier)}}}, {escape(entry.derivation_status)}, {entry.evidence_status}."
+    yield ""
+    yield breakable(statement.text)
     yield display(statement.latex)
-    yield rf"\textit{{Assumptions.}} {escape('; '.join(statement.assumptions))}."
-    yield rf"\textit{{Conventions.}} {escape(statement.conventions)}."
-    yield rf"\textit{{Sources.}} {escape('; '.join(str(s) for s in statement.sources))}."
-    for heading, text in audit_items(entry.audit) if entry.audit else []:
-        yield rf"\textit{{{escape(heading)}.}} {escape(text)}"
+    yield from titled("Assumptions", f"{'; '.join(statement.assumptions)}.")
+    yield from titled("Conventions", f"{statement.conventions}.")
+    yield from titled("Sources", f"{'; '.join(map(str, statement.sources))}.")
+    if statement.uses:
+        links = ", ".join(link(one, known) for one in statement.uses)
+        yield rf"\textit{{Uses.}} {links}."
         yield ""
-    yield rf"\textit{{Domain of the checks.}} {escape(entry.claim.domain)}."
+    for heading, text in audit_items(entry.audit) if entry.audit else []:
+        yield from titled(heading, text)
+    yield from titled("Domain of the checks", f"{entry.domain}.")
     yield r"\begin{enumerate}"
-    for step in entry.derivation.steps:
+    for step in entry.steps:
         failed = " (FAILED)" if step.name in entry.failed_steps else ""
-        yield rf"  \item \textbf{{{escape(step.name)}{failed}.}} {escape(sentence(step.rule))}"
+        yield rf"  \item \textbf{{{breakable(step.name)}{failed}.}} {breakable(sentence(step.rule))}"
         yield "  " + display(step.latex)
         if step.proof:
-            yield "  " + escape(step.proof)
+            yield "  " + breakable(step.proof)
     yield r"\end{enumerate}"
     if entry.trusted:
-        engines = ", ".join(entry.level.engines)
-        yield rf"\textit{{Certified by {escape(engines)}. Left to trust.}} {escape(' '.join(entry.trusted))}"
-        yield ""
+        yield from titled(f"Certified by {', '.join(entry.level.engines)}", f"Left to trust: {' '.join(entry.trusted)}")
     yield from evidence_lines(entry)
 
 
 def evidence_lines(entry: ClaimEntry) -> Iterator[str]:
-    if entry.verdict is None:
+    if entry.verdicts is None:
         yield "Not measured."
         return
     yield r"\begin{itemize}"
-    for verdict in entry.verdict.verdicts:
-        check, outcome, measured, predicted, allowed, caught, unit, ran, alarms, misses = map(escape, cells(verdict))
+    for verdict in entry.verdicts:
+        check, outcome, measured, predicted, allowed, caught, unit, ran, alarms, misses = map(breakable, cells(verdict))
         yield (
             rf"  \item \textbf{{{check}: {outcome}.}} Measured {measured}, predicted {predicted} {unit}; "
             rf"allowed {allowed}, would have caught {caught}. Run: {ran}. False alarms: {alarms}; misses: {misses}."
         )
     yield r"\end{itemize}"
-    yield escape(controls_text(entry))
+    yield breakable(controls_text(entry))
+
+
+def to_macros(document: Document, digest: str) -> str:
+    """A file for the preamble of a paper, so that its numbers come from the records."""
+    return "\n".join(macro_lines(document, digest)) + "\n"
+
+
+VALUE_COMMAND = r"""% \claimvalue{NAME}{WHAT} is a number or word of the records; \input this in the preamble.
+% A name that is not in this file stops LaTeX, so that no number is left behind when the records change.
+\makeatletter
+\newcommand{\claimvalue}[2]{\@ifundefined{iclcheck@#1@#2}%
+  {\errmessage{iclcheck: there is no value #2 of the claim #1}}{\csname iclcheck@#1@#2\endcsname}}
+\newcommand{\iclcheckvalue}[3]{\expandafter\gdef\csname iclcheck@#1@#2\endcsname{#3}}
+\makeatother"""
+
+
+def macro_lines(document: Document, digest: str) -> Iterator[str]:
+    yield VALUE_COMMAND
+    yield CLAIM_COMMAND
+    yield rf"\newcommand{{\iclcheckversion}}{{{escape(document.version)}}}"
+    yield rf"\newcommand{{\iclcheckdigest}}{{{digest}}}"
+    for entry in document.entries:
+        for name, value in values_of(entry):
+            yield rf"\iclcheckvalue{{{label(entry.identifier)}}}{{{name}}}{{{escape(value)}}}"
+
+
+def values_of(entry: ClaimEntry) -> Iterator[tuple[str, str]]:
+    """Names and values of one claim; those of its checks begin with the check's number."""
+    yield "derivation", entry.derivation_status
+    yield "evidence", entry.evidence_status
+    yield "records", str(len(entry.records))
+    if entry.altered is not None:
+        yield "altered", str(entry.altered.counted)
+        yield "refused", str(entry.altered.refused)
+    for number, verdict in enumerate(entry.verdicts or (), start=1):
+        found = dict(zip(HEADINGS, cells(verdict), strict=True))
+        yield from ((f"{number} {name}", found[heading]) for name, heading in VALUES.items())
+
+
+VALUES = {  # of a check
+    "check": "check",
+    "outcome": "verdict",
+    "measured": "measured",
+    "predicted": "predicted",
+    "allowed": "allowed",
+    "gap": "would have caught",
+    "unit": "unit",
+    "run": "what was run",
+    "alarm": "false alarms",
+    "miss": "misses",
+}
 
 
 LINE_WIDTH = 55  # visible characters that fit a text line of an article
@@ -113,6 +184,8 @@ def display(formula: str) -> str:
     >>> display("a + b")
     '\\[ a + b \\]'
     """
+    if not is_readable(formula):  # it could be any command
+        return rf"\begin{{quote}}\texttt{{{breakable(formula)}}}\end{{quote}}"
     lines = [""]
     for term in outer_terms(formula):
         if visible_length(lines[-1] + term) > LINE_WIDTH and lines[-1]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..claims.audit import Audit, written_out
 from ..verdicts.verdict import Verdict
-from .document import ClaimEntry, Document
+from .document import Document
+from .entry import ClaimEntry
+from .formulas import is_readable
 
 HEADINGS = (
     "check",
@@ -27,6 +30,34 @@ def to_markdown(document: Document) -> str:
     return "\n".join(lines(document)) + "\n"
 
 
+LITERAL = {"&": "&amp;", "<": "&lt;", "](": "]\\(", "`": "\\`", "$": "\\$"}
+
+
+def literal(text: str) -> str:
+    """Text in which nothing is HTML, a link, a formula or a line of its own; stars, underscores and code stay.
+
+    >>> literal("a < b, [x](http://y), `code`")
+    'a &lt; b, [x]\\\\(http://y), `code`'
+    """
+    signs = r"&|<|\]\(|\$" if text.count("`") % 2 == 0 else r"&|<|\]\(|\$|`"
+    return re.sub(signs, lambda found: LITERAL[found[0]], " ".join(text.split()))
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a table."""
+    return literal(text).replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """Text between backticks."""
+    return " ".join(text.replace("`", "'").split())
+
+
+def slug(identifier: str) -> str:
+    """The place of a claim in a file; letters that an address may not hold are written as numbers."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"_{ord(c):x}_" for c in identifier)
+
+
 def lines(document: Document) -> Iterator[str]:
     yield "# Verification appendix"
     yield ""
@@ -39,8 +70,9 @@ def lines(document: Document) -> Iterator[str]:
     yield "| claim | derivation | evidence |"
     yield "|---|---|---|"
     for entry in document.entries:
-        name = entry.claim.identifier
-        yield f"| [{name}](#{name}) | {entry.derivation_status} | {evidence_text(document, entry)} |"
+        name = entry.identifier
+        state = cell(evidence_text(document, entry))
+        yield f"| [{cell(name)}](#{slug(name)}) | {entry.derivation_status} | {state} |"
     yield ""
     yield (
         "*derived*: every step that has a check holds exactly at random rational instances, expectations against "
@@ -60,9 +92,17 @@ def lines(document: Document) -> Iterator[str]:
         yield f"- {text}"
 
 
+def displayed(formula: str) -> str:
+    """A formula between dollar signs, or as code where it could be anything."""
+    if not is_readable(formula):
+        return f"<code>{literal(formula)}</code>"
+    signs = formula.replace("<", r"\lt ").replace(">", r"\gt ")  # or it could be HTML
+    return f"$$ {' '.join(signs.split())} $$"
+
+
 def evidence_text(document: Document, entry: ClaimEntry) -> str:
     """The evidence, of an audit in words."""
-    return (entry.verdict and document.audit_in_words(entry)) or entry.evidence_status
+    return (document.audit_in_words(entry) if entry.verdicts is not None else "") or entry.evidence_status
 
 
 def audit_items(audit: Audit) -> list[tuple[str, str]]:
@@ -77,51 +117,52 @@ def audit_items(audit: Audit) -> list[tuple[str, str]]:
 
 
 def claim_lines(entry: ClaimEntry) -> Iterator[str]:
-    statement = entry.derivation.statement
+    statement = entry.statement
     yield ""
-    yield f'## {statement.title} <a id="{entry.claim.identifier}"></a>'
+    yield f'## {literal(statement.title)} <a id="{slug(entry.identifier)}"></a>'
     yield ""
-    yield statement.text
+    yield literal(statement.text)
     yield ""
-    yield f"$$ {statement.latex} $$"
+    yield displayed(statement.latex)
     yield ""
     for heading, items in (
         ("Assumptions", statement.assumptions),
         ("Sources", [str(s) for s in statement.sources]),
     ):
-        yield f"{heading}: " + "; ".join(items) + "."
+        yield f"{heading}: " + literal("; ".join(items)) + "."
         yield ""
-    yield f"Conventions: {statement.conventions}."
+    yield f"Conventions: {literal(statement.conventions)}."
     yield ""
     for heading, text in audit_items(entry.audit) if entry.audit else []:
-        yield f"{heading}: {text}"
+        yield f"{literal(heading)}: {literal(text)}"
         yield ""
-    yield f"Domain of the checks: {entry.claim.domain}."
+    yield f"Domain of the checks: {literal(entry.domain)}."
     yield ""
     yield "### Derivation"
     yield ""
-    for number, step in enumerate(entry.derivation.steps, start=1):
-        yield f"{number}. **{step.name}.** {sentence(step.rule)}{how_checked(entry, step.name, step.check is not None)}"
+    for number, step in enumerate(entry.steps, start=1):
+        checked = how_checked(entry, step.name, step.checked)
+        yield f"{number}. **{literal(step.name)}.** {literal(sentence(step.rule))}{checked}"
         yield ""
-        yield f"   $$ {step.latex} $$"
+        yield f"   {displayed(step.latex)}"
         yield ""
         if step.proof:
-            yield f"   {step.proof}"
+            yield f"   {literal(step.proof)}"
             yield ""
     if entry.trusted:
-        yield f"Certified by {', '.join(entry.level.engines)}. Left to trust: {' '.join(entry.trusted)}"
+        yield f"Certified by {', '.join(entry.level.engines)}. Left to trust: {literal(' '.join(entry.trusted))}"
         yield ""
     yield "### Evidence"
     yield ""
-    if entry.verdict is None:
+    if entry.verdicts is None:
         yield "Not measured."
         return
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|" + "---|" * len(HEADINGS)
-    for verdict in entry.verdict.verdicts:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells(verdict)) + " |"
+    for verdict in entry.verdicts:
+        yield "| " + " | ".join(cell(one) for one in cells(verdict)) + " |"
     yield ""
-    yield controls_text(entry)
+    yield literal(controls_text(entry))
     yield ""
     yield (
         f"Records: {len(entry.records)}, "
@@ -134,12 +175,11 @@ def controls_text(entry: ClaimEntry) -> str:
     """What the checks said to altered statements, in words."""
     if entry.audit is not None:
         return f"Altered statements: those of {entry.audit.corrected}."
-    score = entry.verdict.controls if entry.verdict else None
+    score = entry.altered
     if score is None:
-        return f"Altered statements: not measured; run iclcheck check {entry.claim.identifier}."
+        return f"Altered statements: not measured; run iclcheck check {entry.identifier}."
     survived = "".join(
-        f" Survived: {result.mutant.description} (differs by {result.mutant.difference:.2g})."
-        for result in score.survivors
+        f" Survived: {survivor.statement} (differs by {survivor.difference:.2g})." for survivor in score.survivors
     )
     left_out = ", ".join(f"{number} {words}" for words, number in score.in_words() if number)
     return f"Altered statements: {score}." + (f" Not counted: {left_out}." if left_out else "") + survived

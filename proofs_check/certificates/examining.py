@@ -17,7 +17,7 @@ from typing import Any
 
 from ..engines.refusals import RefutedError, UndecidedError, UnreadableError
 from ..obligations.obligation import ClaimObligations, Examination, Forms, Obligation
-from .certificate import FORMAT, VERSION, AlteredError, plain_bytes, read, sealed
+from .certificate import FORMAT, VERSION, AlteredError, parsed, plain_bytes, read, sealed
 
 OBLIGATIONS = "iclcheck.proofs_check.obligations"
 MODULES = {
@@ -216,7 +216,16 @@ def recheck(path: Path, progress: Progress = silent) -> dict[str, Any]:
     Everything but the forms, the versions and the hash of the code is made anew, and compared byte by byte. Raises
     NotACertificateError, AlteredError, StepRefusedError, UndecidedError.
     """
-    content = read(path)
+    return examined_again(read(path), path, progress)
+
+
+def recheck_content(data: bytes, called: str, progress: Progress = silent) -> dict[str, Any]:
+    """`recheck` of the bytes of a certificate that stands in another file under some name."""
+    return examined_again(parsed(data, Path(called)), Path(called), progress)
+
+
+def examined_again(content: dict[str, Any], path: Path, progress: Progress) -> dict[str, Any]:
+    """Examine the content of a certificate at points drawn afresh."""
     check_layout(content, path)
     claim, forms = str(content["claim"]), forms_in(content)
     steps = examine(claim, forms, secrets.token_hex(32), progress)

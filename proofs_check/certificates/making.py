@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.refusals import UndecidedError
 from ..records.measuring_path import code_of
 from .certificate import AlteredError, NotACertificateError, read
-from .examining import MODULES, Progress, certificate_of, check_layout, forms_in, silent
+from .examining import MODULES, Progress, certificate_of, check_layout, forms_in, seed_of, silent
 from .forms import forms_of
 
 if TYPE_CHECKING:
@@ -67,13 +67,18 @@ def certificate_behind(derivation: Derivation, folder: Path | None = None) -> di
 
     The file's hash is verified, its statements are not examined again: that is what `certify --recheck` does.
     """
-    path = (folder or DEFAULT_FOLDER) / f"{derivation.statement.identifier}.json"
+    return certificate_on(derivation.statement.identifier, seed_of(forms_of(derivation)), folder)
+
+
+def certificate_on(claim: str, forms: str, folder: Path | None = None) -> dict[str, Any] | None:
+    """The stored certificate about the forms of that sha256 (`examining.seed_of`); else None."""
+    path = (folder or DEFAULT_FOLDER) / f"{claim}.json"
     try:
         content = read(path)
         check_layout(content, path)
     except (NotACertificateError, AlteredError):
         return None
-    current = content["code"] == engine_code() and forms_in(content) == forms_of(derivation)
+    current = content["code"] == engine_code() and seed_of(forms_in(content)) == forms
     return content if current else None
 
 

@@ -41,7 +41,7 @@ def prove(derivation: Derivation, folder: Path | None = None) -> list[str]:
     if maker is None:
         raise UndecidedError(f"no theorem for Coq is made for {claim}; leave --coq out, or name fixed-point")
     theorems = maker(forms)
-    text = file_text(first_line(claim, forms), theorems)
+    text = file_text(first_line(claim, seed_of(forms)), theorems)
     version, place = check(text), folder or DEFAULT_FOLDER
     statements = [theorem.statement for theorem in theorems]
     note = dict(zip(NOTE, (claim, seed_of(forms), digest(text), version, statements), strict=True))
@@ -50,9 +50,9 @@ def prove(derivation: Derivation, folder: Path | None = None) -> list[str]:
     return statements
 
 
-def first_line(claim: str, forms: Mapping[str, Any]) -> str:
-    """What a .v file begins with."""
-    return f"iclcheck, {claim}, forms {seed_of(forms)}"
+def first_line(claim: str, forms: str) -> str:
+    """What a .v file begins with: the claim, and the sha256 of the forms."""
+    return f"iclcheck, {claim}, forms {forms}"
 
 
 def digest(text: str) -> str:
@@ -61,7 +61,12 @@ def digest(text: str) -> str:
 
 def proved(derivation: Derivation, folder: Path | None = None) -> list[str]:
     """The statements on exactly this derivation that a Coq accepted; [] where there is no such note."""
-    claim, place = derivation.statement.identifier, folder or DEFAULT_FOLDER
+    return proved_on(derivation.statement.identifier, seed_of(forms_of(derivation)), folder)
+
+
+def proved_on(claim: str, forms: str, folder: Path | None = None) -> list[str]:
+    """The statements on the forms of that sha256 that a Coq accepted; [] where there is no such note."""
+    place = folder or DEFAULT_FOLDER
     try:
         note = json.loads((place / f"{claim}.json").read_text())
         text = (place / f"{claim}.v").read_text()
@@ -69,6 +74,5 @@ def proved(derivation: Derivation, folder: Path | None = None) -> list[str]:
         return []
     if not isinstance(note, dict) or tuple(note) != NOTE or note["sha256"] != digest(text):
         return []
-    forms = forms_of(derivation)
-    current = note["forms"] == seed_of(forms) and text.startswith(f"(* {first_line(claim, forms)} *)")
+    current = note["forms"] == forms and text.startswith(f"(* {first_line(claim, forms)} *)")
     return [str(statement) for statement in note["statements"]] if current else []

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ..verdicts.verdict import Verdict, decide
 from .claim import AlterationCost, Budget, Run, Values
 from .convergence import REPLICAS_PER_TASK, replicas_of, training_tasks
 from .replica_verdict import replica_verdict
+from .sampled_verdicts import SampledCheck, verdict_on_means
 from .settings import FloatArray, Setting, dimension_of, gaussian_setting, generator
 from .stationarity import ENUMERATED, SAMPLED, described
 
@@ -115,19 +116,6 @@ class SampledLoss:
         )
 
 
-class SampledCheck(Protocol):
-    """What a verdict on sampled losses takes from its check."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def resolution(self) -> float: ...
-    @property
-    def false_alarm(self) -> float: ...
-    @property
-    def miss(self) -> float: ...
-
-
 def sampled_verdict(
     check: SampledCheck,
     compared: Sequence[MeanComparison],
@@ -136,14 +124,9 @@ def sampled_verdict(
     settings: list[str],
     drawn: str = "prompts",
 ) -> Verdict:
-    """The verdict on losses or risks in units of the predicted ones: the worst of them, and the largest gap."""
-    worst = max(compared, key=lambda one: abs(one.measured - 1) / one.allowed)
-    gap = max(one.detectable for one in compared)
-    return Verdict(
-        check.name, decide(all(one.holds for one in compared), gap, check.resolution), worst.measured, 1.0,
-        worst.allowed, gap, unit, check.false_alarm, check.miss,
-        f"{sum(one.draws for one in compared):.1e} {drawn} {where}", {"settings": settings},
-    )  # fmt: skip
+    """The verdict on losses or risks in units of the predicted ones, so that all predictions are 1."""
+    ran = f"{sum(one.draws for one in compared):.1e} {drawn} {where}"
+    return verdict_on_means(check, compared, unit, ran, {"settings": settings})
 
 
 def enumerated_verdict(

@@ -103,7 +103,7 @@ def read_settings(settings: Sequence[str], parameters: str | None, words: Iterab
         if not equals or not name:
             raise UsageError(f"--set needs NAME=VALUE, got {quoted(setting)}; write --set context_length=20")
         source = read_text(text[1:], f"--set {name}=@FILE") if text.startswith("@") else text
-        mend = "write a number or nested lists, [[1, 0], [0, 1]]"
+        mend = "write a number such as 0.5, or nested lists, [[1, 0], [0, 1]]"
         if name.strip() in words and WORD.fullmatch(source):
             found[name.strip()] = source
             continue

@@ -165,12 +165,22 @@ def check(
             "--model",
             metavar="FILE|CODE",
             help="Judge a safetensors, npz or torch file: W_PV, W_KQ (fixed-point), or a decoder's state dict "
-            "(model-selection); or package.module:function, file.py:function (model-selection), which runs that code.",
+            "(model-selection); or package.module:function, file.py:function (both, and preconditioned-gradient-step), "
+            "which runs that code.",
         ),
     ] = None,
     names: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="W_PV=NAME", help="What W_PV or W_KQ is called in the file."),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            "--convention",
+            metavar="NAME",
+            help="How W_PV and W_KQ of --model are written: iclcheck, ZFB, ACDS, MHM, VO22, ZSLS, ZSLS-merged, and by "
+            "commas no-1/N, 1/(N+1), masked, minus, queries-first, rows, inputs=C.",
+        ),
     ] = None,
     within: Annotated[
         float | None,
@@ -196,14 +206,16 @@ def check(
     if model is not None:
         from .judging import ModelOptions, check_model, refuse_measuring_options
 
-        given = (name for name in MEASURING_OPTIONS if is_given(context, name))
-        refuse_measuring_options(("claims" if name == "own" else name for name in given), claims or [])
-        options = ModelOptions(model, names or [], within, settings or [], parameters, heads, prompts, seed)
+        given = ("claims" if name == "own" else name for name in MEASURING_OPTIONS if is_given(context, name))
+        refuse_measuring_options(given, claims or [], model)
+        options = ModelOptions(model, names or [], within, settings or [], parameters, heads, prompts, seed, convention)
         return check_model(claims or [], options, as_json)
     from .checking import RunOptions, check_all
     from .judging import refuse_model_options
 
-    about_a_model = {"--name": names, "--within": within, "--heads": heads, "--prompts": prompts}
+    about_a_model = {
+        "--name": names, "--convention": convention, "--within": within, "--heads": heads, "--prompts": prompts,
+    }  # fmt: skip
     refuse_model_options({**about_a_model, "--set": settings, "--parameters": parameters})
     with using(own):
         return check_all(claims or [], RunOptions(profile, device, seed, record, resume, workers, detect), as_json)
@@ -279,6 +291,26 @@ def appendix(
 
     with using(own):
         return write_appendix(records, output, profile, device, seed, as_json)
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="RECORDS.JSON", help="The records.json of an appendix, or its folder.")
+    ],
+    rerun: Annotated[
+        str, typer.Option("--rerun", metavar="sample|all|none", help="Measurements to make again; stale ones too.")
+    ] = "sample",
+    sample: Annotated[int, typer.Option("--sample", metavar="N", help="How many are drawn for --rerun sample.")] = 3,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="DIGEST", help="Refuse a file with another digest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Judge a records.json again: hashes, certificates, verdicts, measurements."""
+    from .verifying import verify_records
+
+    return verify_records(file, rerun, sample, sha256, as_json)
 
 
 Records = Annotated[

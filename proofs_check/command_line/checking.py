@@ -16,6 +16,7 @@ from .exit_status import reader_may_leave, say
 from .printing import print_json, print_verdicts
 
 if TYPE_CHECKING:
+    from ..checking import CheckRun
     from ..records.store import RecordStore
     from ..records.tasks import Task
 
@@ -99,6 +100,7 @@ def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
         announce(claims, budget, store)
         started = time.perf_counter()
         found = check_claims(claims, budget, store, workers=options.workers, progress=show_progress)
+        keep_judged(claims, found, store)
         if options.record is not None:
             store.export_json(options.record / "records.json")
     with reader_may_leave():
@@ -110,6 +112,17 @@ def check_all(names: Sequence[str], options: RunOptions, as_json: bool) -> int:
             for line in other_versions(found.environments()):
                 print(line)
     return found.exit_status
+
+
+def keep_judged(claims: Sequence[Claim], found: CheckRun, store: RecordStore) -> None:
+    """Keep what was judged, so that the appendix need not judge it again."""
+    from ..appendix.judging import JudgedClaims, derived_entry, with_verdict
+
+    kept, records = JudgedClaims(found.budget), {record.key: record for record in found.records}
+    for claim, verdict in zip(claims, found.verdicts, strict=True):
+        used = [records[key] for key in found.keys[claim.identifier]]
+        if kept.keeps(claim) and kept.read(claim, store) is None:
+            kept.write(claim, with_verdict(derived_entry(claim), verdict, used))
 
 
 def other_versions(environments: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -1,7 +1,8 @@
 """The verb check with --model: weights, a decoder or a function of the user's own against a claim.
 
-fixed-point        weights W_PV, W_KQ of one layer, from a file
-model-selection    a decoder's checkpoint, or a function given as package.module:name or file.py:name
+fixed-point                    weights of one layer, from a file; or a function
+preconditioned-gradient-step   a function, given as package.module:name or file.py:name
+model-selection                a decoder's checkpoint, or a function
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...numerics.users_models.decoder_checkpoints import DecoderCheckpoint
 
-LAYER, DECODER = "fixed-point", "model-selection"
+LAYER, STEP, DECODER = "fixed-point", "preconditioned-gradient-step", "model-selection"
 QUIET = 5.0  # seconds between two words on how far it is
 
 
@@ -38,6 +39,7 @@ class ModelOptions:
     heads: int | None
     prompts: int | None
     seed: int | None
+    convention: str | None = None
 
 
 def refuse_model_options(given: dict[str, Any]) -> None:
@@ -47,10 +49,11 @@ def refuse_model_options(given: dict[str, Any]) -> None:
             raise UsageError(f"{option} describes weights of your own; add --model FILE")
 
 
-def refuse_measuring_options(given: Iterable[str], claims: Sequence[str]) -> None:
+def refuse_measuring_options(given: Iterable[str], claims: Sequence[str], model: str) -> None:
     """Options of a measurement, which weights that are there already do not need. Raises UsageError."""
+    functions = is_reference(model)
     for name in given:
-        if list(claims) != [DECODER]:
+        if list(claims) != [DECODER] and not (functions and name == "seed"):
             raise UsageError(f"--{name} belongs to a measurement, and --model makes none; leave one of the two out")
         if name != "seed":
             raise UsageError(f"--{name} belongs to a check of trainings; the size of this one is set with --prompts")
@@ -61,34 +64,67 @@ def check_model(claims: Sequence[str], options: ModelOptions, as_json: bool) -> 
     if list(claims) == [DECODER]:
         return check_decoder(options, as_json)
     for name in claims:
-        if name not in (LAYER, DECODER):
+        if name not in (LAYER, STEP, DECODER):
             find(name)
-    if list(claims) != [LAYER]:
+    if len(claims) != 1 or claims[0] not in (LAYER, STEP):
         raise UsageError(
-            f"--model judges weights against {LAYER}, and decoders or functions against {DECODER}; "
-            f"write: iclcheck check {LAYER} --model {options.model}"
+            f"--model judges weights against {LAYER}, functions against {LAYER} or {STEP}, and decoders or functions "
+            f"against {DECODER}; write: iclcheck check {LAYER} --model {options.model}"
+        )
+    if is_reference(options.model):
+        return check_function(claims[0], options, as_json)
+    if claims[0] == STEP:
+        raise UsageError(
+            f"{STEP} judges functions; weights in a file are judged by: iclcheck check {LAYER} --model FILE"
         )
     return check_layer(options, as_json)
 
 
 def check_layer(options: ModelOptions, as_json: bool) -> int:
     """One layer's weights against the fixed point."""
-    from ...numerics.users_models.weights_files import read_weights
-    from ..claims.users_weights import judge_weights
+    from ...numerics.users_models.published_layouts import ARRAYS
+    from ..black_box.checking import stored_weights
+    from ..claims.users_weights import convention_of, judge_weights
 
     for option, value in (("--heads", options.heads), ("--prompts", options.prompts)):
         if value is not None:
             raise UsageError(
                 f"{option} belongs to a decoder, which is judged by: iclcheck check {DECODER} --model FILE"
             )
-    if is_reference(options.model):
-        raise UsageError(f"{LAYER} judges weights in a file; a function is judged by {DECODER}")
+    convention = convention_of(options.convention or "iclcheck")
+    names = name_map(options.names, ARRAYS[convention.layout])
     law = read_settings(options.settings, options.parameters)
     allowed = 0.05 if options.within is None else options.within
-    report = judge_weights(read_weights(options.model, name_map(options.names)), law, within=allowed)
+    report = judge_weights(stored_weights(options.model, convention, names), law, within=allowed, convention=convention)
     with reader_may_leave():
         if as_json:
             print_json({"model": options.model, **report.as_plain()})
+        else:
+            print(report)
+    return report.exit_status
+
+
+def check_function(claim: str, options: ModelOptions, as_json: bool) -> int:
+    """A function or torch module against a claim on one layer."""
+    from ...numerics.users_models.functions import loaded
+    from ..black_box.models import PROMPTS, judge_model
+
+    for option, value in (("--heads", options.heads), ("--name", options.names or None)):
+        if value is not None:
+            raise UsageError(f"{option} belongs to a file, and {options.model} is code; leave it out")
+    report = judge_model(
+        loaded(options.model),
+        read_settings(options.settings, options.parameters),
+        claim=claim,
+        name=options.model,
+        within=0.05 if options.within is None else options.within,
+        prompts=PROMPTS if options.prompts is None else options.prompts,
+        seed=options.seed or 0,
+        convention=options.convention or "iclcheck",
+    )
+    with reader_may_leave():
+        if as_json:
+            print_json(report.as_plain())
         else:
             print(report)
     return report.exit_status
@@ -98,6 +134,8 @@ def check_decoder(options: ModelOptions, as_json: bool) -> int:
     """A decoder or a function beside Bayes predictors."""
     from ..decoders.users_decoders import PROMPTS, WITHIN, completed_law, judge_predictor, judge_size
 
+    if options.convention is not None:
+        raise UsageError(f"--convention belongs to one layer, which is judged by {LAYER}; leave it out")
     if options.names:
         raise UsageError(f"--name maps W_PV and W_KQ of one layer; a decoder's arrays are found by {DECODER} itself")
     within = WITHIN if options.within is None else options.within
@@ -166,12 +204,13 @@ def progress_every(seconds: float) -> Callable[[int, int], None]:
     return tell
 
 
-def name_map(names: Sequence[str]) -> dict[str, str]:
-    """W_PV and W_KQ to their names in the file. Raises UsageError."""
-    mapped = {"W_PV": "W_PV", "W_KQ": "W_KQ"}
+def name_map(names: Sequence[str], arrays: Sequence[str]) -> dict[str, str]:
+    """The arrays of a layout to their names in the file, where they are given. Raises UsageError."""
+    mapped = {}
     for entry in names:
         own, equals, other = entry.partition("=")
-        if own not in mapped or not equals or not other:
-            raise UsageError(f"--name needs W_PV=NAME or W_KQ=NAME, got {quoted(entry)}; write --name W_PV=layer.value")
+        if own not in arrays or not equals or not other:
+            needed = " or ".join(f"{name}=NAME" for name in arrays)
+            raise UsageError(f"--name needs {needed}, got {quoted(entry)}; write --name {arrays[0]}=layer.value")
         mapped[own] = other
     return mapped

@@ -67,7 +67,7 @@ def show(identifier: str, as_json: bool) -> int:
         print("\n".join(paragraph(f"- {line}") for line in plain["proved"]))
     print(f"\nConventions\n{paragraph(plain['conventions'])}")
     print(f"\nDomain of the checks\n{paragraph(plain['domain'])}")
-    print("\nParameters of predict")
+    print("\nParameters of predict" + ("" if plain["parameters"] else "\n  none"))
     for one in plain["parameters"]:
         default = "" if one["required"] else default_text(one)
         note = f" (default {default})" if default else ""

@@ -18,7 +18,7 @@ from .exit_status import reader_may_leave, say
 from .printing import paragraph, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..records.store import Record, Records
+    from ..records.store import ReadRecords, Record, Records, RecordStore
     from ..status import ClaimStatus, Evidence, StatusReport
 
 
@@ -47,7 +47,7 @@ def chosen(names: Sequence[str]) -> list[Claim]:
 
 
 @contextmanager
-def readable_records(named: Path | None) -> Iterator[tuple[Records, Path | None]]:
+def readable_records(named: Path | None) -> Iterator[tuple[RecordStore | ReadRecords, Path | None]]:
     """The records to read and where they lie; without a name and a default store, none. Raises UsageError.
 
     A file that ends in .json is read as an export; nothing is made where nothing is.

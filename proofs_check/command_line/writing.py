@@ -7,27 +7,31 @@ from pathlib import Path
 from ..claims.audit import outcome_of_run
 from ..claims.parameters import UsageError
 from ..claims.registry import all_claims, claims_option
-from .checking import DEFAULT_STORE, RunOptions, opened_store
-from .exit_status import reader_may_leave
+from .checking import DEFAULT_STORE, RunOptions
+from .exit_status import reader_may_leave, say
 from .printing import print_json
+from .reviewing import readable_records
 
 
 def write_appendix(records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool) -> int:
     from ..appendix.document import gather
-    from ..appendix.files import write
+    from ..appendix.files import PDF, write
+    from ..appendix.pdf import WITHOUT_PDF
     from ..checking import EXIT_STATUS
 
     budget = RunOptions(profile, device, seed, None, False, None).budget()
     path = store_file(records)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output needs a folder, {output} is a file; name another")
-    with opened_store(path) as store:
+    with readable_records(path) as (store, _):
         document = gather(list(all_claims().values()), budget, store)
     try:
         written = write(document, output)
     except OSError as error:
         reason = error.strerror
         raise UsageError(f"--output {output} cannot be written ({reason}); name another folder") from None
+    if output / PDF not in written:
+        say(WITHOUT_PDF)
     outcomes = [entry.outcome for entry in document.entries]
     with reader_may_leave():
         if as_json:
@@ -35,12 +39,9 @@ def write_appendix(records: Path | None, output: Path, profile: str, device: str
             print_json({"files": [str(file) for file in written], "outcomes": plain_outcomes})
         else:
             for entry in document.entries:
-                name = entry.claim.identifier
-                evidence = (
-                    entry.verdict.outcome
-                    if entry.verdict
-                    else f"not measured; run iclcheck check {name}{claims_option()}"
-                )
+                name = entry.identifier
+                not_measured = f"not measured; run iclcheck check {name}{claims_option()}"
+                evidence = entry.outcome if entry.verdicts is not None else not_measured
                 print(f"{name}: {entry.derivation_status}, {evidence}")
             print("wrote " + ", ".join(str(file) for file in written))
     return EXIT_STATUS[outcome_of_run(document.entries)]

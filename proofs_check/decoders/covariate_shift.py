@@ -24,10 +24,11 @@ from ...theory.prompt_risks import covariate_shift as theory
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
+from ..claims.sampled_verdicts import verdict_on_means
 from ..claims.settings import generator
 from ..records.tasks import Task
-from ..verdicts.conditional_means import compare_with_zero
-from ..verdicts.verdict import Outcome, Verdict, decide
+from ..verdicts.verdict import Outcome, Verdict
+from .cross_terms import IN_DEVIATIONS, cross_terms, gap_of_cross_terms
 from .evaluations import evaluation_task, mean_of, prompts_of
 from .selected_models import AVERAGED, Interval, interval
 from .shipped_models import trained_law
@@ -141,8 +142,7 @@ class OrthogonalErrors:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean."""
-        return 10.5 / math.sqrt(prompts_of(budget, PROMPTS))
+        return gap_of_cross_terms(prompts_of(budget, PROMPTS))
 
     def tasks(self, budget: Budget) -> list[Task]:
         return shift_tasks(budget)
@@ -152,22 +152,13 @@ class OrthogonalErrors:
         prefixes = len(found[0]["variance"][ORACLE]["sum"])
         rate = self.false_alarm / (2 * len(found) * prefixes)
         compared = [
-            compare_with_zero(
-                values["count"], values["cross"][model][ORACLE]["sum"][i],
-                values["cross"][model][ORACLE]["squares"][i], variance * values["count"], scale=variance**0.5,
-                false_alarm=rate, miss=self.miss,
-            )
+            one
             for values in found
             for model in (FIXED, RANDOM)
-            for i, variance in enumerate(mean_of(values, "cross_variance", model, ORACLE))
-        ]  # fmt: skip
-        worst = max(compared, key=lambda one: abs(one.measured) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured, 0.0,
-            worst.allowed, gap, "in standard deviations of the cross term", self.false_alarm, self.miss,
-            f"{sum(values['count'] for values in found):.1e} prompts of {len(found)} laws, every prefix", {},
-        )  # fmt: skip
+            for one in cross_terms(values, model, ORACLE, rate, self.miss).values()
+        ]
+        ran = f"{sum(values['count'] for values in found):.1e} prompts of {len(found)} laws, every prefix"
+        return verdict_on_means(self, compared, IN_DEVIATIONS, ran, {})
 
 
 Place = tuple[str, str]  # a law, and a decoder

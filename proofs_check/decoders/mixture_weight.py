@@ -23,7 +23,7 @@ from ..records.tasks import Task
 from ..verdicts.verdict import Verdict, decide
 from .evaluations import evaluation_task, mean_of, prompts_of
 from .finite_laws import ROUNDING, Atoms, class_letters, described, finite_laws, finite_task
-from .model_selection import PARAMETERS, QUANTITIES, predict
+from .model_selection import PARAMETERS, QUANTITIES, UNIT, predict
 from .selected_models import (
     AVERAGED,
     CAPS,
@@ -162,7 +162,7 @@ class ModelsOfWeights:
         tables = {f"{weight:g}": {law: table(rows, weight, law) for law in CLASSES} for weight in WEIGHTS}
         return Verdict(
             self.name, outcome_of(rows.values(), gap, self.resolution), worst.quotient.mean, 1.0, FACTOR - 1, gap,
-            "as the quotient of risks over that of the oracles, at most 1.25", self.false_alarm, self.false_alarm,
+            UNIT, self.false_alarm, self.false_alarm,
             f"{sum(v['count'] for v in found):.1e} prompts, worst: weight {where[0]:g}, {where[1]}",
             {"weights": list(WEIGHTS), "models": tables, "share beyond caps": beyond_caps(found)},
         )  # fmt: skip

@@ -8,14 +8,13 @@ Four checks
     averaged         the shipped mixture model beside the shipped models of the classes: the quotient of their risks
                      over that of the oracles, averaged over prefixes, is at most 1.25
     each prefix      the same at every prefix of dense prompts, with wider intervals. Of sparse prompts nothing is
-                     claimed there: from four to nine examples the quotient is above 1.25 (docs/model_selection.md)
+                     claimed there: from three to ten examples the quotient is above 1.25 (docs/model_selection.md)
 The two on trained models count each prompt's squared distance up to a cap (`selected_models`). The averaged one also
 judges the three decoders of the papers' setting, which the full profile trains on a GPU (`paper_models`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,10 @@ from ...theory.model_selection import oracle_risks
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
+from ..claims.sampled_verdicts import verdict_on_means
 from ..records.tasks import Task
-from ..verdicts.conditional_means import compare_with_zero
-from ..verdicts.verdict import Outcome, Verdict, decide
+from ..verdicts.verdict import Outcome, Verdict
+from .cross_terms import IN_DEVIATIONS, cross_terms, gap_of_cross_terms
 from .evaluations import mean_of, prompts_of
 from .finite_laws import ROUNDING, Atoms, class_letters, described, finite_laws, finite_task
 from .paper_models import Reached, paper_selections, paper_tasks
@@ -87,8 +87,7 @@ class OraclePrice:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean."""
-        return 10.5 / math.sqrt(prompts_of(budget, PROMPTS))
+        return gap_of_cross_terms(prompts_of(budget, PROMPTS))
 
     def tasks(self, budget: Budget) -> list[Task]:
         """Those of the mixture's model: the last two of the selection's."""
@@ -96,24 +95,11 @@ class OraclePrice:
 
     def judge(self, run: Run, budget: Budget) -> Verdict:
         found = run(self.tasks(budget))
-        compared = [
-            compare_with_zero(
-                values["count"], sums["sum"][i], sums["squares"][i], variance * values["count"],
-                scale=variance**0.5, false_alarm=self.false_alarm / (len(found) * len(CAPS)), miss=self.miss,
-            )
-            for values in found
-            for sums in [values["cross"][MIXTURE][CLASS]]
-            for i, variance in enumerate(mean_of(values, "cross_variance", MIXTURE, CLASS))
-            if variance > 0
-        ]  # fmt: skip
-        worst = max(compared, key=lambda one: abs(one.measured) / one.allowed)
-        gap = max(one.detectable for one in compared)
+        rate = self.false_alarm / (len(found) * len(CAPS))
+        compared = [one for values in found for one in cross_terms(values, MIXTURE, CLASS, rate, self.miss).values()]
         prices = {law: mean_of(values, "distance", MIXTURE, CLASS) for law, values in zip(CLASSES, found, strict=True)}
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured,
-            0.0, worst.allowed, gap, "in standard deviations of the cross term", self.false_alarm, self.miss,
-            f"{sum(v['count'] for v in found):.1e} prompts of two classes", {"prices": prices},
-        )  # fmt: skip
+        ran = f"{sum(v['count'] for v in found):.1e} prompts of two classes"
+        return verdict_on_means(self, compared, IN_DEVIATIONS, ran, {"prices": prices})
 
 
 @dataclass(frozen=True)
@@ -187,11 +173,11 @@ def in_words(reached: Reached, found: Mapping[str, Selection]) -> str:
 PARAMETERS = (
     Parameter("dimension", "d, a whole number from 1 to 20"),
     Parameter(
-        "nonzeros", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
+        "sparsity", "k, nonzero coefficients of a sparse function: a whole number from 1 to d, at most 5,000 supports"
     ),
     Parameter("length", "N, points of a prompt: a whole number from 1 to 64"),
     Parameter("noise_variance", "sigma^2, at least 1e-4 of the coefficients' variances"),
-    Parameter("probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
+    Parameter("dense_probability", "pi, of the dense class: between 0 and 1", required=False, default=0.5),
     Parameter("dense_variance", "of a dense coefficient, above 0", required=False, default=1.0),
     Parameter("sparse_variance", "of a nonzero sparse coefficient, above 0", required=False, default=1.0),
     Parameter("prompts", "how many are sampled: a whole number from 100 to 20,000", required=False, default=500),

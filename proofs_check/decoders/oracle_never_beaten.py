@@ -14,7 +14,6 @@ same two checks, on the same prompts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,10 +22,11 @@ from ...theory.model_selection import orthogonality as theory
 from ..claims.alterable import Alterable, Mutant, described_in_words
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
+from ..claims.sampled_verdicts import relative_distance, verdict_on_means
 from ..records.tasks import Task
-from ..verdicts.conditional_means import compare_with_zero
 from ..verdicts.heavy_tails import MeanComparison
 from ..verdicts.verdict import Verdict, decide
+from .cross_terms import IN_DEVIATIONS, cross_terms, deviations, gap_of_cross_terms
 from .evaluations import evaluation_task, mean_of, noisy_risks, prompts_of
 from .finite_laws import ROUNDING, Atoms, described, finite_laws, finite_task, sums_of
 from .paper_models import MIXED, Reached, paper_tasks
@@ -154,27 +154,13 @@ def task_of(name: str, budget: Budget) -> Task:
 
 
 def comparisons(values: Values, oracle: str, false_alarm: float, miss: float) -> dict[tuple[str, int], MeanComparison]:
-    """(predictor, prefix) -> the mean cross term beside 0, in units of its standard deviation, as the oracle has it.
-
-    Left out is what never deviates: a prefix at which predictor and oracle both say 0.
-    """
-    found = {}
-    for name, crosses in values["cross"].items():
-        if oracle not in crosses:
-            continue
-        sums, variances = crosses[oracle], values["cross_variance"][name][oracle]["sum"]
-        for i, unit in enumerate(deviations(values, name, oracle)):
-            if unit > 1e-12:
-                found[name, i] = compare_with_zero(
-                    values["count"], sums["sum"][i], sums["squares"][i], variances[i], scale=unit,
-                    false_alarm=false_alarm, miss=miss,
-                )  # fmt: skip
-    return found
-
-
-def deviations(values: Values, name: str, oracle: str) -> list[float]:
-    """The standard deviation of the cross term given what is seen, sqrt(E (f - f*)^2 V), per prefix."""
-    return [math.sqrt(one) for one in mean_of(values, "cross_variance", name, oracle)]
+    """(predictor, prefix) -> the mean cross term beside 0."""
+    return {
+        (name, i): one
+        for name, crosses in values["cross"].items()
+        if oracle in crosses
+        for i, one in cross_terms(values, name, oracle, false_alarm, miss).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -194,8 +180,8 @@ class BesideOracle:
     cost_of_alteration: AlterationCost = "judged again"
 
     def expected_gap(self, budget: Budget) -> float | None:
-        """About ten standard errors of a mean, at the smallest number of prompts."""
-        return 10.5 / math.sqrt(prompts_of(budget, min(PROMPTS.values())))
+        """At the smallest number of prompts."""
+        return gap_of_cross_terms(prompts_of(budget, min(PROMPTS.values())))
 
     def tasks(self, budget: Budget) -> list[Task]:
         further = [] if self.only is not None else paper_tasks(budget)
@@ -239,13 +225,10 @@ class CrossTerm(BesideOracle):
             for law, some in zip(laws, self.compared(laws), strict=True)
             for key, one in some.items()
         }
-        where, worst = max(rows.items(), key=lambda row: abs(row[1].measured) / row[1].allowed)
-        gap = max(one.detectable for one in rows.values())
-        return Verdict(
-            self.name, decide(all(one.holds for one in rows.values()), gap, self.resolution), worst.measured, 0.0,
-            worst.allowed, gap, "in standard deviations of the cross term", self.false_alarm, self.miss,
-            self.ran(found, laws, len(rows), budget), {"worst": f"{where[0]}, {where[1]}, prefix {where[2]}"},
-        )  # fmt: skip
+        where = max(rows, key=lambda key: relative_distance(rows[key]))
+        ran = self.ran(found, laws, len(rows), budget)
+        details = {"worst": f"{where[0]}, {where[1]}, prefix {where[2]}"}
+        return verdict_on_means(self, list(rows.values()), IN_DEVIATIONS, ran, details)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ MOST_BEYOND = 0.05  # of the risk that is allowed may lie beyond the cap, where 
 NOISELESS = 1e-8
 MOST_SUPPORTS = 5000
 RATE, MISS = 1e-6, 1e-3
+SMALLEST, LARGEST = 1e-60, 1e60  # of a variance: fourth powers of errors are added up, and have to be numbers
 RESOLUTION = 0.5  # an advantage over the oracle of this share of its risk has to be excluded
 LAW = (
     Parameter("dimension", "d, the number of covariates; of a checkpoint, its own", False, None),
@@ -80,7 +81,8 @@ class LawVerdict:
                               ratio with capped squares at the stated rate
     correlation               the largest |mean Z| at any prefix, in units of what is allowed there
     worst                     that prefix
-    missed                    an advantage over the oracle that would have passed, as a share of its risk
+    missed                    an advantage over the oracle that would have passed, as a share of its risk, where Z
+                              keeps the variance (f - o)^2 V: of a model that sees the answer on all prompts alike
     cut                       the share of E (f - o)^2 that lies beyond the cap, and is in the ratio only
     beyond                    what lies there, as a share of the risk that the factor allows
     """
@@ -117,6 +119,20 @@ class LawVerdict:
         return self.ratio <= self.factor and self.beyond <= MOST_BEYOND
 
     @property
+    def farthest(self) -> tuple[int, float]:
+        """The prefix at which the measured risk is the largest multiple of the mixture oracle's, and that multiple."""
+        quotients = [f / m for f, m in zip(self.curve.model, self.curve.mixture_oracle, strict=True)]
+        worst = max(range(len(quotients)), key=quotients.__getitem__)
+        return worst, quotients[worst]
+
+    @property
+    def interval(self) -> str:
+        """Of the ratio, in words; few prompts leave no upper end."""
+        if math.isinf(self.highest):
+            return f"at least {self.lowest:.3g}"
+        return f"between {self.lowest:.3g} and {self.highest:.3g}"
+
+    @property
     def advice(self) -> str:
         """What an inconclusive second line asks for: where the interval is narrow enough, more prompts do not help."""
         if self.bounded:
@@ -136,6 +152,8 @@ class LawVerdict:
             "factor": self.factor,
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
             "worst_prefix": self.worst,
+            "largest_ratio": self.farthest[1],
+            "largest_ratio_prefix": self.farthest[0],
             "risks": {
                 "model": list(self.curve.model),
                 "mixture_oracle": list(self.curve.mixture_oracle),
@@ -145,7 +163,7 @@ class LawVerdict:
 
     def sentences(self) -> list[str]:
         """Both verdicts in words."""
-        name, prefixes = self.curve.law, len(self.curve.model)
+        name, prefixes, (farthest, times) = self.curve.law, len(self.curve.model), self.farthest
         if self.beaten == "contradicts":
             first = (
                 f"contradicts: at prefix {self.worst} the errors go with the answer, {self.correlation:.3g} times what "
@@ -155,10 +173,12 @@ class LawVerdict:
             first = "inconclusive: too few prompts to notice; give more with --prompts"
         else:
             unseen = percent(self.missed)
-            first = f"agrees at all {prefixes} prefixes; an advantage of {unseen} of its risk would have shown"
+            where = f"all {prefixes} prefixes" if prefixes > 1 else "the only prefix"
+            first = f"agrees at {where}; an advantage of {unseen} of its risk would have shown"
         second = (
-            f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle, between {self.lowest:.3g} and "
-            f"{self.highest:.3g} with caps"
+            f"{self.within}: {self.ratio:.4g} times the risk of the mixture's oracle on average, {self.interval} "
+            "with caps"
+            + (f"; at prefix {farthest} {times:.3g} times" if times > self.factor else "")
             + (f"; {percent(self.cut)} of the squared distance lies beyond the cap" if self.cut > 0.01 else "")
             + (self.advice if self.within == "inconclusive" else "")
         )
@@ -195,10 +215,22 @@ class DecoderReport:
 
     def __str__(self) -> str:
         lines = [in_words(self.parameters)]
-        lines += [f"{CLAIM}: {self.outcome} ({self.prompts} fresh prompts of each law, rate {RATE:.0e} a line)"]
+        lines += [
+            f"{CLAIM}: {self.outcome} ({counted(self.prompts, 'fresh prompt')} of each law, rate {RATE:.0e} a line)"
+        ]
         for one in self.verdicts:
             lines += ["  " + sentence for sentence in one.sentences()]
         return "\n".join([*lines, "", *self.table()])
+
+    def _repr_html_(self) -> str:
+        from ..notebooks import verdict_html
+
+        return verdict_html(f"{CLAIM}: your model", self.outcome, str(self))
+
+    def _repr_markdown_(self) -> str:
+        from ..notebooks import verdict_markdown
+
+        return verdict_markdown(f"{CLAIM}: your model", self.outcome, str(self))
 
     def table(self) -> list[str]:
         """Risks by prefix, as text: columns of the model, the mixture's oracle and the class's own, for each law."""
@@ -223,10 +255,16 @@ def in_words(law: Mapping[str, Any]) -> str:
         else f"no noise (evaluated at variance {law['evaluated_noise_variance']:g})"
     )
     return (
-        f"law: {law['length']} points in dimension {law['dimension']}, w ~ N(0, {law['dense_variance']:g} I) with "
-        f"probability {law['dense_probability']:g}, else {law['sparsity']} nonzero of variance "
+        f"law: {counted(law['length'], 'point')} in dimension {law['dimension']}, "
+        f"w ~ N(0, {law['dense_variance']:g} I) with probability {law['dense_probability']:g}, else "
+        f"{law['sparsity']} nonzero of variance "
         f"{law['sparse_variance']:g}; {said}"
     )
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def percent(part: float) -> str:
@@ -261,13 +299,21 @@ def completed_law(given: Mapping[str, Any], dimension: int | None = None, room: 
     if room is not None and length > room:
         raise UsageError(f"the checkpoint has room for {room} points, got length={length}; give length={room} or less")
     k = check_context_length(found["sparsity"], "sparsity")
-    if k > d or math.comb(d, k) > MOST_SUPPORTS:
-        raise UsageError(f"sparsity needs 1 to {d} with at most {MOST_SUPPORTS} supports to enumerate, got {k} of {d}")
+    if k > d or (supports := math.comb(d, k)) > MOST_SUPPORTS:
+        has = f", which has {supports}" if k <= d else ""
+        raise UsageError(
+            f"sparsity needs 1 to {d} with at most {MOST_SUPPORTS} supports to enumerate, got {k} of {d}{has}"
+        )
     share = check_non_negative(found["dense_probability"], "dense_probability")
     if share > 1:
         raise UsageError(f"dense_probability needs a number from 0 to 1, got {share:g}")
     variances = {name: check_positive(found[name], name) for name in ("dense_variance", "sparse_variance")}
+    for name, value in variances.items():
+        if not SMALLEST <= value <= LARGEST:
+            raise UsageError(f"{name} needs a number from {SMALLEST:.0e} to {LARGEST:.0e}, got {value:g}")
     noise = check_non_negative(found["noise_variance"], "noise_variance")
+    if noise > LARGEST:
+        raise UsageError(f"noise_variance needs a number of at most {LARGEST:.0e}, got {noise:g}")
     sizes = (variances["dense_variance"] * d, variances["sparse_variance"] * k)
     smallest = NOISELESS * min(sizes)
     if 0 < noise < smallest:
@@ -388,6 +434,7 @@ def verdict_of(name: str, sums: Mapping[str, Any], factor: float) -> LawVerdict:
     own, model, mixture = (means(sums[one], n) for one in names)
     comparisons = compared_with_zero(sums["cross"], sums["cross_variance"], n)
     used = [share(abs(one.measured), one.allowed) for one in comparisons]
+    Vs = (max(0.0, V - V_error), V + V_error)
     worst = max(range(len(used)), key=used.__getitem__)
     return LawVerdict(
         curve=Curve(
@@ -398,9 +445,9 @@ def verdict_of(name: str, sums: Mapping[str, Any], factor: float) -> LawVerdict:
         ),
         factor=factor,
         ratio=ratio(model[-1], own[-1], mixture[-1]),
-        # the ends that the intervals of D, V and M leave to F
-        lowest=ratio(max(0.0, D - D_error), V + V_error, M + M_error),
-        highest=ratio(D + D_error, max(0.0, V - V_error), max(0.0, M - M_error)),
+        # the ends that the intervals of D, V and M leave to F, which falls with V where D > M and grows where D < M
+        lowest=min(ratio(max(0.0, D - D_error), v, M + M_error) for v in Vs),
+        highest=max(ratio(D + D_error, v, max(0.0, M - M_error)) for v in Vs),
         correlation=used[worst],
         worst=worst,
         missed=unnoticed(comparisons, model[:-1]) / sum(own[:-1]),

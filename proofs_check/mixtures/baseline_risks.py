@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...theory.prompt_risks import baseline_risks as theory
 from ..claims.alterable import Alterable
-from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
+from ..claims.claim import Budget, Claim, Parameter, Quantity, Values
 from ..claims.exact_checks import ExactCheck, Row
 from ..claims.settings import generator, random_covariance
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import compare_mean_in_interval
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
-from ..verdicts.verdict import Verdict, decide
+from .sampled_baselines import MEASUREMENTS, UNIT, SampledBaseline, SampledCase
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
 
-MEASUREMENTS = "iclcheck.numerics.mixtures.baseline_measurements"
 EPS = float(np.finfo(np.float64).eps)
-UNIT = "in units of E |w|^2"
 STEPS = ((1, 1), (1, 4), (2, 1), (2, 3), (3, 1), (3, 2))  # d, N
 ENUMERATED = ((3, 1), (4, 2), (5, 2), (5, 3), (1, 3), (2, 4), (2, 6), (3, 5))
 PARAMETERS = (
@@ -149,38 +146,6 @@ def enumerated_in_words(found: Values) -> str:
 # Least squares, sampled
 
 
-@dataclass(frozen=True)
-class SampledCase:
-    """One task w in 20 dimensions, |w|^2 = 1: dense, or with two nonzero coefficients."""
-
-    length: int
-    noise_variance: float
-    dense: bool
-
-    dimension = 20
-
-    def task(self) -> list[float]:
-        if not self.dense:
-            return [0.6, 0.8] + [0.0] * (self.dimension - 2)
-        signs = [(-1.0) ** (k * (k + 1) // 2) for k in range(self.dimension)]
-        return [sign / math.sqrt(self.dimension) for sign in signs]
-
-    def letters(self) -> dict[str, Any]:
-        return letters(self.length, self.dimension, 1.0, self.noise_variance, 1.0)
-
-    def second_moment(self) -> float:
-        """A bound on E |w_hat - w|^4 with noise, where m - k + 1 = q > 4.
-
-        The error is -b + c with b = (I - P) w, c = X^+ e orthogonal to b, so its square is |b|^2 + |c|^2 with |b| <=
-        |w|. Given X, E |c|^2 = s2 t and E |c|^4 = s2^2 (t^2 + 2 tr G^-2) <= 3 s2^2 t^2 with t = tr G^-1, the sum of k
-        variables 1/chi^2_q: E t = k/(q - 2), and by Cauchy and Schwarz E t^2 <= k^2 E chi^-4 = k^2/((q - 2)(q - 4)).
-        """
-        k, q = min(self.length, self.dimension), abs(self.length - self.dimension) + 1
-        s2 = self.noise_variance
-        norm = 1.0 if self.length < self.dimension else 0.0
-        return norm + 2 * norm * s2 * k / (q - 2) + 3 * (s2 * k) ** 2 / ((q - 2) * (q - 4))
-
-
 SAMPLED = (
     SampledCase(10, 0.0, dense=False),
     SampledCase(15, 0.0, dense=True),
@@ -189,57 +154,46 @@ SAMPLED = (
 )
 
 
-@dataclass(frozen=True)
-class SampledLeastSquares:
-    """|w_hat - w|^2 over fresh examples against the risk; one false-alarm rate for all cases together."""
+def sampled_task(case: SampledCase, prompts: int, budget: Budget) -> Task:
+    stream = f"baseline-risks/{case.length}/{case.noise_variance}"
+    return case.measurement({"kind": "least-squares"}, "gaussian", stream, prompts, budget, 2.5e-6)
 
-    formula: Made
-    resolution: float = 0.1
-    false_alarm: float = 1e-6
-    miss: float = 1e-3
-    cost_of_alteration: AlterationCost = "judged again"
-    name: str = "least squares, sampled at d = 20"
 
-    def expected_gap(self, budget: Budget) -> float:
-        """As measured at 12,500 draws of each case, where the bound on the second moment rules."""
-        return 0.09 * math.sqrt(12_500 / self.prompts(budget))
+def second_moment(case: SampledCase) -> float:
+    """A bound on E |w_hat - w|^4 with noise, where m - k + 1 = q > 4.
 
-    def prompts(self, budget: Budget) -> int:
-        return max(100, budget.prompts // 640)
+    The error is -b + c with b = (I - P) w, c = X^+ e orthogonal to b, so its square is |b|^2 + |c|^2 with |b| <=
+    |w|. Given X, E |c|^2 = s2 t and E |c|^4 = s2^2 (t^2 + 2 tr G^-2) <= 3 s2^2 t^2 with t = tr G^-1, the sum of k
+    variables 1/chi^2_q: E t = k/(q - 2), and by Cauchy and Schwarz E t^2 <= k^2 E chi^-4 = k^2/((q - 2)(q - 4)).
+    """
+    k, q = min(case.length, case.dimension), abs(case.length - case.dimension) + 1
+    s2 = case.noise_variance
+    norm = 1.0 if case.length < case.dimension else 0.0
+    return norm + 2 * norm * s2 * k / (q - 2) + 3 * (s2 * k) ** 2 / ((q - 2) * (q - 4))
 
-    def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(case, budget) for case in SAMPLED]
 
-    def task(self, case: SampledCase, budget: Budget) -> Task:
-        parameters = {
-            "baseline": {"kind": "least-squares"}, "length": case.length, "task": case.task(),
-            "noise_variance": case.noise_variance, "noise": "gaussian", "prompts": self.prompts(budget),
-            "stream_key": f"baseline-risks/{case.length}/{case.noise_variance}/{case.dense}/{budget.seed}",
-        }  # fmt: skip
-        cost = 2.5e-6 * case.length * self.prompts(budget)
-        return Task(f"{MEASUREMENTS}:sampled_errors", parameters, budget.device, cost=cost)
+def compare_errors(
+    case: SampledCase, sums: tuple[int, float, float], *, predicted: float, false_alarm: float, miss: float
+) -> MeanComparison:
+    """Draws in [0, W] without noise, of a bounded second moment with noise."""
+    if not case.noise_variance:  # |(I - P) w|^2 <= |w|^2 = 1, up to rounding
+        return compare_mean_in_interval(*sums, 1 + 1e-9, predicted=predicted, false_alarm=false_alarm, miss=miss)
+    # E (Z - p)^2 <= E Z^2 + p^2 for Z >= 0 <= p, and (sqrt(E Z^2) + |p|)^2 for p < 0
+    moment = second_moment(case)
+    bound = moment + predicted**2 if predicted >= 0 else (math.sqrt(moment) - predicted) ** 2
+    return compare_mean(*sums, bound, predicted=predicted, false_alarm=false_alarm, miss=miss)
 
-    def compared(self, case: SampledCase, found: Values) -> MeanComparison:
-        predicted = float(theory.risk_of_least_squares(self.formula().parts, case.letters()))
-        rate = self.false_alarm / len(SAMPLED)
-        sums = (found["count"], found["sum"], found["sum_of_squares"])
-        if not case.noise_variance:  # |(I - P) w|^2 <= |w|^2 = 1, up to rounding
-            return compare_mean_in_interval(*sums, 1 + 1e-9, predicted=predicted, false_alarm=rate, miss=self.miss)
-        # E (Z - p)^2 <= E Z^2 + p^2 for Z >= 0 <= p, and (sqrt(E Z^2) + |p|)^2 for p < 0
-        moment = case.second_moment()
-        bound = moment + predicted**2 if predicted >= 0 else (math.sqrt(moment) - predicted) ** 2
-        return compare_mean(*sums, bound, predicted=predicted, false_alarm=rate, miss=self.miss)
 
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        compared = [self.compared(case, values) for case, values in zip(SAMPLED, found, strict=True)]
-        worst = max(compared, key=lambda one: abs(one.measured - one.predicted) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured,
-            worst.predicted, worst.allowed, gap, UNIT, self.false_alarm, self.miss,
-            f"{sum(one.draws for one in compared):.1e} prompts at {len(compared)} lengths and tasks", {},
-        )  # fmt: skip
+def sampled_least_squares(formula: Made) -> SampledBaseline:
+    """The gap is that of the bound on the second moment, which rules."""
+
+    def predicted(case: SampledCase) -> float:
+        at = letters(case.length, case.dimension, 1.0, case.noise_variance, 1.0)
+        return float(theory.risk_of_least_squares(formula().parts, at))
+
+    return SampledBaseline(
+        "least squares, sampled at d = 20", SAMPLED, sampled_task, predicted, compare_errors, gap=0.09
+    )
 
 
 def baselines_claim(formula: Made = theory.formula) -> Claim:
@@ -254,7 +208,7 @@ def baselines_claim(formula: Made = theory.formula) -> Claim:
             ExactCheck(
                 "least squares, enumerated", enumerated_task, enumerated_rows(formula), enumerated_in_words, UNIT
             ),
-            SampledLeastSquares(formula),
+            sampled_least_squares(formula),
         ),
         "gradient steps at six random laws of tasks (d <= 3, N <= 4, with noise); least squares at eight sizes (d <= "
         "5, N <= 6) on both sides of the dimension, and sampled for one dense and one sparse task at d = 20 (N = 10, "

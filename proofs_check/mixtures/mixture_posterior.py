@@ -11,7 +11,7 @@ Three checks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,13 @@ from ...theory.mixtures.exact_elimination import rational
 from ..claims.alterable import Alterable
 from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
 from ..claims.exact_checks import ExactCheck, Row
+from ..claims.sampled_verdicts import verdict_on_means
 from ..claims.settings import generator
 from ..records.plain_data import content_hash
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import compare_mean_in_interval
 from ..verdicts.heavy_tails import MeanComparison, compare_mean
-from ..verdicts.verdict import Verdict, decide
+from ..verdicts.verdict import Verdict
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -193,17 +194,12 @@ class Calibration:
     def judge(self, run: Run, budget: Budget) -> Verdict:
         (found,) = run(self.tasks(budget))
         compared = [self.compared(found, place) for place in range(len(found["sum"]))]
-        worst = max(compared, key=lambda one: abs(one.measured - one.predicted) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution),
-            worst.measured - worst.predicted, 0.0, worst.allowed, gap, "as a probability, and as a prediction",
-            self.false_alarm, self.miss, f"{found['count']:.1e} prompts of 0 to 5 examples, d = 4, k = 1",
-            {"bins": found["bins"], "tests": len(compared)},
-        )  # fmt: skip
+        ran = f"{found['count']:.1e} prompts of 0 to 5 examples, d = 4, k = 1"
+        details = {"bins": found["bins"], "tests": len(compared)}
+        return verdict_on_means(self, compared, "as a probability, and as a prediction", ran, details)
 
     def compared(self, found: Values, place: int) -> MeanComparison:
-        """A bin lies between -1 and 1, and is moved by 1; a signed error has the known second moment.
+        """A bin lies between -1 and 1, and is moved by 1 and back; a signed error has the known second moment.
 
         For a wrong prediction of at most the target's size the error is at most twice as large: 4 E (w.x)^2.
         """
@@ -211,7 +207,8 @@ class Calibration:
         rate = self.false_alarm / len(found["sum"])
         if place < found["bins"]:
             moved = (count, total + count, squares + 2 * total + count, 2.0)
-            return compare_mean_in_interval(*moved, predicted=1.0, false_alarm=rate, miss=self.miss)
+            one = compare_mean_in_interval(*moved, predicted=1.0, false_alarm=rate, miss=self.miss)
+            return replace(one, measured=one.measured - 1, predicted=0.0)
         return compare_mean(count, total, squares, 4 * SECOND_MOMENT, false_alarm=rate, miss=self.miss)
 
 

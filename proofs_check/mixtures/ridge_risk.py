@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,14 @@ import numpy as np
 
 from ...theory.prompt_risks import ridge_risk as theory
 from ..claims.alterable import Alterable
-from ..claims.claim import AlterationCost, Budget, Claim, Parameter, Quantity, Run, Values
+from ..claims.claim import Budget, Claim, Parameter, Quantity, Values
 from ..claims.exact_checks import ExactCheck, Row
 from ..claims.settings import generator
 from ..records.tasks import Task
 from ..verdicts.empirical_bernstein import compare_mean_in_interval
 from ..verdicts.heavy_tails import MeanComparison
-from ..verdicts.verdict import Verdict, decide
-from .baseline_risks import MEASUREMENTS, UNIT, SampledCase
 from .baseline_risks import PARAMETERS as OF_BASELINES
+from .sampled_baselines import MEASUREMENTS, UNIT, SampledBaseline, SampledCase
 
 if TYPE_CHECKING:
     from ...theory.algebra.formulas import Formula
@@ -164,59 +162,31 @@ def penalty_of(case: SampledCase) -> float:
     return 2 * case.noise_variance * case.dimension
 
 
-@dataclass(frozen=True)
-class SampledRidge:
-    """|w_hat - w|^2 over fresh examples and noises +-sigma against the risk.
+def sampled_task(case: SampledCase, prompts: int, budget: Budget) -> Task:
+    baseline = {"kind": "ridge", "penalty": penalty_of(case)}
+    return case.measurement(baseline, "signs", f"ridge-risk/{case.length}", prompts, budget, 1.5e-6)
+
+
+def compare_errors(
+    case: SampledCase, sums: tuple[int, float, float], *, predicted: float, false_alarm: float, miss: float
+) -> MeanComparison:
+    """With noises +-sigma the draws are bounded.
 
     |w_hat - w| <= |w| + |R X^T e| <= 1 + sigma sqrt(N)/(2 sqrt(lambda)): the largest sqrt(t)/(t + lambda) is
     1/(2 sqrt(lambda)).
     """
+    largest = (1 + math.sqrt(case.noise_variance * case.length / penalty_of(case)) / 2) ** 2
+    return compare_mean_in_interval(*sums, largest, predicted=predicted, false_alarm=false_alarm, miss=miss)
 
-    formula: Made
-    resolution: float = 0.1
-    false_alarm: float = 1e-6
-    miss: float = 1e-3
-    cost_of_alteration: AlterationCost = "judged again"
-    name: str = "ridge, sampled at d = 20"
 
-    def expected_gap(self, budget: Budget) -> float:
-        """As measured at 12,500 draws of each case."""
-        return 0.02 * math.sqrt(12_500 / self.prompts(budget))
+def sampled_ridge(formula: Made) -> SampledBaseline:
+    """At twice the Bayes penalty."""
 
-    def prompts(self, budget: Budget) -> int:
-        return max(100, budget.prompts // 640)
+    def predicted(case: SampledCase) -> float:
+        at = cached_letters(case.dimension, case.length, 1.0, case.noise_variance, penalty_of(case))
+        return value_of(formula, at, 0)
 
-    def tasks(self, budget: Budget) -> list[Task]:
-        return [self.task(case, budget) for case in SAMPLED]
-
-    def task(self, case: SampledCase, budget: Budget) -> Task:
-        parameters = {
-            "baseline": {"kind": "ridge", "penalty": penalty_of(case)}, "length": case.length, "task": case.task(),
-            "noise_variance": case.noise_variance, "noise": "signs", "prompts": self.prompts(budget),
-            "stream_key": f"ridge-risk/{case.length}/{case.dense}/{budget.seed}",
-        }  # fmt: skip
-        cost = 1.5e-6 * case.length * self.prompts(budget)
-        return Task(f"{MEASUREMENTS}:sampled_errors", parameters, budget.device, cost=cost)
-
-    def compared(self, case: SampledCase, found: Values) -> MeanComparison:
-        lam = penalty_of(case)
-        at = cached_letters(case.dimension, case.length, 1.0, case.noise_variance, lam)
-        largest = (1 + math.sqrt(case.noise_variance * case.length / lam) / 2) ** 2
-        return compare_mean_in_interval(
-            found["count"], found["sum"], found["sum_of_squares"], largest, predicted=value_of(self.formula, at, 0),
-            false_alarm=self.false_alarm / len(SAMPLED), miss=self.miss,
-        )  # fmt: skip
-
-    def judge(self, run: Run, budget: Budget) -> Verdict:
-        found = run(self.tasks(budget))
-        compared = [self.compared(case, values) for case, values in zip(SAMPLED, found, strict=True)]
-        worst = max(compared, key=lambda one: abs(one.measured - one.predicted) / one.allowed)
-        gap = max(one.detectable for one in compared)
-        return Verdict(
-            self.name, decide(all(one.holds for one in compared), gap, self.resolution), worst.measured,
-            worst.predicted, worst.allowed, gap, UNIT, self.false_alarm, self.miss,
-            f"{sum(one.draws for one in compared):.1e} prompts at {len(compared)} lengths and tasks", {},
-        )  # fmt: skip
+    return SampledBaseline("ridge, sampled at d = 20", SAMPLED, sampled_task, predicted, compare_errors, gap=0.02)
 
 
 def ridge_claim(formula: Made = theory.formula) -> Claim:
@@ -233,7 +203,7 @@ def ridge_claim(formula: Made = theory.formula) -> Claim:
             ExactCheck(
                 "best penalty", penalty_task, penalty_rows(formula), penalty_in_words, "in units of it", resolution=1e-4
             ),
-            SampledRidge(formula),
+            sampled_ridge(formula),
         ),
         "six sizes with min(N, d) <= 2 (d <= 3, N <= 4) at random norms, noises and penalties, integrated; the best "
         "penalty at two of them; d = 20 and N = 10, 20, 30 sampled, for one dense and one sparse task. Derived up to "

@@ -19,6 +19,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -66,20 +67,23 @@ def _roots(start: str) -> tuple[str, ...]:
 
 def _imported(name: str, file: Path, roots: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for base, member in _import_statements(ast.parse(file.read_bytes()), package):
+    for base, member in _import_statements(file.read_bytes(), package):
         for module in _modules_behind(base, member):
             source = _source(module) if _inside(module, roots) else None
             if source is not None:
                 yield module, source
 
 
-def _import_statements(tree: ast.Module, package: str) -> Iterator[tuple[str, str | None]]:
-    for node in ast.walk(tree):
+@lru_cache(maxsize=2000)  # by the bytes, not by the file: an edit is seen at once
+def _import_statements(source: bytes, package: str) -> tuple[tuple[str, str | None], ...]:
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
-            yield from ((base, alias.name) for alias in node.names)
+            found += ((base, alias.name) for alias in node.names)
+    return tuple(found)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -128,7 +132,12 @@ def _first_spec(module: str, locations: list[str] | None) -> ModuleSpec | None:
 
 def code_of(file: Path) -> str:
     """The code of one file as text, with comments, docstrings and layout dropped."""
-    return code_of_tree(ast.parse(file.read_bytes()))
+    return _code(file.read_bytes())
+
+
+@lru_cache(maxsize=2000)
+def _code(source: bytes) -> str:
+    return code_of_tree(ast.parse(source))
 
 
 def code_of_tree(tree: ast.Module) -> str:

@@ -61,7 +61,17 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1, "a": [0.5, None]})
     '{"a":[0.5,null],"b":1}'
     """
-    return json.dumps(plain_copy(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return plain_json(plain_copy(value))
+
+
+def plain_json(plain: Any) -> str:
+    """`canonical_json` of what is plain data already, which need not be copied."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def text_hash(text: str) -> str:
+    """The sha256 of a text: `content_hash` of data whose canonical JSON it is."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def content_hash(value: Any) -> str:
@@ -70,4 +80,4 @@ def content_hash(value: Any) -> str:
     >>> content_hash({"d": 2})[:12]
     '1b8adba507ea'
     """
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return text_hash(canonical_json(value))

@@ -15,16 +15,17 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from .plain_data import canonical_json, content_hash, plain_copy
+from .plain_data import canonical_json, content_hash, plain_copy, plain_json, text_hash
 from .whole_files import write_whole
 
 APPLICATION_ID = 0x49434C43  # "ICLC", in the header of every store
 EXPORT_FORMAT = "iclcheck records 1"
+APPENDIX_FORMAT = "iclcheck appendix 1"  # the records.json of an appendix, which holds records among other things
 _SECONDS_TO_WAIT_FOR_ANOTHER_WRITER = 30.0
 _TRIES_FOR_WAL, _SECONDS_BETWEEN_TRIES = 200, 0.02
 _SCHEMA = (
@@ -73,17 +74,21 @@ class Record:
 
     def as_plain(self) -> dict[str, Any]:
         """The record as plain data; TypeError or ValueError names the entry that is not plain."""
-        plain: dict[str, Any] = plain_copy(asdict(self), "record")
+        # Not asdict: it copies, and plain_copy does so again.
+        plain: dict[str, Any] = plain_copy({name: getattr(self, name) for name in _ENTRIES}, "record")
         return plain
 
     def sha256(self) -> str:
         """Hash of the whole record, by which an altered one is recognised."""
-        return content_hash(self.as_plain())
+        return text_hash(plain_json(self.as_plain()))
+
+
+_ENTRIES = tuple(field.name for field in fields(Record))
 
 
 def record_from_plain(plain: Mapping[str, Any]) -> Record:
     """The record that `Record.as_plain` wrote; RecordStoreError if entries are missing or unknown."""
-    expected = {field.name for field in fields(Record)}
+    expected = set(_ENTRIES)
     if set(plain) != expected:
         raise RecordStoreError(
             f"a record needs exactly the entries {sorted(expected)}, got {sorted(plain)}; "
@@ -113,6 +118,11 @@ class ReadRecords:
     def newest(self, key: str) -> Record | None:
         """The record of that key, or None."""
         return self._by_key.get(key)
+
+    def holds(self, hashes: Mapping[str, str]) -> bool:
+        """Whether the record of each of these keys has that sha256."""
+        found = {key: self._by_key.get(key) for key in hashes}
+        return all(record is not None and record.sha256() == hashes[key] for key, record in found.items())
 
 
 class RecordStore:
@@ -200,6 +210,16 @@ class RecordStore:
         ).fetchone()
         return None if row is None else self._read(*row)
 
+    def holds(self, hashes: Mapping[str, str]) -> bool:
+        """Whether the newest record of each of these keys has that sha256; the records themselves are not read."""
+        rows = (
+            self._connection.execute(
+                "SELECT sha256 FROM records WHERE key = ? ORDER BY position DESC LIMIT 1", (key,)
+            ).fetchone()
+            for key in hashes
+        )
+        return all(row is not None and row[0] == sha256 for row, sha256 in zip(rows, hashes.values(), strict=True))
+
     def newest_records(self) -> list[Record]:
         """The newest record of every key, ordered by measurement, parameters and key."""
         rows = self._connection.execute(
@@ -213,11 +233,13 @@ class RecordStore:
         return int(count)
 
     def _read(self, body: str, sha256: str) -> Record:
+        # The body is canonical JSON, so its own hash is the record's: no need to write it again.
+        found = text_hash(body)
         record = record_from_plain(json.loads(body))
-        if record.sha256() != sha256:
+        if found != sha256:
             raise RecordStoreError(
                 f"the record {record.key[:12]} of {self.path} must hash to {sha256[:12]}, got "
-                f"{record.sha256()[:12]}: it was altered; measure it again in a new store"
+                f"{found[:12]}: it was altered; measure it again in a new store"
             )
         return record
 
@@ -264,14 +286,23 @@ def read_records_json(path: str | os.PathLike[str]) -> list[Record]:
         raise RecordStoreError(
             f"need a records.json written by iclcheck, {path} cannot be read as JSON ({error}); export it again"
         ) from error
-    if not isinstance(document, dict) or document.get("format") != EXPORT_FORMAT:
+    if not isinstance(document, dict) or document.get("format") not in (EXPORT_FORMAT, APPENDIX_FORMAT):
         raise RecordStoreError(
-            f"need a JSON file whose format is {EXPORT_FORMAT!r}, {path} has another; export it again"
+            f"need a JSON file whose format is {EXPORT_FORMAT!r} or {APPENDIX_FORMAT!r}, {path} has another; export it "
+            "again"
         )
     entries = document.get("records")
+    if document["format"] == APPENDIX_FORMAT and isinstance(entries, list):
+        entries = [without_wrapping(entry) for entry in entries]
     if not isinstance(entries, list):
         raise RecordStoreError(f"need a list of records in {path}, got {type(entries).__name__}; export it again")
     return [_unaltered(entry, path) for entry in entries]
+
+
+def without_wrapping(entry: Any) -> Any:
+    """A record of an appendix, which stands beside its hash there, with the hash in it."""
+    record = entry.get("record") if isinstance(entry, dict) else None
+    return {**record, "sha256": entry.get("sha256")} if isinstance(record, dict) else entry
 
 
 def _unaltered(entry: Any, path: str | os.PathLike[str]) -> Record:

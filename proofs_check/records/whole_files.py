@@ -7,13 +7,17 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a reader never sees half a file, and a failure leaves the old one."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write beside the target, then rename: a reader never sees half a file, and a failure leaves the old one.
+
+    Text is written as UTF-8.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp gives 0o600, with which nobody else could read the evidence

@@ -48,6 +48,16 @@ class Verdict:
             f"this check would have caught {catch(self.detectable)}"
         )
 
+    def _repr_html_(self) -> str:
+        from ..notebooks import verdict_html
+
+        return verdict_html(self.check, self.outcome, str(self))
+
+    def _repr_markdown_(self) -> str:
+        from ..notebooks import verdict_markdown
+
+        return verdict_markdown(self.check, self.outcome, str(self))
+
     def as_plain(self) -> dict[str, Any]:
         """Strict JSON data: an infinite gap is null."""
         plain = {

@@ -15,7 +15,7 @@ import sys
 import tracemalloc
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -631,14 +631,21 @@ print("torch" in sys.modules)
     assert answer.stdout.splitlines()[-1] == "False"
 
 
+def tensors_of(content: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of nested dictionaries by their names joined with dots."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from tensors_of(value, f"{prefix}{name}.")
+        elif isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
+
+
 def test_the_reader_sees_what_torch_sees(tmp_path: Path) -> None:
     """Every tensor of a training state, beside torch's own loader."""
     from iclcheck.numerics.users_models.stored_arrays import stored_arrays
-    from iclcheck.numerics.users_models.torch_archives import read_tensors
 
     path = saved(tmp_path, "state.pt")
-    with path.open("rb") as file:
-        expected = read_tensors(file, path)
+    expected = dict(tensors_of(torch.load(path, weights_only=True)))
     with stored_arrays(path) as found:
         assert {name: one.shape for name, one in found.items()} == {k: tuple(v.shape) for k, v in expected.items()}
         for name, one in found.items():
@@ -650,3 +657,10 @@ def test_a_checkpoint_is_what_it_says(tmp_path: Path) -> None:
     found = read_decoder(saved(tmp_path), heads=2)
     assert isinstance(found, DecoderCheckpoint)
     assert str(found) == "a decoder of 2 layers, width 8, 2 heads (as given), for 4 points in dimension 3"
+
+
+def test_one_head_is_one_and_heads_that_do_not_divide_are_told_which_do(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    assert ", 1 head (as given)," in str(read_decoder(path, heads=1))
+    with pytest.raises(WeightsFileError, match=r"got 3 \(as given\); give --heads with one of 1, 2, 4, 8"):
+        read_decoder(path, heads=3)

@@ -79,6 +79,9 @@ class Raises:
         (lambda xs, ys, x: 1j, "f fails|finite"),
         (lambda xs, ys, x: np.log(-1.0 if len(ys) == 2 else 1.0), "got nan in 3 of 3 prompts after 2 examples|Warning"),
         (lambda xs, ys, x: np.inf * len(ys), "finite predictions from f, got"),
+        (lambda xs, ys, x: np.array(1 + 2j), "f fails after 0 examples: TypeError: need real numbers, got complex"),
+        (lambda xs, ys, x: torch.ones(1, dtype=torch.complex64), "need real numbers, got complex"),
+        (lambda xs, ys, x: -1e170, r"predictions of at most 1e\+60 in size from f, got -1e\+170 in 3 of 3 prompts"),
     ],
 )
 def test_an_answer_that_is_none_is_refused_with_its_place(function: Any, reason: str) -> None:
@@ -105,6 +108,13 @@ def test_a_module_is_asked_once_for_all_prefixes_in_its_own_precision() -> None:
         torch.testing.assert_close(found, model(XS.float(), YS.float()).double(), rtol=0, atol=0)
 
 
+def test_a_module_whose_first_parameter_is_an_integer_gets_numbers_that_are_not_rounded() -> None:
+    """A table of indices, or packed weights: no precision to compute in."""
+    module = Module(lambda xs, ys: ys)
+    module.table = torch.nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
+    torch.testing.assert_close(of_module(module, "m")(XS, YS), YS.float().double(), rtol=0, atol=0)
+
+
 class Module(torch.nn.Module):
     def __init__(self, answer: Any) -> None:
         super().__init__()
@@ -121,6 +131,8 @@ class Module(torch.nn.Module):
         (lambda xs, ys: (ys,), "got tuple"),
         (lambda xs, ys: ys * torch.nan, "finite predictions from m"),
         (lambda xs, ys: xs @ ys, r"m fails on xs \(3, 4, 2\): RuntimeError"),
+        (lambda xs, ys: ys + 0j, "need real predictions from m, got complex"),
+        (lambda xs, ys: ys.double() - 1e170, r"predictions of at most 1e\+60 in size from m, got -1e\+170"),
     ],
 )
 def test_a_module_of_another_kind_is_refused(answer: Any, reason: str) -> None:

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iclcheck.proofs_check.appendix import judging
 from iclcheck.proofs_check.certificates import making
 from iclcheck.proofs_check.certificates.examining import obligations_of
 from iclcheck.proofs_check.certificates.forms import forms_of
@@ -56,11 +58,23 @@ def die(*, device):
 '''
 
 
+@pytest.fixture(scope="session")
+def run_here() -> Run:
+    """Measures in this process, without a store; what a test puts in the place of a function is called."""
+
+    def measured(task: Task) -> Any:
+        module, _, name = task.measurement.partition(":")
+        return getattr(import_module(module), name)(**task.parameters, device="cpu")
+
+    return lambda tasks: [measured(task) for task in tasks]
+
+
 @pytest.fixture(autouse=True)
 def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where certificates lie: nowhere yet, whatever the checkout holds."""
+    """Where certificates lie, and judged claims beside: nowhere yet, whatever the checkout holds."""
     folder = tmp_path / "certificates"
     monkeypatch.setattr(making, "DEFAULT_FOLDER", folder)
+    monkeypatch.setattr(judging, "DEFAULT_FOLDER", tmp_path / "judged")
     return folder
 
 

@@ -1,12 +1,16 @@
 """The appendix: what it says with and without records, and that it says the same for the same records."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from iclcheck.proofs_check.appendix.document import ClaimEntry, Document, gather
-from iclcheck.proofs_check.appendix.files import write
-from iclcheck.proofs_check.appendix.latex import display, escape, outer_terms, to_latex
+from iclcheck.proofs_check.appendix.document import Document, gather
+from iclcheck.proofs_check.appendix.entry import ClaimEntry
+from iclcheck.proofs_check.appendix.files import contents, write
+from iclcheck.proofs_check.appendix.latex import display, outer_terms, to_latex
+from iclcheck.proofs_check.appendix.latex_text import escape
 from iclcheck.proofs_check.appendix.markdown import to_markdown
 from iclcheck.proofs_check.certificates.certificate import to_bytes
 from iclcheck.proofs_check.certificates.making import certify
@@ -31,7 +35,7 @@ def document(store: RecordStore) -> Document:
 
 
 def entry_of(document: Document, identifier: str) -> ClaimEntry:
-    return next(entry for entry in document.entries if entry.claim.identifier == identifier)
+    return next(entry for entry in document.entries if entry.identifier == identifier)
 
 
 def test_status_is_computed_from_steps_and_records(document: Document) -> None:
@@ -43,14 +47,14 @@ def test_status_is_computed_from_steps_and_records(document: Document) -> None:
 
 def test_a_failed_step_takes_the_status_and_is_named(document: Document) -> None:
     entry = entry_of(document, "fixed-point")
-    broken = ClaimEntry(entry.claim, entry.derivation, ("closed form",), entry.verdict, entry.records)
+    broken = replace(entry, failed_steps=("closed form",))
     assert broken.derivation_status == "stated"
     assert "**closed form.**" in to_markdown(Document("0", TINY, (broken,)))
     assert "(FAILED)" in to_markdown(Document("0", TINY, (broken,)))
     assert "closed form (FAILED)" in to_latex(Document("0", TINY, (broken,)))
 
 
-def test_a_certificate_shows_in_both_formats_with_what_it_leaves_to_trust(
+def test_a_certificate_shows_in_every_format_with_what_it_leaves_to_trust(
     store: RecordStore, certificates: Path
 ) -> None:
     claim = "random-context-length"
@@ -60,9 +64,14 @@ def test_a_certificate_shows_in_both_formats_with_what_it_leaves_to_trust(
     shown = gather([find(claim)], TINY, store)
     assert entry_of(shown, claim).derivation_status == "certified (python-flint)"
     assert "| certified (python-flint) | none |" in to_markdown(shown)
-    for text in (to_markdown(shown), to_latex(shown)):
+    files = contents(shown)
+    for name in ("appendix.md", "appendix.tex", "appendix.html"):
+        text = files[name].decode()
         assert "eft to trust" in text
         assert "The mean over N is linear" in text
+    sha256 = json.loads(to_bytes(content))["sha256"]
+    assert sha256 in files["appendix.html"].decode()
+    assert sha256 in files["records.json"].decode()
 
 
 def test_the_same_records_give_the_same_bytes(store: RecordStore, tmp_path: Path) -> None:
@@ -73,7 +82,7 @@ def test_the_same_records_give_the_same_bytes(store: RecordStore, tmp_path: Path
     assert texts[0] == texts[1]
 
 
-def test_every_claim_and_every_check_is_in_both_formats(document: Document) -> None:
+def test_every_claim_and_every_check_is_in_every_format(document: Document) -> None:
     for text in (to_markdown(document), to_latex(document)):
         for claim in all_claims().values():
             assert claim.identifier in text

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import iclcheck
-from iclcheck.proofs_check.appendix.latex import escape
+from iclcheck.proofs_check.appendix.latex_text import escape
 from iclcheck.proofs_check.bibliography import AUTHOR, BY_KEY, TITLE, WORKS, Work, latex_text, toolkit_bibtex
 from iclcheck.proofs_check.checking import check_claims
 from iclcheck.proofs_check.citation import cite_claim, digest

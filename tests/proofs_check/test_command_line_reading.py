@@ -285,7 +285,7 @@ SHAPES |= {
         {"dense_posterior": (6,), "log_odds": (6,), "boundary_lower": (), "boundary_upper": ()},
     ),
 }
-LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
+LINEAR_MIXTURE: dict[str, Any] = {"dimension": 2, "sparsity": 1, "length": 3, "noise_variance": 0.1, "prompts": 100}
 BY_CLASS = tuple(f"{name}_{law}" for law in ("dense", "sparse") for name in ("oracle_risk", "price", "price_error"))
 SHAPES |= {
     "oracle-never-beaten": (
@@ -555,3 +555,13 @@ def test_the_public_names_are_those_of_the_docstring() -> None:
         iclcheck.predictt  # noqa: B018
     with pytest.raises(ValueError, match="did you mean 'fixed-point'"):
         iclcheck.derive("fixedpoint")
+
+
+def test_a_claim_without_parameters_says_that_it_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "audit-parameters"]) == 0
+    assert "Parameters of predict\n  none\n" in capsys.readouterr().out
+
+
+def test_a_number_that_json_does_not_know_is_shown_as_one_that_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "decoder-parameters", "--set", "width=.5"]) == 2
+    assert "write a number such as 0.5" in capsys.readouterr().err

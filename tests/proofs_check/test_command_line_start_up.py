@@ -155,7 +155,7 @@ parameters = {
     "oracle-never-beaten": {"risk": 1.5, "oracle_risk": 1.0},
     **dict.fromkeys(
         ("model-selection", "mixture-weight"),
-        {"dimension": 2, "nonzeros": 1, "length": 3, "noise_variance": 0.1, "prompts": 100},
+        {"dimension": 2, "sparsity": 1, "length": 3, "noise_variance": 0.1, "prompts": 100},
     ),
     "scan-decoder": {"classes": 5, "frequency": 2, "learning_rate": 1.0, "time": 3.0},
     "covariate-shift": {"dimension": 2, "examples": 3, "input_scale": 4.0},

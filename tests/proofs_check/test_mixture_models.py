@@ -263,7 +263,7 @@ def test_the_two_routes_to_the_oracles_agree() -> None:
 
 
 def test_without_examples_the_risk_is_that_of_zero_and_the_price_nothing() -> None:
-    found = oracle_risks.predict(4, 2, 3, 0.5, probability=0.2, prompts=4000)
+    found = oracle_risks.predict(4, 2, 3, 0.5, dense_probability=0.2, prompts=4000)
     # the risk at prefix 0 is 0.5 + mean of |x|^2 over 4000 prompts: variances 2 d and, on two coordinates, 4
     assert found["oracle_risk_dense"][0] == pytest.approx(4.5, abs=5 * (8 / 4000) ** 0.5)
     assert found["oracle_risk_sparse"][0] == pytest.approx(2.5, abs=5 * (4 / 4000) ** 0.5)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from iclcheck.numerics.decoders.shipped import shipped_names
-from iclcheck.numerics.mixtures.ridge_copies import risks_over_copies
-from iclcheck.proofs_check.claims.claim import Budget
+from iclcheck.proofs_check.claims.claim import Budget, Run
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.decoders import out_of_distribution as module
 
@@ -19,17 +18,9 @@ USED = ("dense", "sparse", "linear-sinusoid")
 shipped = pytest.mark.skipif(not set(USED) <= set(shipped_names()), reason="the trained decoders are not there yet")
 
 
-def measured(tasks: Any) -> list[Any]:
-    """Measure here, without a store."""
-    from iclcheck.numerics.decoders.out_of_distribution import groups_of_settings
-
-    here: dict[str, Any] = {"groups_of_settings": groups_of_settings, "risks_over_copies": risks_over_copies}
-    return [here[task.measurement.partition(":")[2]](**task.parameters, device="cpu") for task in tasks]
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_derived_risk_agrees_whatever_the_seed(seed: int) -> None:
-    assert find(CLAIM).checks[0].judge(measured, Budget(seed=seed)).outcome == "agrees"
+def test_the_derived_risk_agrees_whatever_the_seed(seed: int, run_here: Run) -> None:
+    assert find(CLAIM).checks[0].judge(run_here, Budget(seed=seed)).outcome == "agrees"
 
 
 def distances_of(check: module.CountedGroups, ratio: float) -> list[list[list[float]]]:
@@ -84,14 +75,14 @@ def test_no_forged_form_passes(every_forged_form_is_refused: Callable[..., None]
 @shipped
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_shipped_decoders_agree_whatever_the_seed(seed: int) -> None:
+def test_the_shipped_decoders_agree_whatever_the_seed(seed: int, run_here: Run) -> None:
     for check in CHECKS:
-        assert check.judge(measured, Budget(seed=seed)).outcome == "agrees", check.name
+        assert check.judge(run_here, Budget(seed=seed)).outcome == "agrees", check.name
 
 
 @shipped
 @pytest.mark.slow
-def test_an_oracle_in_the_place_of_a_decoder_does_not_break(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oracle_in_the_place_of_a_decoder_does_not_break(monkeypatch: pytest.MonkeyPatch, run_here: Run) -> None:
     """Bayes predictors at large inputs: the risk is the oracle's own, and the check says so."""
     from iclcheck.numerics.decoders import out_of_distribution as numerics
 
@@ -104,4 +95,4 @@ def test_an_oracle_in_the_place_of_a_decoder_does_not_break(monkeypatch: pytest.
 
     monkeypatch.setattr(numerics, "answers", ideal)
     (check,) = (one for one in CHECKS if one.name == "dense decoder, inputs three times as large")
-    assert check.judge(measured, Budget()).outcome == "contradicts"
+    assert check.judge(run_here, Budget()).outcome == "contradicts"

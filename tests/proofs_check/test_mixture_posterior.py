@@ -104,6 +104,7 @@ def noiseless_check(name: str) -> Check:
     return next(check for check in find("mixture-noiseless-limit").checks if check.name == name)
 
 
+@pytest.mark.slow
 def test_no_forged_form_of_the_limit_passes(every_forged_form_is_refused: Callable[..., None]) -> None:
     every_forged_form_is_refused("mixture-noiseless-limit", least=5)
 

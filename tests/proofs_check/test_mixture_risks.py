@@ -12,7 +12,6 @@ from iclcheck.proofs_check.certificates.forms import forms_of, plain_form
 from iclcheck.proofs_check.claims.claim import Budget
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.mixtures import baseline_risks, ridge_risk
-from iclcheck.theory.prompt_risks.baseline_risks import formula as of_baselines
 from iclcheck.theory.prompt_risks.ridge_risk import formula as of_ridge
 
 CLAIMS = ("baseline-risks", "ridge-risk", "decoder-parameters", "audit-parameters")
@@ -43,21 +42,21 @@ def test_the_bound_on_noisy_draws_is_above_what_is_drawn() -> None:
     """At 2,000 draws the mean square is below the bound: it is at least twice the value at these settings."""
     from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
 
-    check = baseline_risks.SampledLeastSquares(of_baselines)
     for case in baseline_risks.SAMPLED:
         if case.noise_variance:
-            found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 2000})
-            assert found["sum_of_squares"] / found["count"] < case.second_moment()
+            found = sampled_errors(**baseline_risks.sampled_task(case, 2000, Budget()).parameters)
+            assert found["sum_of_squares"] / found["count"] < baseline_risks.second_moment(case)
 
 
 def test_sampled_ridge_stays_below_its_largest_error() -> None:
     """The bound is proved; a draw beyond it would be refused by the comparison."""
     from iclcheck.numerics.mixtures.baseline_measurements import sampled_errors
 
-    check = ridge_risk.SampledRidge(of_ridge)
+    check = ridge_risk.sampled_ridge(of_ridge)
+    rates = {"false_alarm": 1e-6, "miss": 1e-3}
     for case in ridge_risk.SAMPLED:
-        found = sampled_errors(**{**check.task(case, Budget()).parameters, "prompts": 500})
-        compared = check.compared(case, found)
-        assert compared.holds
+        found = sampled_errors(**ridge_risk.sampled_task(case, 500, Budget()).parameters)
+        count, total, predicted = found["count"], found["sum"], check.predicted(case)
+        assert check.compare(case, (count, total, found["sum_of_squares"]), predicted=predicted, **rates).holds
         with pytest.raises(ValueError, match="between 0 and"):
-            check.compared(case, {**found, "sum_of_squares": 10 * found["sum"]})
+            check.compare(case, (count, total, 10 * total), predicted=predicted, **rates)

@@ -7,16 +7,11 @@ import pytest
 
 from iclcheck.numerics.decoders import effective_noise as measurement
 from iclcheck.numerics.mixtures import posterior as oracle
-from iclcheck.proofs_check.claims.claim import Budget, Check
+from iclcheck.proofs_check.claims.claim import Budget, Check, Run
 from iclcheck.proofs_check.claims.registry import find
 from iclcheck.proofs_check.decoders.selection_boundary import SHIPPED
 
 ODDS = "odds with orthogonal inputs"
-
-
-def run(tasks: Any) -> list[Any]:
-    """Measure here, without a store."""
-    return [getattr(measurement, one.measurement.partition(":")[2])(**one.parameters, device="cpu") for one in tasks]
 
 
 def check_of(name: str) -> Check:
@@ -25,13 +20,13 @@ def check_of(name: str) -> Check:
 
 
 @pytest.mark.slow
-def test_every_check_agrees_at_another_seed() -> None:
+def test_every_check_agrees_at_another_seed(run_here: Run) -> None:
     for check in find("selection-boundary").checks:
-        assert check.judge(run, Budget(seed=1)).outcome == "agrees", check.name
+        assert check.judge(run_here, Budget(seed=1)).outcome == "agrees", check.name
 
 
-def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_of(ODDS).judge(run, Budget()).outcome == "agrees"
+def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pytest.MonkeyPatch, run_here: Run) -> None:
+    assert check_of(ODDS).judge(run_here, Budget()).outcome == "agrees"
     plain = oracle.posterior
 
     def slipped(*given: Any) -> oracle.Posterior:
@@ -39,26 +34,26 @@ def test_odds_agree_and_an_evidence_with_a_slip_is_contradicted(monkeypatch: pyt
         return found._replace(log_evidence=found.log_evidence * (1 + 1e-9))
 
     monkeypatch.setattr(measurement, "posterior", slipped)
-    assert check_of(ODDS).judge(run, Budget()).outcome == "contradicts"
+    assert check_of(ODDS).judge(run_here, Budget()).outcome == "contradicts"
 
 
 def sums(mean: float, spread: float, count: int) -> list[float]:
     return [mean * count, (mean**2 + spread**2) * count]
 
 
-def sweep(explained: float, towards: float, count: int = 100_000) -> dict[str, Any]:
+def sweep(explained: float, nearer: float, count: int = 100_000) -> dict[str, Any]:
     """A sweep of one number of nonzeros with these shares."""
     distances = {
         "true": sums(0.05, 0.03, count), "second": sums(0.1, 0.03, count), "effective": sums(0.05, 0.03, count),
         "first": sums(0.05, 0.03, count), "explained": sums(0.05 * explained, 0.03, count),
-        "towards the first": sums(0.1 * towards, 0.03, count),
+        "nearer than the second": sums(0.1 * nearer, 0.03, count),
     }  # fmt: skip
     one = {"nonzeros": 1, "count": count, "scale": 1.0, "distances": distances, "readings": {}}
     return {"effective_noise": 0.2, "own": {}, "sweep": [one]}
 
 
 @pytest.mark.parametrize(
-    "explained, towards, outcomes",
+    "explained, nearer, outcomes",
     [
         (0.1, 0.5, ["agrees", "agrees"]),
         (0.9, 0.5, ["contradicts", "agrees"]),  # a Bayes predictor with more noise
@@ -66,9 +61,9 @@ def sweep(explained: float, towards: float, count: int = 100_000) -> dict[str, A
     ],
 )
 def test_other_models_are_not_what_is_stated_of_the_shipped_one(
-    explained: float, towards: float, outcomes: list[str]
+    explained: float, nearer: float, outcomes: list[str]
 ) -> None:
-    found = sweep(explained, towards)
+    found = sweep(explained, nearer)
     assert [check.judge(lambda tasks: [found], Budget()).outcome for check in SHIPPED] == outcomes
 
 

@@ -1,5 +1,6 @@
 """The verdict on a predictor that a user brings: who agrees, who contradicts, and what the command says."""
 
+import itertools
 import json
 import math
 import os
@@ -37,6 +38,7 @@ from iclcheck.proofs_check.decoders.users_decoders import (
     shown_prefixes,
     verdict_of,
 )
+from iclcheck.proofs_check.verdicts.empirical_bernstein import deviation
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 GIVEN: dict[str, Any] = {"dimension": 3, "sparsity": 1, "noise_variance": 0.1}
@@ -244,6 +246,51 @@ def test_the_interval_of_the_ratio_is_that_of_its_parts() -> None:
         assert verdict_of("dense", sums, 2.1).beaten == outcome
 
 
+def constant_sums(n: int, variance: float, distance: float, price: float) -> dict[str, Any]:
+    """Sums over n identical prompts of two points."""
+    numbers = {"variance": variance, "distance": distance, "price": price, "cross": 0.0, "cross_variance": 1.0}
+    sums = {
+        name: {"sum": [n * x] * 3, "squares": [n * x**2] * 3, "capped": [n * x] * 3, "capped_squares": [n * x**2] * 3}
+        for name, x in numbers.items()
+    }
+    return {"count": n, "cap": 2.0, **sums}
+
+
+@pytest.mark.parametrize("distance, price", [(0.0, 0.3), (0.05, 0.3), (0.3, 0.3), (0.5, 0.3), (0.3, 0.0)])
+def test_the_interval_holds_every_ratio_that_its_parts_leave_open(distance: float, price: float) -> None:
+    """Also below 1, where a larger V makes (D + V)/(V + M) larger."""
+    found = verdict_of("dense", constant_sums(2000, 1.0, distance, price), 1.5)
+    error = deviation(2000, 0.0, 2.0, users_decoders.RATE / 3)
+    ratios = [
+        (max(0.0, distance + a * error) + 1 + b * error) / (1 + b * error + max(0.0, price + c * error))
+        for a, b, c in itertools.product((-1, 0, 1), repeat=3)
+    ]
+    assert found.lowest == pytest.approx(min(ratios), rel=1e-9)
+    assert found.highest == pytest.approx(max(ratios), rel=1e-9)
+
+
+def test_an_average_that_hides_a_prefix_says_so() -> None:
+    """Zero is as good as the oracle before any example, which carries the average, and many times worse at the end."""
+    found = judged(zero).verdicts[2]
+    quotients = [a / b for a, b in zip(found.curve.model, found.curve.mixture_oracle, strict=True)]
+    assert found.farthest == (quotients.index(max(quotients)), max(quotients))
+    assert found.as_plain()["largest_ratio"] == max(quotients) > found.ratio
+    assert f"; at prefix {found.farthest[0]} {max(quotients):.3g} times" in found.sentences()[1]
+    assert "times the risk of the mixture's oracle on average" in found.sentences()[1]
+    assert "at prefix" not in judged(oracle("mixture")).verdicts[0].sentences()[1]
+
+
+def test_numbers_of_one_and_intervals_without_an_end_are_said_in_words() -> None:
+    report = judge_predictor(zero, completed_law({"dimension": 1, "length": 1, "sparsity": 1}), prompts=1)
+    said = str(report)
+    assert "law: 1 point in dimension 1" in said
+    assert "(1 fresh prompt of each law" in said
+    assert "at least 0 with caps" in said
+    assert "inf" not in said
+    many = str(judge_predictor(zero, {**LAW, "length": 1}, prompts=400))
+    assert "agrees at the only prefix" in many
+
+
 def test_shown_prefixes_begin_at_none_and_end_at_all() -> None:
     assert shown_prefixes(11) == list(range(11))
     for count in (15, 41, 101, 1000):
@@ -281,6 +328,10 @@ def test_defaults_are_those_of_the_papers() -> None:
         ({"noise_variance": -1}, "noise_variance"),
         ({"noise_variance": 1e-12}, "noise_variance needs 0, or at least 2e-08"),
         ({"noise_variance": None}, "noise_variance"),
+        ({"dense_variance": 1e200}, r"dense_variance needs a number from 1e-60 to 1e\+60, got 1e\+200"),
+        ({"sparse_variance": 1e-200}, r"sparse_variance needs a number from 1e-60 to 1e\+60, got 1e-200"),
+        ({"noise_variance": 1e300}, r"noise_variance needs a number of at most 1e\+60, got 1e\+300"),
+        ({"dimension": 10000, "sparsity": 1}, "at most 5000 supports to enumerate, got 1 of 10000, which has 10000"),
     ],
 )
 def test_a_law_that_is_none_is_refused(given: dict[str, Any], reason: str) -> None:
@@ -371,7 +422,7 @@ def test_a_checkpoint_is_judged_by_the_command(folder: Path, file: str, capsys: 
     arguments = ["--heads", "2", "--set", "sparsity=1", "--set", "noise_variance=0.1"]
     assert main(command(file, *arguments)) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{file}: a decoder of 1 layers, width 8, 2 heads (as given), for 7 points in dimension 3"
+    assert said[0] == f"{file}: a decoder of 1 layer, width 8, 2 heads (as given), for 7 points in dimension 3"
     assert said[1].startswith("law: 7 points in dimension 3")
     assert main([*command(file, *arguments), "--within", "1000", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -414,7 +465,7 @@ def test_a_function_and_a_module_are_judged_in_python(folder: Path) -> None:
             (command("state.pt", *option), [option[0], "--prompts"])
             for option in (("--profile", "quick"), ("--device", "cpu"), ("--record", "x"), ("--workers", "2"))
         ),
-        (["check", "fixed-point", "--model", "mine.py:ridge"], ["judges weights in a file", "model-selection"]),
+        (["check", "fixed-point", "--model", "mine.py:ridge"], ["needs covariance, context_length"]),
         (["check", "fixed-point", "--model", "layer.npz", "--heads", "2"], ["--heads belongs to a decoder"]),
         (["check", "fixed-point", "--model", "layer.npz", "--prompts", "2"], ["--prompts belongs to a decoder"]),
         (["check", "--model", "state.pt"], ["fixed-point", "model-selection"]),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 import iclcheck
+from iclcheck import Convention
+from iclcheck.numerics.one_layer.observables import Blocks, weights_from_blocks
+from iclcheck.numerics.users_models.conventions import NORMS
 from iclcheck.proofs_check.claims.settings import generator, random_covariance
 from iclcheck.proofs_check.claims.users_weights import WeightsReport, judge_weights
 from iclcheck.proofs_check.command_line import main
@@ -51,8 +55,10 @@ def layer(U: Any, u: float = 1.0, u12: Any = 0.0, u21: Any = 0.0) -> Weights:
     return W_PV, W_KQ
 
 
-def judged(weights: Weights, law: dict[str, Any], within: float = 0.05) -> WeightsReport:
-    return judge_weights({"W_PV": weights[0], "W_KQ": weights[1]}, law, within=within)
+def judged(
+    weights: Weights, law: dict[str, Any], within: float = 0.05, convention: Convention | str = "iclcheck"
+) -> WeightsReport:
+    return judge_weights({"W_PV": weights[0], "W_KQ": weights[1]}, law, within=within, convention=convention)
 
 
 def direction(d: int) -> Array:
@@ -150,7 +156,7 @@ def test_weights_made_in_another_convention_are_named_by_it(convention: str, mak
     assert report.better_fit[0].convention == convention
     assert report.better_fit[0].distance < ROUNDING
     assert all(other.distance > 1e-3 for other in report.better_fit[1:])
-    assert f"closer under another convention: {convention} (distance" in str(report)
+    assert f"your weights match under '{convention}' (distance" in str(report)
 
 
 def test_weights_of_no_convention_are_given_none() -> None:
@@ -167,6 +173,157 @@ def test_conventions_that_are_the_same_for_a_law_are_all_named() -> None:
     law = {**noiseless(2), "context_length": 4}
     report = judged(layer(preconditioner(law) / 4), law)
     assert [fit.convention for fit in report.better_fit[:2]] == ["no 1/N", "trained on inputs 2 x"]
+
+
+EVERY = [
+    Convention(normalisation, query, sign, score, tokens, input_scale=scale)
+    for normalisation in ("1/N", "1/(N+1)", "none")
+    for query in ("inside", "masked")
+    for sign in (1, -1)
+    for score in ("keys first", "queries first")
+    for tokens in ("columns", "rows")
+    for scale in (1.0, 2.0)
+]
+
+
+def same_function_in(convention: Convention, law: dict[str, Any]) -> Weights:
+    """The minimum for the inputs of the convention, with a small even part, as the convention writes it."""
+    A = preconditioner(scaled(law, convention.input_scale))
+    u12, u21 = np.zeros(len(A)), np.zeros(len(A))
+    u12[0] = 0.01  # so that W_PV has a side; |u12| |u21| = 0
+    return convention.written(*weights_of(A, u12, u21), N)
+
+
+def weights_of(A: Array, u12: Array, u21: Array) -> Weights:
+    """Weights with zeros where no block is, so that every transpose has the same entries."""
+    return weights_from_blocks(Blocks(u12, np.array(1.0), A, u21))
+
+
+@pytest.mark.parametrize("convention", EVERY, ids=repr)
+def test_one_function_is_recognised_in_every_convention_that_it_is_saved_in(convention: Convention) -> None:
+    law = law_of(3)
+    report = judged(same_function_in(convention, law), law, 1e-9, convention)
+    assert report.outcome == "agrees"
+    assert report.distance < ROUNDING
+    assert (report.better_fit, report.wrong_factor) == ((), None)
+    assert f"read in the convention: {convention}" in str(report)
+
+
+@pytest.mark.parametrize("convention", EVERY, ids=repr)
+def test_a_wrongly_stated_convention_is_contradicted_and_the_right_one_named(convention: Convention) -> None:
+    """Stated is what differs in the normalisation; the verdict stays, whatever the weights would match."""
+    law = law_of(3)
+    weights = same_function_in(convention, law)
+    right = NORMS[convention.normalisation]
+    others: Any = {"1/N", "none", "1/(N+1)"} - {convention.normalisation}
+    for wrong in others:
+        report = judged(weights, law, 1e-6, replace(convention, normalisation=wrong))
+        assert (report.outcome, report.exit_status) == ("contradicts", 1)
+        assert next(fit.convention for fit in report.better_fit if fit.matches) == right
+        assert f"your weights match under '{right}' (distance" in str(report)
+        assert report.distance > 0.1
+
+
+def test_a_wrong_sign_and_wrong_sides_are_named_too() -> None:
+    law = law_of(3)
+    draw = generator("sides", 0)
+    A = preconditioner(law)
+    # 0.02 |A*| of an antisymmetric part and of u12: within 5 %, and no transpose leaves the blocks
+    turn = draw.normal(size=(3, 3))
+    U = A + 0.02 * np.linalg.norm(A) * (turn - turn.T) / np.linalg.norm(turn - turn.T)
+    weights = weights_of(U, np.array([0.01, 0.0, 0.0]), np.zeros(3))
+    flipped = judged(weights, law, 0.025, Convention(sign=-1))
+    assert flipped.better_fit[0].convention == "1/N over the context and the opposite sign"
+    assert [fit.convention for fit in judged(weights, law, 0.025).also_agree] == [
+        "W_KQ transposed", "W_PV transposed", "W_KQ transposed and W_PV transposed",
+    ]  # fmt: skip
+    lopsided = weights_of(A + np.outer([0.5, 0, 0], [0, 0.5, 0]), np.zeros(3), np.array([0.2, 0.0, 0.0]))
+    stated = judged(lopsided, law, 0.05)
+    assert stated.outcome == "contradicts"
+    assert stated.better_fit == ()
+
+
+@DIMENSIONS
+def test_what_leaves_the_map_unchanged_is_reported_as_not_identifiable(d: int) -> None:
+    law = law_of(d)
+    A = preconditioner(law)
+    A = (A + A.T) / 2  # exactly symmetric
+    zero = np.zeros(d)
+    idle = judged(weights_of(A, zero, zero), law)
+    assert idle.not_identifiable == (
+        "query masked from keys and values or not (same map)",
+        "factor 1/2 in the loss (same minimum)",
+        "scale between W_PV and W_KQ (same map)",
+        "W_KQ transposed or not (same blocks)",
+        "W_PV transposed or not (same blocks)",
+    )
+    for convention in (Convention(query="masked"), Convention(loss_factor=1.0), Convention(score="queries first")):
+        other = judged(weights_of(A, zero, zero), law, 0.05, convention)
+        assert replace(other, convention=idle.convention) == idle
+    live = judged(weights_of(A, np.full(d, 1e-300), zero), law)  # exactly: however small
+    assert live.not_identifiable[0].endswith(
+        "(no part of the weights; as u12 is not 0 it changes the map, judged as inside)"
+    )
+    assert "W_PV transposed or not (same blocks)" not in live.not_identifiable
+
+
+def test_the_mask_changes_the_risk_of_an_even_part_and_nothing_else() -> None:
+    law = law_of(3)
+    weights = weights_of(preconditioner(law), np.array([0.3, 0.0, 0.0]), np.array([0.0, 0.2, 0.0]))
+    inside, masked = (judged(weights, law, 0.05, Convention(query=query)) for query in ("inside", "masked"))
+    assert masked.even_part < inside.even_part
+    assert masked.excess_risk < inside.excess_risk
+    assert (masked.distance, masked.leak, masked.minimal_risk) == (inside.distance, inside.leak, inside.minimal_risk)
+
+
+@DIMENSIONS
+@pytest.mark.parametrize("factor", [1.37, 0.6, 2.2, -1.7])
+def test_a_wrong_factor_that_no_convention_explains_is_named(d: int, factor: float) -> None:
+    law = law_of(d)
+    report = judged(layer(factor * preconditioner(law)), law)
+    assert report.outcome == "contradicts"
+    assert not any(fit.matches for fit in report.better_fit)
+    assert report.wrong_factor == pytest.approx(factor, rel=ROUNDING)
+    assert f"a wrong overall factor: your weights are {factor:.4g} times the prediction" in str(report)
+
+
+def test_a_factor_is_named_only_where_it_explains_the_weights() -> None:
+    law = law_of(3)
+    A = preconditioner(law)
+    off = np.linalg.norm(A) * direction(3)
+    assert judged(layer(1.37 * (A + 0.04 * off)), law).wrong_factor == pytest.approx(1.37, rel=0.05)
+    assert judged(layer(1.37 * (A + 0.3 * off)), law).wrong_factor is None
+    assert judged(layer(0 * A), law).wrong_factor is None
+    assert judged(layer(A / N), law).wrong_factor is None  # that is a convention, and named as one
+
+
+def test_two_normalisations_that_the_margin_does_not_tell_apart_are_both_listed() -> None:
+    """At N = 50 1/(N+1) is 2 % off: the verdict "agrees" at 5 % says that it could not tell."""
+    law = {**noiseless(2), "context_length": 50}
+    report = judged(layer(preconditioner(law)), law)
+    assert report.outcome == "agrees"
+    assert "1/(N+1) in place of 1/N" in [fit.convention for fit in report.also_agree]
+    (line,) = [line for line in str(report).splitlines() if line.startswith("not told apart at 0.05")]
+    assert "'1/(N+1) in place of 1/N' (0.0196)" in line
+    tight = judged(layer(preconditioner(law)), law, 0.01)
+    assert {fit.convention for fit in tight.also_agree} <= {"W_KQ transposed", "W_PV transposed"}
+
+
+def test_weights_trained_on_uniform_inputs_of_the_same_covariance_are_named() -> None:
+    eta = iclcheck.predict("uniform-covariates", dimension=3, context_length=2)["learning_rate"]
+    law = {"covariance": (np.eye(3) / 3).tolist(), "context_length": 2}
+    report = judged(layer(eta * np.eye(3)), law)
+    assert report.outcome == "contradicts"
+    assert report.better_fit[0].convention == "trained on x uniform in a cube, with the same covariance"
+    assert report.better_fit[0].matches
+
+
+def test_a_notebook_shows_the_words_of_the_report_as_text() -> None:
+    report = judged(layer(preconditioner(law_of(2))), law_of(2))
+    assert "agrees</span>" in report._repr_html_()
+    assert "<pre" in report._repr_html_()
+    assert "&lt;" not in str(report)
+    assert str(report) in report._repr_markdown_()
 
 
 @DIMENSIONS
@@ -247,3 +404,24 @@ def test_the_command_reports_what_the_function_reports(tmp_path: Path, capsys: p
     assert found["not_identifiable"]
     assert main(command) == 1
     assert capsys.readouterr().out == f"{report}\n"
+    assert main([*command, "--convention", "no-1/N"]) == 0
+    assert "read in the convention: no 1/N, query inside" in capsys.readouterr().out
+    assert main([*command, "--convention", "no-1N"]) == 2
+    assert "did you mean 'no-1/N'?" in capsys.readouterr().err
+    assert main(["check", "fixed-point", "--convention", "ACDS"]) == 2
+    assert "--convention describes weights of your own" in capsys.readouterr().err
+
+
+def test_the_command_reads_the_file_of_a_published_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """allparam (layers, heads, 2, d, d) with P = 0, Q = -A*: minus the entry is the prediction."""
+    law = noiseless(2)
+    both = np.stack([np.zeros((2, 2)), -preconditioner(law)])
+    torch.save({"allparam": torch.tensor(both[None, None])}, tmp_path / "model.pt")
+    given = [part for name, value in law.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    command = ["check", "fixed-point", "--model", str(tmp_path / "model.pt"), *given]
+    assert main([*command, "--convention", "ACDS"]) == 0
+    assert main([*command, "--convention", "ACDS,plus"]) == 1
+    said = capsys.readouterr().out
+    assert "your weights match under '1/N over the context and the opposite sign'" in said
+    assert main(command) == 2
+    assert "need the weights W_PV in" in capsys.readouterr().err

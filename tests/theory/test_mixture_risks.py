@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -14,14 +15,14 @@ from iclcheck.theory.one_layer import baselines
 from iclcheck.theory.one_layer.assumptions import AssumptionError
 from iclcheck.theory.one_layer.wishart import mean_over_eigenvalues
 from iclcheck.theory.prompt_risks import baseline_risks, ridge_risk, wishart_resolvent
-from iclcheck.theory.prompt_risks.wishart_resolvent import mean_resolvent_powers, means_over_positive
+from iclcheck.theory.prompt_risks.wishart_resolvent import by_quadrature, mean_resolvent_powers, means_over_positive
 
 DERIVATIONS = (
     baseline_risks.derivation, ridge_risk.derivation, decoder_parameters.derivation, decoder_parameters.refutation,
 )  # fmt: skip
 SIZES = ((1, 1), (2, 1), (1, 4), (2, 2), (4, 2), (3, 6), (7, 4), (20, 20), (37, 20))
-# The quadrature of `one_layer.wishart` is right to about 1e-11; the recursions to 1e-12.
-RELATIVE = 2e-11
+# The quadrature of `one_layer.wishart` is right to 1e-12, and so are the recursions.
+RELATIVE = 2e-12
 
 
 @pytest.mark.parametrize(
@@ -32,17 +33,48 @@ def test_every_step_holds_at_rational_instances(derivation: Any) -> None:
 
 
 def density_mean(n: int, d: int, penalty: float, power: int) -> float:
-    return mean_over_eigenvalues(n, d, lambda t: (t + penalty) ** -power)
+    return mean_over_eigenvalues(n, d, lambda t: (t + penalty) ** -power, penalty)
 
 
 @pytest.mark.parametrize(("n", "d"), SIZES)
-@pytest.mark.parametrize("penalty", [0.3, 1.0, 50.0])
+@pytest.mark.parametrize("penalty", [1e-100, 1e-8, 0.3, 1.0, 50.0])
 def test_resolvent_means_are_those_of_the_density(n: int, d: int, penalty: float) -> None:
     """Against Gauss quadrature of the density of eigenvalues, which shares de Bruijn's formula and no recursion."""
     found, null = mean_resolvent_powers(n, d, penalty), d - min(n, d)
     for r, value in ((1, found.first), (2, found.second)):
         density = density_mean(n, d, penalty, r) + null / penalty**r
         assert value == pytest.approx(density, rel=RELATIVE), (n, d, r)
+
+
+@pytest.mark.parametrize(("count", "difference"), [(1, 41), (5, 100), (20, 60), (5, 40), (20, 1)])
+@pytest.mark.parametrize("penalty", [1e-12, 1.0, 999.0])
+def test_quadrature_takes_over_where_recursions_need_hundreds_of_digits(
+    count: int, difference: int, penalty: float
+) -> None:
+    """On both sides of where it does: T_1, T_2 and their difference, against recursions with 300 digits."""
+    lam = Fraction(penalty)
+    far, exact = (
+        by_quadrature(count, difference, penalty),
+        wishart_resolvent.evaluated(count, difference, penalty, 300),
+    )
+    for name, (first, second) in (("T_1", (far[0], exact[0])), ("T_2", (far[1], exact[1]))):
+        assert abs(first / second - 1) < RELATIVE, name
+    assert abs((far[0] - lam * far[1]) / (exact[0] - lam * exact[1]) - 1) < RELATIVE
+
+
+@pytest.mark.parametrize("penalty", [1e-250, 1e-3, 1.0, 1e9, 1e200])
+def test_ridge_has_a_risk_after_any_number_of_examples(penalty: float) -> None:
+    """Between those of least squares and of predicting 0 where both parts are, in less than a second."""
+    lengths = [46, 85, 250, 1000, 10_000, 10**6]
+    found = ridge_risk.prediction(5, lengths, squared_norm=5.0, noise_variance=0.1, penalty=penalty)
+    for n, risk, of_noise in zip(lengths, found["ridge"], found["of_noise"], strict=True):
+        least_squares = baselines.least_squares_risk(5, n, 0.1)
+        assert of_noise <= least_squares * (1 + RELATIVE)
+        assert risk == pytest.approx(baselines.ridge_risk(5, n, 0.1, penalty), rel=RELATIVE)
+        if penalty < 1e-200:
+            assert risk == pytest.approx(least_squares, rel=RELATIVE)
+        if penalty > 1e100:
+            assert risk == pytest.approx(5.0, rel=RELATIVE)
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 2), (5, 3), (6, 5), (12, 4)])
@@ -95,7 +127,7 @@ def test_it_takes_less_than_five_seconds_for_forty_prefixes_in_twenty_dimensions
     assert time.process_time() - started < 8  # 3 s as measured
 
 
-@pytest.mark.parametrize("penalty", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize("penalty", [1e-9, 0.2, 1.0, 4.0, 1e5])
 def test_ridge_is_that_of_the_one_layer_baselines(penalty: float) -> None:
     """There with tasks N(0, I), W = d, and by quadrature."""
     for n, d, noise in ((3, 2, 0.5), (5, 8, 1.0), (12, 5, 0.1)):

@@ -83,7 +83,7 @@ def test_a_trained_layer_has_become_the_predicted_algorithm(capsys: pytest.Captu
     said = capsys.readouterr()
     assert said.err == ""
     assert "agrees with the prediction" in said.out
-    assert "another convention" not in said.out
+    assert "match under" not in said.out
 
 
 def test_the_layer_without_its_factor_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,8 +92,10 @@ def test_the_layer_without_its_factor_is_told_so(capsys: pytest.CaptureFixture[s
     assert main(command("weights.pt")) == 1
     said = capsys.readouterr().out.splitlines()
     assert "contradicts the prediction" in said[0]
-    named = [line for line in said if line.startswith("closer under another convention")]
-    assert "no 1/N (distance" in named[0]
+    named = [line for line in said if line.startswith("your weights match under")]
+    assert "'no 1/N' (distance" in named[0]
+    # stated, it is no mismatch any more
+    assert main([*command("weights.pt"), "--convention", "no-1/N"]) == 0
 
 
 def test_weights_inside_a_larger_model_are_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,3 +119,26 @@ class Derivation:
         for step in self.steps:
             lines += [rf"  \item \textbf{{{step.name.replace('_', ' ')}.}}", rf"    \[ {step.latex} \]"]
         return "\n".join([*lines, r"\end{enumerate}"])
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the statement, and each step as a formula with its reason."""
+        lines = [f"**{plain_markdown(self.statement.title)}**", "", f"$${self.statement.latex}$$", ""]
+        for number, step in enumerate(self.steps, start=1):
+            lines += [
+                f"{number}. {plain_markdown(step.name)}: {plain_markdown(step.rule)}",
+                "",
+                f"   $${step.latex}$$",
+                "",
+            ]
+            lines += [f"   {plain_markdown(step.proof)}", ""] if step.proof else []
+        return "\n".join(lines)
+
+
+def plain_markdown(text: str) -> str:
+    """Text whose signs mean nothing in Markdown, HTML or mathematics.
+
+    >>> plain_markdown("a_b <i>")
+    'a\\\\_b &lt;i&gt;'
+    """
+    signs = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{letter: "\\" + letter for letter in "\\`*_[]#|$~"}}
+    return "".join(signs.get(letter, letter) for letter in text)

@@ -20,7 +20,6 @@ References
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
@@ -33,7 +32,7 @@ from ..algebra.derivations import Derivation, Source, Statement, Step
 from ..algebra.formulas import Formula, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, scalar, substitute
-from .finite_laws import Atom, all_outcomes, at, best_answer, random_law, squared_loss, summed, sums_of
+from .finite_laws import Atom, all_outcomes, at, best_answer, random_law, random_letters, squared_loss, summed, sums_of
 
 A, B, m, n, G, t = (scalar(name) for name in "ABmnGt")
 W = scalar("W")  # A + B, as long as it stands in a denominator
@@ -260,9 +259,4 @@ def answers_and_prices(parts: Mapping[str, TracePolynomial], values: Values) -> 
 
 def points(name: str) -> list[dict[str, Any]]:
     """Rational letters at three z each."""
-    draw = random.Random(name)
-
-    def atom() -> dict[str, Fraction]:
-        return {letter: Fraction(draw.randint(2, 997), 97) for letter in "ABmn"}
-
-    return [{"atoms": [atom() for _ in range(3)]} for _ in range(5)]
+    return random_letters(name, "ABmn")

@@ -73,6 +73,16 @@ def summed(polynomial: TracePolynomial, sums: Sequence[TracePolynomial] = (Q, T,
     return map_scalars(polynomial, rule)
 
 
+def random_letters(name: str, letters: str) -> list[dict[str, Any]]:
+    """Rational letters at three atoms each, `atoms`: where altered formulas are told apart."""
+    draw = random.Random(name)
+
+    def atom() -> dict[str, Fraction]:
+        return {letter: Fraction(draw.randint(2, 997), 97) for letter in letters}
+
+    return [{"atoms": [atom() for _ in range(3)]} for _ in range(5)]
+
+
 def at(polynomial: TracePolynomial, letters: Mapping[str, Any]) -> Any:
     """The value of a polynomial in numbers: exact at fractions."""
     if not all(isinstance(value, Fraction) for value in letters.values()):

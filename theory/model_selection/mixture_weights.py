@@ -34,7 +34,7 @@ from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, number, scalar, substitute
 from . import class_price
 from .class_price import literal_prices
-from .finite_laws import Atom, at, random_law, sums_of
+from .finite_laws import Atom, at, random_law, random_letters, sums_of
 
 o, a, b, m, n = (scalar(name) for name in "oabmn")
 MASS = o * a + b
@@ -270,9 +270,4 @@ def prices(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
 
 def points(name: str) -> list[dict[str, Any]]:
     """Rational letters at three z each."""
-    draw = random.Random(name)
-
-    def atom() -> dict[str, Fraction]:
-        return {letter: Fraction(draw.randint(2, 997), 97) for letter in "oabmn"}
-
-    return [{"atoms": [atom() for _ in range(3)]} for _ in range(5)]
+    return random_letters(name, "oabmn")

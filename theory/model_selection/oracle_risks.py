@@ -134,10 +134,10 @@ def risks_and_prices(law: LinearMixture, prompts: int) -> dict[str, list[float]]
 
 def predict(
     dimension: Any,
-    nonzeros: Any,
+    sparsity: Any,
     length: Any,
     noise_variance: Any,
-    probability: Any = 0.5,
+    dense_probability: Any = 0.5,
     dense_variance: Any = 1.0,
     sparse_variance: Any = 1.0,
     prompts: Any = 500,
@@ -149,15 +149,16 @@ def predict(
     (['oracle_risk_dense', 'oracle_risk_sparse'], 0.0)
     """
     d = whole(dimension, "dimension", 1, LARGEST)
-    k = whole(nonzeros, "nonzeros", 1, d)
+    k = whole(sparsity, "sparsity", 1, d)
     if math.comb(d, k) > MOST_SUPPORTS:
         raise AssumptionError(
-            f"need at most {MOST_SUPPORTS} supports of the nonzero coefficients, got {math.comb(d, k)}; take fewer"
+            f"need at most {MOST_SUPPORTS} supports of the nonzero coefficients, got {math.comb(d, k)}; lower sparsity "
+            "or dimension"
         )
     variances = {"dense_variance": dense_variance, "sparse_variance": sparse_variance}
     checked = {name: between(value, name, 1e-6, 1e6) for name, value in variances.items()}
     noise = between(noise_variance, "noise_variance", LEAST_NOISE * max(checked.values()), 1e9)
-    pi = between(probability, "probability", 1e-12, 1 - 1e-12)
+    pi = between(dense_probability, "dense_probability", 1e-12, 1 - 1e-12)
     law = LinearMixture(d, k, whole(length, "length", 1, LONGEST), noise, pi, **checked)
     return risks_and_prices(law, whole(prompts, "prompts", 100, MOST_PROMPTS))
 

@@ -37,7 +37,19 @@ from ..algebra.formulas import Formula, Values
 from ..algebra.printing import to_latex, to_text
 from ..algebra.trace_polynomials import TracePolynomial, scalar, substitute
 from ..one_layer.assumptions import AssumptionError
-from .finite_laws import Outcomes, Q, T, all_outcomes, at, best_answer, random_law, summed, sums_of, total
+from .finite_laws import (
+    Outcomes,
+    Q,
+    T,
+    all_outcomes,
+    at,
+    best_answer,
+    random_law,
+    random_letters,
+    summed,
+    sums_of,
+    total,
+)
 
 F, t, SIGMA2 = scalar("f"), scalar("t"), scalar("sigma2")
 MEAN_OF_Z = T * Q**-1
@@ -252,12 +264,7 @@ def sums_over_z(parts: Mapping[str, TracePolynomial], values: Values) -> Any:
 
 def points(name: str) -> list[dict[str, Any]]:
     """Rational letters at three z each."""
-    draw = random.Random(name)
-
-    def atom() -> dict[str, Fraction]:
-        return {letter: Fraction(draw.randint(2, 997), 97) for letter in "QTSf"}
-
-    return [{"atoms": [atom() for _ in range(3)]} for _ in range(5)]
+    return random_letters(name, "QTSf")
 
 
 # Numbers for users

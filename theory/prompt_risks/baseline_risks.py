@@ -390,6 +390,8 @@ def derivation() -> Derivation:
     return Derivation(replace(STATEMENT, latex=steps[5].latex), steps, results, instance)
 
 
+GAUSSIAN_INPUTS = "x_i, x_q ~ N(0, I_d), independent of w and of the noise; E |w|^2 = W, any law of w"
+ANY_NOISE = "noise of mean 0 and variance sigma^2, independent from example to example, of any law"
 STATEMENT = Statement(
     identifier="baseline-risks",
     title="Exact risks of zero, averaging, one gradient step and least squares at every prefix",
@@ -400,10 +402,7 @@ STATEMENT = Statement(
         "step (rate 1: averaging); W (1 - N/d) + sigma^2 N/(d - N - 1) below and sigma^2 d/(N - d - 1) above the "
         "dimension for least squares of least norm, which with noise is infinite at N = d - 1, d, d + 1."
     ),
-    assumptions=(
-        "x_i, x_q ~ N(0, I_d), independent of w and of the noise; E |w|^2 = W, any law of w",
-        "noise of mean 0 and variance sigma^2, independent from example to example, of any law",
-    ),
+    assumptions=(GAUSSIAN_INPUTS, ANY_NOISE),
     conventions="risk = E (w_hat.x_q - w.x_q)^2 = E |w_hat - w|^2, no factor 1/2; N examples seen; 1/N in the step",
     sources=(
         Source("garg2022can", "Section 3 and Figure 2 (averaging and least squares, plotted)"),

@@ -302,7 +302,7 @@ STATEMENT = Statement(
         Source("zhang2024trained", "Section 4.3 and Figure 1: trained Transformers under these shifts"),
         Source("ours", "the statements"),
     ),
-    uses=("test-risk", "random-covariance"),
+    uses=("test-risk", "random-covariance", "mixture-posterior"),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ Main statements
                           law of w with E |w|^2 = W, dense or sparse
     Bayes                 of all penalties lambda* = sigma^2 d/W is best, for every spectrum, and there the risk is
                           sigma^2 T_1: no predictor has less for w ~ N(0, (W/d) I)
-    T_1, T_2              by de Bruijn's formula and exact recursions (`wishart_resolvent`), at every finite N and d
+    T_1, T_2              by de Bruijn's formula, from exact recursions or integrals (`wishart_resolvent`), at all N, d
     two examples          or two dimensions: T_1 in exponential integrals, in closed form
 Assumptions
     x_i and x_q ~ N(0, I), independent of w and e; e of mean 0, variance sigma^2, independent entries; lambda > 0.
@@ -37,6 +37,8 @@ from ..algebra.trace_polynomials import TracePolynomial, scalar
 from ..one_layer.assumptions import AssumptionError, check_non_negative, check_positive
 from ..one_layer.fixed_point import exact_value, latex_of
 from .baseline_risks import (
+    ANY_NOISE,
+    GAUSSIAN_INPUTS,
     check_lengths,
     check_size,
     evaluate_scalars,
@@ -434,10 +436,7 @@ STATEMENT = Statement(
         "with E |w|^2 = W. T_1 and T_2 follow from de Bruijn's Pfaffian by recursions without error. The best penalty "
         "is sigma^2 d/W, where the risk is sigma^2 T_1: the Bayes risk of dense tasks."
     ),
-    assumptions=(
-        "x_i, x_q ~ N(0, I_d), independent of w and of the noise; E |w|^2 = W, any law of w; lambda > 0",
-        "noise of mean 0 and variance sigma^2, independent from example to example, of any law",
-    ),
+    assumptions=(f"{GAUSSIAN_INPUTS}; lambda > 0", ANY_NOISE),
     conventions="penalty lambda |w|^2 beside sum (w.x_i - y_i)^2, no 1/N; risk = E |w_hat - w|^2, no factor 1/2",
     sources=(
         Source("debruijn1955some", "the Pfaffian"),
@@ -479,7 +478,7 @@ def points(name: str) -> list[dict[str, Any]]:
 
 
 def letters(dimension: int, length: int, squared_norm: float, noise_variance: float, penalty: float) -> dict[str, Any]:
-    """The values of one setting: T1 and T2 by the recursions, unrounded: T1 - lam T2 is right to 1e-12."""
+    """The values of one setting: T1 and T2 unrounded: T1 - lam T2 is right to 1e-12."""
     means = exact_resolvent_powers(length, dimension, penalty)
     named: dict[str, Any] = {
         "d": dimension, "W": squared_norm, "sigma2": noise_variance, "lam": penalty, "T1": means.first,

@@ -25,8 +25,10 @@ Main statements
                        F' = F/2 - F/(2 lambda) - sqrt(2 pi)/(4 lambda) + K_1(0)/(sqrt(2 pi) lambda)
 Errors
     All recursions are exact, and evaluated with as many digits as two evaluations with different numbers of digits need
-    to agree to 1e-13: `mean_resolvent_powers` is right to about that, relative, for every lambda. So is T_1 - lambda
-    T_2 of the fractions of `exact_resolvent_powers`, in which the eigenvalues 0 cancel and rounded ones would not.
+    to agree to 1e-13: `mean_resolvent_powers` is right to about that, relative. So is T_1 - lambda T_2 of the fractions
+    of `exact_resolvent_powers`, in which the eigenvalues 0 cancel and rounded ones would not. For |n - d| or lambda far
+    from 0 the recursions cancel in hundreds of digits. There `one_layer.wishart` integrates, to 1e-12: T_1 and the sum
+    of t/(t + lambda)^2, which is T_1 - lambda T_2, without a difference.
 References
     The density and de Bruijn's formula as cited; the recursions are ours.
 """
@@ -38,11 +40,14 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from ..one_layer.assumptions import AssumptionError
+from ..one_layer.assumptions import AssumptionError, FloatArray
+from ..one_layer.wishart import mean_over_eigenvalues
 
 LARGEST = 40
 AGREEMENT = 13  # decimal digits in which two evaluations agree
 MOST_DIGITS = 4000
+FURTHEST, STRONGEST = 40, 1e3  # |n - d| and penalty of the recursions: up to there some tenths of a second
+NO_PENALTY = 1e-60  # what is below changes no mean of 1/t^2 for |n - d| > FURTHEST, where that of 1/t^3 is finite
 ORDERS = (1, 2)
 SMALL = 20  # above it the continued fraction of E_n needs few terms
 
@@ -55,7 +60,7 @@ class ResolventPowers(NamedTuple):
 
 
 class ExactPowers(NamedTuple):
-    """The same, before rounding to floats: T_1, T_2 and T_1 - lambda T_2 are each right to about 1e-13."""
+    """The same, before rounding to floats: T_1, T_2 and T_1 - lambda T_2 are each right to about 1e-12."""
 
     first: Fraction
     second: Fraction
@@ -95,6 +100,26 @@ def means_over_positive(count: int, difference: int, penalty: float) -> tuple[Fr
     """E sum_i (t_i + lambda)^-r over the `count` positive eigenvalues, r = 1, 2, |n - d| = difference."""
     if count == 0:
         return Fraction(0), Fraction(0)
+    if difference > FURTHEST or penalty > STRONGEST:
+        return by_quadrature(count, difference, penalty)
+    return by_recursion(count, difference, penalty)
+
+
+def by_quadrature(count: int, difference: int, penalty: float) -> tuple[Fraction, Fraction]:
+    """Both means, the larger one of T_1 - lambda T_2 and lambda T_2 as the difference of T_1 and the other."""
+    pole = max(penalty, NO_PENALTY) if difference > FURTHEST else penalty
+
+    def mean(function: Callable[[FloatArray], FloatArray]) -> Fraction:
+        return Fraction(mean_over_eigenvalues(count + difference, count, function, pole))
+
+    first, passed = mean(lambda t: 1 / (t + pole)), mean(lambda t: t / (t + pole) / (t + pole))
+    if first > 2 * passed:
+        return first, (first - passed) / Fraction(penalty)
+    return first, mean(lambda t: 1 / (t + pole) / (t + pole))
+
+
+def by_recursion(count: int, difference: int, penalty: float) -> tuple[Fraction, Fraction]:
+    """Both means with as many digits as they need."""
     digits = first_digits(count, penalty)
     found = evaluated(count, difference, penalty, digits)
     while digits <= MOST_DIGITS:
