@@ -177,7 +177,7 @@ def examined_certificates(found: Verification) -> dict[str, dict[str, Any]]:
                 found.find("altered", part, "it is the certificate of another claim")
                 continue
             found.certificates += 1
-            confirmed[str(content["claim"])] = content
+            confirmed[str(content["claim"]).removeprefix("own/")] = content
     return confirmed
 
 
@@ -266,7 +266,7 @@ def judge_claims(
         name = str(plain["claim"])
         claim = all_claims().get(name)
         if claim is None:
-            found.find("undecided", name[:60], "no claim of that name is known here")
+            found.find("undecided", name[:60], "no claim of that name is known here; your own need --claims")
             continue
         say(f"judging {name}")
         entry = judged_by(claim, budget, run)

@@ -305,12 +305,14 @@ def verify(
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="DIGEST", help="Refuse a file with another digest.")
     ] = None,
+    own: OwnClaims = None,
     as_json: AsJson = False,
 ) -> int:
     """Judge a records.json again: hashes, certificates, verdicts, measurements."""
     from .verifying import verify_records
 
-    return verify_records(file, rerun, sample, sha256, as_json)
+    with using(own):
+        return verify_records(file, rerun, sample, sha256, as_json)
 
 
 Records = Annotated[

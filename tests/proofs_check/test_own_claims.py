@@ -84,6 +84,9 @@ def test_every_verb_works_on_the_template(run: Check) -> None:
     assert "derived in steps of which 2 hold exactly" in out
     assert run(TEXT, "appendix", "--output", "appendix")[0] == 0
     assert "The risk of averaging" in Path("appendix/appendix.md").read_text()
+    status, out, _ = run(TEXT, "verify", "appendix", "--sample", "1")
+    assert status == 0
+    assert "1 of 1 certificate confirmed by the engines; 3 records, 1 measurement made again" in out
 
 
 @pytest.mark.slow
