@@ -71,8 +71,9 @@ class CheckClaim:
         claim         its name; that of the marker if not given
         claims        a file of claims of your own, beside the test or in the root of the repository; it runs as your
                       code
-        model         fixed-point: a file, a dict of W_PV and W_KQ, or an object with them; model-selection: a file,
-                      file.py:function, a function or a torch module. Further options: `within`, and those of the law
+        model         what `iclcheck.check_model` takes (a file, a function, a torch module, file.py:function), or for
+                      fixed-point a dict of W_PV and W_KQ, or an object with them. Further options are those of
+                      `check_model`: `within`, `convention`, the law
         profile, device, seed, workers    as in `iclcheck.check`
         inconclusive  "fails" or "allowed"
         Returns the verdict, or the report on the model.
@@ -141,42 +142,20 @@ class CheckClaim:
 
 
 def judged_model(name: str, model: Any, options: dict[str, Any]) -> Any:
-    """The report on weights, a decoder or a function. Raises UsageError."""
-    from .claims.parameters import UsageError
+    """The report on weights, a decoder, a function or a module. Raises ValueErrors of one sentence."""
+    from .front_door import check_model, check_weights
 
-    if name == "model-selection":
-        from ..numerics.users_models.functions import loaded
-        from .decoders.users_decoders import check_decoder
-
-        if isinstance(model, str) and ":" in model and not Path(model).exists():
-            model = loaded(model)
-        return check_decoder(model, **options)
-    if name != "fixed-point":
-        raise UsageError(f"a model is judged by fixed-point or model-selection, got {name!r}; leave model= out")
-    from .claims.users_weights import judge_weights
-
-    within = options.pop("within", 0.05)
-    return judge_weights(weights_of(model), options, within=within)
+    weights = model if isinstance(model, dict) else weights_of(model)
+    if name == "fixed-point" and weights is not None:
+        return check_weights(**weights, **options)
+    return check_model(model, claim=name, **options)
 
 
-def weights_of(model: Any) -> Any:
-    """W_PV and W_KQ of a file, a dict, or an object that has them. Raises UsageError."""
-    if isinstance(model, str | Path):
-        from ..numerics.users_models.weights_files import read_weights
-
-        return read_weights(model, {"W_PV": "W_PV", "W_KQ": "W_KQ"})
-    if isinstance(model, dict):
-        return model
-    from .claims.parameters import UsageError
-
-    if not (hasattr(model, "W_PV") and hasattr(model, "W_KQ")):
-        raise UsageError(f"fixed-point needs W_PV and W_KQ, and {type(model).__name__} has none; give them as a dict")
-    return {one: plain_weights(getattr(model, one)) for one in ("W_PV", "W_KQ")}
-
-
-def plain_weights(weights: Any) -> Any:
-    """A tensor without its gradient; anything else as it is."""
-    return weights.detach().cpu() if hasattr(weights, "detach") else weights
+def weights_of(model: Any) -> dict[str, Any] | None:
+    """W_PV and W_KQ of an object that has them, and cannot be asked for predictions."""
+    if callable(model) or not (hasattr(model, "W_PV") and hasattr(model, "W_KQ")):
+        return None
+    return {one: getattr(model, one) for one in ("W_PV", "W_KQ")}
 
 
 def measured(name: str, store: Path, options: dict[str, Any]) -> ClaimVerdict:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..users_models.functions import UsersCodeError
 from .asked import Array, AskedModel
 
 Key = NDArray[np.int64]
@@ -167,7 +168,13 @@ class _Probes:
         count, d = len(tokens), self.d
         xs, ys = np.zeros((count * d, self.N, d)), np.zeros((count * d, self.N))
         xs[:, 0], ys[:, 0] = np.repeat(tokens[:, :d], d, 0), np.repeat(tokens[:, d], d)
-        answers = self.model(xs, ys, np.tile(np.eye(d), (count, 1)))
+        try:
+            answers = self.model(xs, ys, np.tile(np.eye(d), (count, 1)))
+        except UsersCodeError as error:
+            raise UsersCodeError(
+                f"{error} (effective weights are read from prompts with at most one token that is not 0, at "
+                f"{self.N} tokens; a model that is not defined there has none)"
+            ) from error
         self.asked, self.unit = self.asked + count * d, max(self.unit, answers.unit)
         return self.N * answers.last.reshape(count, d)
 

@@ -177,7 +177,7 @@ def examined_certificates(found: Verification) -> dict[str, dict[str, Any]]:
                 found.find("altered", part, "it is the certificate of another claim")
                 continue
             found.certificates += 1
-            confirmed[str(content["claim"])] = content
+            confirmed[str(content["claim"]).removeprefix("own/")] = content
     return confirmed
 
 

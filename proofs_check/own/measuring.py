@@ -15,6 +15,7 @@ import numpy as np
 from ..claims.parameters import UsageError
 from ..claims.settings import FloatArray, generator
 from .claim_files import claim_of_code
+from .observables import takes_device
 from .users_errors import told_with_place
 
 if TYPE_CHECKING:
@@ -109,10 +110,10 @@ def measured(
     own: OwnClaim, observable: Observable, setting: Mapping[str, Any], numbers: np.random.Generator, device: str
 ) -> dict[str, FloatArray]:
     """What one call of the user's function gives: finite numbers in float64 by quantity. Raises UsageError."""
-    del device  # the function chooses its own
+    place = {"device": device} if takes_device(observable.measure) else {}
     what = f"{observable.name} of {own.identifier} fails at {', '.join(f'{k} = {v}' for k, v in setting.items())}"
     with told_with_place(own.file, what, own.place):
-        found = observable.measure(dict(setting), numbers)
+        found = observable.measure(dict(setting), numbers, **place)
         named = found if isinstance(found, Mapping) else {own.only_quantity(observable.name): found}
         arrays = {str(name): flat_numbers(values) for name, values in named.items()}
     for name, values in arrays.items():

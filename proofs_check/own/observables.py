@@ -13,6 +13,7 @@ formula; altered statements are judged by the same draws.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ...theory.algebra.derivations import Derivation
     from .stating import OwnClaim
 
-Measure = Callable[[dict[str, Any], np.random.Generator], Any]
+Measure = Callable[..., Any]  # (parameters, generator), and device where it takes one
 Number = float | str | Callable[..., float]  # a number, a formula in the parameters, or a function of them
 Predicted = Callable[[Mapping[str, Any]], dict[str, float]]
 
@@ -118,7 +119,8 @@ class OwnCheck:
 
     def task(self, function: str, budget: Budget, **parameters: Any) -> Task:
         common = {"claim": self.own.identifier, "check": self.name, "code": self.own.code}
-        return Task(f"{MEASURING}:{function}", {**common, **parameters}, budget.device)
+        device = budget.device if takes_device(self.observable.measure) else "cpu"
+        return Task(f"{MEASURING}:{function}", {**common, **parameters}, device)
 
     def stream_key(self, budget: Budget, setting: Mapping[str, Any], further: str = "") -> str:
         return f"own claim/{self.own.identifier}/{self.name}/{budget.seed}/{content_hash(dict(setting))}{further}"
@@ -350,6 +352,14 @@ KINDS: Mapping[str, Callable[..., ExactNumbers | SampledMean | CountedRuns]] = {
     "mean": SampledMean,
     "replicas": CountedRuns,
 }
+
+
+def takes_device(measure: Measure) -> bool:
+    """Whether a function has a parameter `device`: then it is told where to compute, else it is the CPU."""
+    try:
+        return "device" in inspect.signature(measure).parameters
+    except (TypeError, ValueError):  # a callable without a signature
+        return False
 
 
 # What a file of claims calls

@@ -14,6 +14,7 @@ Public names (each is loaded when it is first used):
     check_model(model, ...)  the verdict on a function, a torch module or a file of your own
     effective_weights(...)   what a layer of linear attention computes, from its answers alone
     Convention(...)          how such weights are written; CONVENTIONS: those of papers and public codes by name
+Claims of your own are written with `iclcheck.own`.
 """
 
 from __future__ import annotations

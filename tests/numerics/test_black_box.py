@@ -107,6 +107,12 @@ def test_what_is_no_layer_of_linear_attention_is_refused_with_its_distance(name:
     assert probe(model, 3, 4).used > 10
 
 
+def test_a_model_that_is_not_defined_on_single_tokens_is_told_so() -> None:
+    normalised = asked(lambda xs, ys, q: ys @ xs @ q / np.sqrt(max(0.0, float(ys @ ys) - 1e-9)), "normalised")
+    with np.errstate(all="ignore"), pytest.raises(UsersCodeError, match=r"a model that is not defined there has none"):
+        probe(normalised, 2, 3)
+
+
 def test_arithmetic_that_is_too_coarse_decides_nothing() -> None:
     def coarse(xs: Array, ys: Array, q: Array) -> Any:
         return torch.tensor(ys @ xs @ q).bfloat16()

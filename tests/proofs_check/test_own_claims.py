@@ -84,6 +84,9 @@ def test_every_verb_works_on_the_template(run: Check) -> None:
     assert "derived in steps of which 2 hold exactly" in out
     assert run(TEXT, "appendix", "--output", "appendix")[0] == 0
     assert "The risk of averaging" in Path("appendix/appendix.md").read_text()
+    status, out, _ = run(TEXT, "verify", "appendix", "--sample", "1")
+    assert status == 0
+    assert "1 of 1 certificate confirmed by the engines; 3 records, 1 measurement made again" in out
 
 
 @pytest.mark.slow
@@ -234,7 +237,8 @@ def halved(p, generator):
 def signs(p, generator):
     return {"half": p["x"] / 2 + 0.1 * generator.choice([-1.0, 1.0], size=500)}
 
-def trained(p, generator):
+def trained(p, generator, device):
+    assert device == "cpu"
     return p["x"] / 2 * (1 + 0.02 * generator.uniform(-1, 1))
 
 def half(x, kind):
@@ -249,7 +253,8 @@ claim(
     checks=[
         exact(halved, rounding=1e-15),
         mean(signs, bounds=("x/2 - 0.1", "x/2 + 0.1"), detect=0.02),
-        replicas(lambda p, g: {"half": trained(p, g)}, margin=0.03, share=0.5, runs=24, name="trained halves"),
+        replicas(lambda p, g, device: {"half": trained(p, g, device)},
+                 margin=0.03, share=0.5, runs=24, name="trained halves"),
     ],
 )
 """
@@ -305,7 +310,7 @@ def test_predict_refuses_what_the_claim_says_nothing_about(run: Check) -> None:
 def test_a_prediction_that_fails_is_told_with_its_line(run: Check) -> None:
     status, _, err = run(KINDS.replace("real(1, 3)", "real(10, 30)"), *CHECK)
     assert status == 2
-    assert "mine.py, line 16: the prediction half fails at x = " in err
+    assert "mine.py, line 17: the prediction half fails at x = " in err
     assert "too large for this formula" in err
 
 

@@ -157,8 +157,8 @@ def test_models_are_judged_and_misuse_is_told(repository: pytest.Pytester) -> No
     found.assert_outcomes(passed=3, failed=4)
     said = found.stdout.str()
     assert "the weights' preconditioner contradicts the prediction" in said
-    assert "fixed-point needs W_PV and W_KQ, and SimpleNamespace has none" in said
-    assert "a model is judged by fixed-point or model-selection, got 'test-risk'" in said
+    assert "or the path of a file, got the type SimpleNamespace" in said
+    assert "is judged against fixed-point, preconditioned-gradient-step, model-selection, got test-risk" in said
     assert "check_claim has no option 'profil'; did you mean 'profile'?" in said
 
 
