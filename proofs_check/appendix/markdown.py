@@ -36,10 +36,12 @@ LITERAL = {"&": "&amp;", "<": "&lt;", "](": "]\\(", "`": "\\`", "$": "\\$"}
 def literal(text: str) -> str:
     """Text in which nothing is HTML, a link, a formula or a line of its own; stars, underscores and code stay.
 
-    >>> literal("a < b, [x](http://y), `code`")
-    'a &lt; b, [x]\\\\(http://y), `code`'
+    >>> literal("a < b, <b>, [x](http://y), `code`")
+    'a < b, &lt;b>, [x]\\\\(http://y), `code`'
     """
-    signs = r"&|<|\]\(|\$" if text.count("`") % 2 == 0 else r"&|<|\]\(|\$|`"
+    signs = r"&|<(?=[A-Za-z/!?])|\]\(|\$"
+    if text.count("`") % 2:
+        signs += "|`"
     return re.sub(signs, lambda found: LITERAL[found[0]], " ".join(text.split()))
 
 

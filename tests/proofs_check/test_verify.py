@@ -1,6 +1,7 @@
 """What verify catches: alterations of a records.json, with and without hashes made anew; what it says of old code."""
 
 import copy
+import functools
 import json
 import random
 import re
@@ -17,6 +18,7 @@ from iclcheck.proofs_check.appendix.recorded import NoRecordsJsonError, parsed, 
 from iclcheck.proofs_check.appendix.verification import Verification, verify
 from iclcheck.proofs_check.certificates import making
 from iclcheck.proofs_check.certificates.certificate import sealed, to_bytes
+from iclcheck.proofs_check.certificates.examining import recheck_content
 from iclcheck.proofs_check.checking import check_claims
 from iclcheck.proofs_check.claims import registry
 from iclcheck.proofs_check.claims.claim import Budget, Claim
@@ -44,6 +46,15 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
         content = making.certify(claims[0].derivation())
         (folder / "certificates" / f"{CLAIMS[0]}.json").write_bytes(to_bytes(content))
         return to_records_json(gather(claims, Budget(), store))
+
+
+CONFIRMED = functools.cache(recheck_content)
+
+
+@pytest.fixture(autouse=True)
+def no_certificate_is_examined_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with other bytes is examined, and one that is refused is examined each time."""
+    monkeypatch.setattr(verification, "recheck_content", CONFIRMED)
 
 
 def verified(text: str, rerun: verification.Rerun = "none") -> Verification:
