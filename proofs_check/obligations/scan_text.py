@@ -293,7 +293,7 @@ def entropy_obligation(forms: Forms) -> Identity:
         first = [one - m1 for one in z]
         second = [one * one / 2 - one * m1 + m1 * m1 - m2 / 2 for one in z]
         drop = (sum(second) + sum(one * one for one in first) / 2) * share
-        values = {"I": Matrix(((point.one,),)), "m1": m1 * point.one, "m2": m2 * point.one}
+        values = {"I": Matrix(((point.one,),)), "mu1": m1 * point.one, "mu2": m2 * point.one}
         return [sum(first), drop - evaluate(form, values, point.one)]
 
     return Identity(difference, {"z": "vector"}, {}, 3, 2 * max(form.degree(), 2), 3)
@@ -389,7 +389,7 @@ def obligations() -> ClaimObligations:
             SCORE: {"right": Polynomial("d", "1", frozenset({"b", "e"}), {"P": (1,), "M": (-1,)})},
             LOGITS: {"right": window},
             REMAINDER: {"bound": Rational(frozenset({"Y", "Z", "p", "t"}))},
-            ENTROPY: {"right": Polynomial("1", "1", frozenset(), {"m1": (1, 2), "m2": (1,)})},
+            ENTROPY: {"right": Polynomial("1", "1", frozenset(), {"mu1": (1, 2), "mu2": (1,)})},
             SIGN: {"force": Rational(frozenset({"f", "a", "s"})), "loss": Rational(frozenset({"f", "b", "s"}))},
             PRESENCE: {"threshold": Rational(frozenset({"P", "k"}))},
         },

@@ -32,6 +32,8 @@ LATEX_NAMES = {
     "x_q": "x_q",
     "eps": r"\varepsilon",
     "m1": r"\mathbb{E}[N^{-1}]",
+    "mu1": r"\mu_1",
+    "mu2": r"\mu_2",
     "Lambda'": r"\Lambda'",
     "Psi'": r"\Psi'",
     "Sig": r"\mathrm{Sig}",

@@ -57,7 +57,7 @@ Values = Mapping[str, Any]
 F, SHARE, SCORE = matrix("F", symmetric=True), vector("f"), vector("a")
 BEFORE, OVERALL, ALONG = vector("b"), vector("e"), vector("zeta")
 CHANCE, SIZE, SAME = scalar("P"), scalar("M"), scalar("same")
-FIRST, SECOND = scalar("m1"), scalar("m2")
+FIRST, SECOND = scalar("mu1"), scalar("mu2")
 
 
 def tilted(direction: TracePolynomial) -> TracePolynomial:
@@ -97,7 +97,7 @@ def kappa() -> TracePolynomial:
 def entropy_drop() -> TracePolynomial:
     """ln(T - 1) - H for logits eps z, the coefficient of eps^2, from psi(eps) = log mean e^{eps z}.
 
-    ln(T - 1) - H = eps psi'(eps) - psi(eps), and psi = eps m1 + eps^2 (m2 - m1^2)/2 + ..: of the second order
+    ln(T - 1) - H = eps psi'(eps) - psi(eps), and psi = eps mu1 + eps^2 (mu2 - mu1^2)/2 + ..: of the second order
     2 psi_2 - psi_2.
     """
     psi = {1: FIRST, 2: SECOND / 2 - FIRST**2 / 2}
@@ -207,7 +207,7 @@ def scores_at(P: Any, M: Any, before: Any, overall: Any) -> list[tuple[Fraction,
 def formula() -> Formula:
     """kappa (M, M) and the drop of entropy for it, from the score, the force and the variance."""
     vocabulary = Vocabulary(
-        {"P": ("M",), "M": ("P",), "m1": ("m2",), "m2": ("m1",)},
+        {"P": ("M",), "M": ("P",), "mu1": ("mu2",), "mu2": ("mu1",)},
         {"b": (Letter("e", cols="1"),), "e": (Letter("b", cols="1"),), "a": (Letter("f", cols="1"),)},
     )
     parts = {"score": score(), "kappa": kappa(), "entropy drop": entropy_drop()}
@@ -246,10 +246,10 @@ def logits_of(parts: Mapping[str, TracePolynomial], windows: Windows) -> Array:
 
 
 def mean_drop(part: TracePolynomial, windows: Windows, logits: Array) -> Any:
-    """The mean over the windows of the drop at given logits z, (M, M): m1 and m2 are means of z, z^2 over the keys."""
+    """The mean over the windows of the drop at given logits z, (M, M): mu1 and mu2 are means of z, z^2."""
     z = logits[windows.queries[:, None], windows.words]
     weights = windows.counts / (windows.keys[:, None] * windows.one())
-    drops = evaluate(part, {"m1": (weights * z).sum(1), "m2": (weights * z * z).sum(1)})
+    drops = evaluate(part, {"mu1": (weights * z).sum(1), "mu2": (weights * z * z).sum(1)})
     return np.sum(drops) / (windows.one() * len(windows))
 
 
@@ -417,7 +417,7 @@ def drop_by_series(one: Instance) -> tuple[Any, Any]:
     log_mean = x - (x * x).scaled(Fraction(1, 2))
     logs = [Series((Fraction(0), z, Fraction(0))) - log_mean for z in one.along]
     drop = total([b * log for b, log in zip(attention, logs, strict=True)]).scaled(1 / n)
-    means = {"m1": np.array([one.along.sum() / n]), "m2": np.array([(one.along**2).sum() / n])}
+    means = {"mu1": np.array([one.along.sum() / n]), "mu2": np.array([(one.along**2).sum() / n])}
     return drop.coefficients, [Fraction(0), Fraction(0), evaluate(entropy_drop(), means)[0]]
 
 
@@ -490,7 +490,7 @@ def derivation() -> Derivation:
             "entropy",
             ("ln(T - 1) - H at logits eps z, over eps^2", r"\ln(T-1) - H"),
             entropy_drop(),
-            "eps psi' - psi with psi = log mean e^{eps z}; m1, m2 are the means of z and z^2 over the keys. With z ~ "
+            "eps psi' - psi with psi = log mean e^{eps z}; mu1, mu2 are the means of z and z^2 over the keys. With z ~ "
             "t^2 the drop is of order t^4",
             drop_by_series,
         ),
