@@ -284,13 +284,16 @@ def appendix(
     device: Device = "auto",
     seed: Seed = 0,
     own: OwnClaims = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="CLAIM", help="This claim alone; may be given several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write the verification appendix from records."""
     from .writing import write_appendix
 
     with using(own):
-        return write_appendix(records, output, profile, device, seed, as_json)
+        return write_appendix(records, output, profile, device, seed, as_json, only or [])
 
 
 @app.command()

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..claims.audit import outcome_of_run
 from ..claims.parameters import UsageError
-from ..claims.registry import all_claims, claims_option
+from ..claims.registry import all_claims, claims_option, find, with_corrected
 from .checking import DEFAULT_STORE, RunOptions
 from .exit_status import reader_may_leave, say
 from .printing import print_json
 from .reviewing import readable_records
 
 
-def write_appendix(records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool) -> int:
+def write_appendix(
+    records: Path | None, output: Path, profile: str, device: str, seed: int, as_json: bool, only: Sequence[str] = ()
+) -> int:
+    """All claims, or those of `only`; an audit brings its corrected claim."""
     from ..appendix.document import gather
     from ..appendix.files import PDF, write
     from ..appendix.pdf import WITHOUT_PDF
     from ..checking import EXIT_STATUS
 
     budget = RunOptions(profile, device, seed, None, False, None).budget()
+    chosen = with_corrected([find(name) for name in only]) if only else list(all_claims().values())
     path = store_file(records)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output needs a folder, {output} is a file; name another")
     with readable_records(path) as (store, _):
-        document = gather(list(all_claims().values()), budget, store)
+        document = gather(chosen, budget, store)
     try:
         written = write(document, output)
     except OSError as error:

@@ -5,10 +5,13 @@ from a clean copy of what git has.
 """
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +71,16 @@ def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironm
     found = environment.run("python", "-c", "import iclcheck; print(iclcheck.__file__)", cwd=folder)
     assert Path(found.strip()).is_relative_to(folder), "the copy that was installed is the one in use"
     return environment
+
+
+@pytest.fixture
+def commands_of() -> Callable[[str], list[list[str]]]:
+    """The commands of the first block under a heading of the README, without their comments."""
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+    def commands(heading: str) -> list[list[str]]:
+        section = readme.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        (block,) = re.findall(r"```sh\n(.*?)```", section, flags=re.S)
+        return [shlex.split(line, comments=True) for line in block.splitlines()]
+
+    return commands

@@ -4,28 +4,24 @@ Everything runs in a fresh virtual environment, in a folder outside of the repos
 """
 
 import json
-import re
-import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 class Environment(Protocol):
     def run(self, *command: str, cwd: Path, status: int = 0) -> str: ...
 
 
-def commands_of(heading: str) -> list[list[str]]:
-    """The commands of the first block under a heading, without their comments."""
-    (block,) = re.findall(r"```sh\n(.*?)```", README.partition(f"## {heading}\n")[2].partition("\n## ")[0], flags=re.S)
-    return [shlex.split(line, comments=True) for line in block.splitlines()]
+Commands = Callable[[str], list[list[str]]]
 
 
 @pytest.mark.slow
-def test_a_theorist_derives_certifies_and_states_a_claim(fresh_environment: Environment, tmp_path: Path) -> None:
+def test_a_theorist_derives_certifies_and_states_a_claim(
+    fresh_environment: Environment, commands_of: Commands, tmp_path: Path
+) -> None:
     commands = commands_of("Your own claims")
     assert [command[1] for command in commands] == ["derive", "certify", "new-claim", "derive", "certify", "check"]
     said = [fresh_environment.run(*command, cwd=tmp_path) for command in commands]
