@@ -130,6 +130,7 @@ def test_a_step_without_the_transpose_is_another_function(store: RecordStore) ->
     assert replace(right, step=lambda A: A.T * (1 + 1e-9)).judge(runner(store), SMALL).outcome == "contradicts"
 
 
+@pytest.mark.slow
 def test_settings_are_the_same_under_every_linear_algebra_kernel() -> None:
     """The keys of all tasks but those fed with trained weights; two kernels that round differently."""
     program = (

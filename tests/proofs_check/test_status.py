@@ -247,6 +247,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
     return status, found
 
 
+@pytest.mark.slow
 def test_without_a_store_there_is_no_evidence_and_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
