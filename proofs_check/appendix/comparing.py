@@ -9,6 +9,7 @@ from typing import Any
 
 LONGEST = 60  # characters of a value that are shown
 JUDGED = ("measured", "predicted", "allowed", "detectable")
+RATES = ("false_alarm", "miss")  # far below the numbers beside them, and compared by themselves
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def differences(recorded: Any, present: Any, place: str = "", scale: float = 0.0
     """Every pair of leaves that differ.
 
     scale    numbers are compared beside it, or beside the larger of the two: in a list of numbers it is the largest of
-             them, in a verdict the largest of measured, predicted, allowed and detectable
+             them, in a verdict the largest of measured, predicted, allowed and detectable, but for its error rates
     """
     if isinstance(recorded, Mapping) and isinstance(present, Mapping):
         within = max(scale, *(magnitude(one.get(name)) for one in (recorded, present) for name in JUDGED))
@@ -46,7 +47,8 @@ def differences(recorded: Any, present: Any, place: str = "", scale: float = 0.0
             if name not in recorded or name not in present:
                 yield Difference(f"{place}.{name}".lstrip("."), recorded.get(name), present.get(name), math.inf)
             else:
-                yield from differences(recorded[name], present[name], f"{place}.{name}".lstrip("."), within)
+                beside = 0.0 if name in RATES else within
+                yield from differences(recorded[name], present[name], f"{place}.{name}".lstrip("."), beside)
     elif isinstance(recorded, list) and isinstance(present, list) and len(recorded) == len(present):
         within = max([scale, *map(magnitude, recorded), *map(magnitude, present)])
         for index, (one, other) in enumerate(zip(recorded, present, strict=True)):

@@ -225,7 +225,9 @@ class VerifyingRun(StoredRun):
         assert record is not None  # only recorded tasks come here
         part = f"record {task.key[:12]}"
         if task.kind_of_device != "cpu" and not gpu_is_here():
-            self.say(f"{part} was measured on a GPU ({record.environment.get('device')}), and there is none here")
+            # A finding, not a remark: else the word GPU beside a record would spare its author every measurement.
+            sentence = f"it was measured on a GPU ({record.environment.get('device')}), and there is none here"
+            self.found.find("undecided", part, sentence)
             return None
         self.say(f"measuring {task.measurement} again (recorded: {record.seconds:.1f} s)")
         outcome = perform(task.measurement, task.parameters, task.device)

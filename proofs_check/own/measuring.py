@@ -131,7 +131,10 @@ def measured(
 
 
 def flat_numbers(values: Any) -> FloatArray:
-    """Numbers, arrays and tensors as a flat array in float64."""
+    """Numbers, arrays and tensors as a flat array in float64. Raises ValueError for complex ones."""
     if hasattr(values, "detach"):  # a tensor, perhaps with a gradient, perhaps on a GPU
-        values = values.detach().cpu().double().numpy()
+        values = values.detach().cpu()
+        values = values.numpy() if values.is_complex() else values.double().numpy()
+    if np.iscomplexobj(values):  # a cast would leave out the imaginary parts without a word
+        raise ValueError("need real numbers, got complex ones; give their real part if that is meant")
     return np.asarray(values, dtype=np.float64).reshape(-1)

@@ -192,6 +192,7 @@ BAD = {
     "an error while measuring": (changed(("-= 1\n", "-= 1 / 0\n")), r"mine.py, line 20: squared err.*ZeroDivision"),
     "nan": (changed(("-= 1\n", "= np.nan\n")), "gives nan for risk at N = "),
     "words": (changed(("(error**2).sum(axis=1)", '"hello"')), r"mine.py, line 24: .*could not convert"),
+    "complex numbers": (changed(("(error**2).sum(axis=1)", "(error**2).sum(axis=1) + 1j")), "need real numbers, got"),
     "another quantity": (changed(("(error**2).sum(axis=1)", '{"loss": error}')), "measures 'loss', which has no pred"),
     "no draws": (changed(("(error**2).sum(axis=1)", "[]")), "gives no draws"),
     "draws beyond their bounds": (changed((VARIANCE, "bounds=(0, 1)")), "states bounds from 0 to 1 .* and a draw is"),

@@ -194,7 +194,7 @@ def opened(text: str) -> Plain:
     return plain
 
 
-def forged(plain: Plain) -> str:
+def forged(plain: Plain, device: str = "cpu") -> str:
     """The document with every hash and key made anew, as far as it is laid out at all."""
     names, keys = ("claims", "certificates", "records"), {}
     plain = copy.deepcopy(plain)
@@ -207,7 +207,7 @@ def forged(plain: Plain) -> str:
                 claim["claim"]["certificate"] = sealed(content)["sha256"]
     for one in plain["records"]:
         record, before = one["record"], one["record"].get("key")
-        record["key"] = content_hash([record.get("measurement"), record.get("parameters"), "cpu"])
+        record["key"] = content_hash([record.get("measurement"), record.get("parameters"), device])
         keys[before] = record["key"], content_hash(record)
     for one in plain["claims"]:
         listed = one["claim"].get("records", {})
@@ -228,11 +228,26 @@ def test_measured_values_that_a_verdict_bears_are_caught_by_measuring_again(text
     assert any(one.kind == "refuted" and "measured again" in one.sentence for one in found)
 
 
+def test_a_record_of_a_gpu_is_not_verified_where_there_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word GPU beside records spares nobody the measurement."""
+    monkeypatch.setattr(verification, "gpu_is_here", lambda: False)
+    plain = opened(text)
+    plain["heading"]["budget"]["device"] = "cuda"
+    for one in plain["records"]:
+        one["record"]["environment"]["device"] = "a GPU"
+    found = verified(forged(plain, "cuda"), "all")
+    assert found.measured == []
+    assert any(one.kind == "undecided" and "measured on a GPU" in one.sentence for one in found.findings)
+    assert found.exit_status in (1, 3)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "kind"),
     [
         (("claims", 0, "claim", "outcome"), "contradicts", "altered"),
         (("claims", 0, "claim", "checks", 0, "allowed"), 0.5, "altered"),
+        (("claims", 0, "claim", "checks", 0, "false_alarm"), 1e-9, "altered"),
+        (("claims", 0, "claim", "checks", 0, "miss"), 1e-12, "altered"),
         (("claims", 0, "claim", "statement", "text"), "Something else.", "altered"),
         (("claims", 0, "claim", "derivation"), "derived", "altered"),
         (("claims", 1, "claim", "audit", "corrected"), "fixed-point", "altered"),
@@ -348,6 +363,10 @@ def test_numbers_are_compared_beside_the_largest_of_their_neighbourhood() -> Non
     tiny = largest_difference({"measured": 1e-16, "predicted": 1.0}, {"measured": 3e-16, "predicted": 1.0})
     assert tiny is not None
     assert tiny.relative == pytest.approx(2e-16)
+    verdict = {"measured": 1.0, "predicted": 1.0, "false_alarm": 1e-6}
+    better = largest_difference(verdict, {**verdict, "false_alarm": 1e-9})
+    assert better is not None
+    assert better.relative == pytest.approx(0.999)
     for one, other in (({"a": 1}, {}), ({"a": "x"}, {"a": "y"}), ([1], [1, 2]), (True, 1), (None, 0.0)):
         found = largest_difference(one, other)
         assert found is not None
