@@ -59,7 +59,7 @@ class Verdict:
         return verdict_markdown(self.check, self.outcome, str(self))
 
     def as_plain(self) -> dict[str, Any]:
-        """Strict JSON data: an infinite gap is null."""
+        """Strict JSON data: what is not finite is null, in the details too."""
         plain = {
             "check": self.check,
             "outcome": self.outcome,
@@ -73,7 +73,16 @@ class Verdict:
             "ran": self.ran,
             "details": self.details,
         }
-        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in plain.items()}
+        return {key: finite_or_null(value) for key, value in plain.items()}
+
+
+def finite_or_null(value: Any) -> Any:
+    """Plain data with null in the place of every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite_or_null(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def catch(detectable: float) -> str:

@@ -68,3 +68,10 @@ def test_a_verdict_is_strict_json_with_null_for_what_is_not_finite(field: str, v
     changed: dict[str, Any] = {field: value}
     written = json.loads(json.dumps(replace(VERDICT, **changed).as_plain(), allow_nan=False))
     assert written == {**asdict(VERDICT), field: None}
+
+
+def test_details_are_strict_json_too() -> None:
+    """As of ratios from too few prompts, which have no bound."""
+    details = {"error": [0.1, math.inf], "cells": {"first": (math.nan, "words", 3, None, True)}}
+    written = json.loads(json.dumps(replace(VERDICT, details=details).as_plain(), allow_nan=False))
+    assert written["details"] == {"error": [0.1, None], "cells": {"first": [None, "words", 3, None, True]}}
