@@ -3,10 +3,10 @@ r"""The claim class-selection: the posterior of the classes, read off prediction
 Four checks
     slopes of the Bayes predictor inside bins of B, least squares over given prompts: the weighted mean of the derived p
     the class itself: inside bins of B dense functions are as frequent as p says, over fresh prompts of two laws
-    the shipped mixture model: its reading rises with B
-    the same model beside p: near it where the dense class is the likelier one, above it where the sparse one is
+    the shipped mixture model where the dense class is the likelier one: its reading is near p
+    the same model where the sparse class is: its reading is above p
 The last two are about one file of weights. What they state was set after a first look at it (docs/class_selection.md):
-the model was not trained for long enough to select as Bayes does, and it leans to the dense class.
+the model selects softly, and stays too dense where the sparse class is the likelier one.
 """
 
 from __future__ import annotations
